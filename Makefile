@@ -1,0 +1,36 @@
+# Two commands are enough on a fresh machine: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: run dev demo test lint fuzz bench clean
+
+run: $(VENV)/run.stamp  ## serve on HOST:PORT (0.0.0.0:11434) with the key in .env
+	$(BIN)/python -m ollama_proxy
+
+dev: $(VENV)/run.stamp  ## the development server, which reloads on changes
+	@FLASK_SKIP_DOTENV=1 $(BIN)/python tools/dev.py
+
+demo: $(VENV)/dev.stamp  ## the main job without a key or network, against the bundled simulator
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/dev.stamp  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/run.stamp: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

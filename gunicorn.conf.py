@@ -1,0 +1,115 @@
+"""How gunicorn serves: `gunicorn -c gunicorn.conf.py`, or `python -m ollama_proxy`, which is the same.
+
+The patch comes first: a module that imports ssl, socket or threading before it keeps the blocking ones.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from contextlib import suppress  # noqa: E402
+from math import ceil  # noqa: E402
+from pathlib import Path  # noqa: E402
+from shutil import rmtree  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
+from ollama_proxy.worker import raise_file_limit  # noqa: E402
+
+
+def _stop(text):
+    """End the start with one line. Here it is exit code 1; in a worker it would be an endless respawn."""
+    print(text, file=sys.stderr)  # noqa: T201
+    raise SystemExit(1)
+
+
+def _settings():
+    try:
+        loaded = load_settings()
+    except SettingsError as error:
+        _stop(error)
+    if not loaded.openrouter_api_key:
+        _stop(missing_key_text())
+    return loaded
+
+
+settings = _settings()
+
+wsgi_app = "wsgi:app"
+pythonpath = str(ROOT)
+bind = f"[{settings.host.strip('[]')}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+workers = settings.web_concurrency
+worker_class = "ollama_proxy.worker.ProxyWorker"
+worker_connections = settings.worker_connections
+backlog = 2048
+preload_app = False
+# Where the heartbeat files live: memory, so that neither a slow disk nor a read-only one ends a worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+#: Seconds a connection may idle between requests; longer than nginx keeps its own, so that nginx is the one to close.
+keepalive = 75
+#: A worker that does not reach its loop for so long hangs.
+timeout = 60
+#: The workers end their answers after DRAIN_SECONDS, and need a little longer to send the last lines.
+graceful_timeout = ceil(settings.drain_seconds) + 5
+
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 16380
+
+# Who asks is decided by ollama_proxy.access from the plain headers: gunicorn believes none of them.
+forwarded_allow_ips = ""
+secure_scheme_headers = {}
+forwarder_headers = ""
+
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+loglevel = settings.log_level.lower()
+
+# Has to be known before prometheus_client is imported. Not fatal: without it, each worker counts for itself.
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_OWN_METRICS = "ollama-proxy-metrics-"
+if _METRICS not in os.environ:
+    with suppress(OSError):
+        os.environ[_METRICS] = tempfile.mkdtemp(prefix=_OWN_METRICS)
+
+
+def on_starting(server):
+    """Once, in the master, before it listens."""
+    raise_file_limit()
+    from ollama_proxy.storage import migrate
+    from ollama_proxy.storage.engine import sqlalchemy_url
+
+    try:
+        migrate.upgrade(sqlalchemy_url(settings.database_url, ROOT / "instance"))
+    except Exception as error:  # noqa: BLE001 - the server runs without its database, too
+        server.log.warning("The database could not be migrated; going on without: %s", error)
+
+
+def post_worker_init(worker):
+    """In each worker, once the application is loaded."""
+    extension = getattr(worker.app.callable, "extensions", {}).get("ollama_proxy")
+    if extension is not None:
+        extension.start_background()
+
+
+def child_exit(server, worker):  # noqa: ARG001 - gunicorn counts the arguments
+    """In the master, when a worker has ended: its gauges end with it."""
+    if _METRICS in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):  # noqa: ARG001
+    """In the master, at its end."""
+    folder = Path(os.environ.get(_METRICS, ""))
+    if folder.name.startswith(_OWN_METRICS):
+        rmtree(folder, ignore_errors=True)

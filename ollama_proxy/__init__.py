@@ -1,0 +1,48 @@
+"""Ollama's API on port 11434, answered by OpenRouter's models.
+
+`create_app` is the only place where the parts are joined. It imports them inside, because importing this package must
+not import `requests`: gevent has to patch the process first (see gunicorn.conf.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ollama_proxy.config import Settings
+
+__version__ = "1.0.0"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application for `settings` (default: from the environment and `.env`).
+
+    Starts no thread and opens no connection. Raises SettingsError or FilterError for what cannot be used; a missing
+    OpenRouter key is none of these, so that the command line works without one.
+    """
+    from flask import Flask
+
+    from ollama_proxy.config import load_settings
+    from ollama_proxy.front import Front
+    from ollama_proxy.ollama.routes import blueprint as ollama
+    from ollama_proxy.ops import cli, logs
+    from ollama_proxy.routing import ExactRule, plain_text_errors
+    from ollama_proxy.runtime import build_runtime
+
+    settings = settings or load_settings()
+    logs.configure(settings)
+    app = Flask("ollama_proxy", static_folder=None, template_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_rule_class = ExactRule
+    app.url_map.strict_slashes = False
+    runtime = build_runtime(settings, instance_path=app.instance_path, observer=logs.RequestLog())
+    app.extensions["ollama_proxy"] = runtime
+    app.register_blueprint(ollama)
+    plain_text_errors(app)
+    cli.register(app)
+    app.wsgi_app = Front(  # type: ignore[method-assign]
+        app.wsgi_app, runtime.access, runtime.observer, first_request=runtime.start_background
+    )
+    return app

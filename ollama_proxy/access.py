@@ -1,0 +1,256 @@
+"""Who may call: keys, networks, forwarded requests, Host and Origin (docs/contract.md, "Access").
+
+Pure over a WSGI environment and the Settings: it answers with a Decision, and knows neither Flask nor any API's JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from ollama_proxy.config import Settings
+from ollama_proxy.cors import Headers, OriginRules
+from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
+from ollama_proxy.host_check import Address, host_address, is_local_host, machine_addresses, unmapped
+
+Network = IPv4Network | IPv6Network
+
+#: Paths that answer anybody: they say nothing that a stranger could use.
+PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
+
+#: Headers by which a proxy names a client, other than X-Forwarded-For, which is the only one that is believed.
+_CLIENT_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_CF_CONNECTING_IP")
+
+_UNKNOWN = "unknown"
+
+_NOT_STRANGERS = tuple(
+    ip_network(text)
+    for text in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to become of a request.
+
+    `status` set: answer with it and an empty body (403: Host or Origin; 204: OPTIONS, the caller may add `Allow`).
+    `error` set: render it in the API's own JSON. Neither: serve. `headers` go on the answer in every case.
+    """
+
+    headers: Headers = ()
+    status: int | None = None
+    error: ProxyError | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request is to be served."""
+        return self.status is None and self.error is None
+
+    @property
+    def empty_403(self) -> bool:
+        """Whether Host or Origin refuse it, which Ollama answers without a body."""
+        return self.status == 403
+
+
+_SERVE = Decision()
+
+
+def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Address | None:
+    """The address of who asks, or None where it cannot be known.
+
+    The peer; for a peer in `trusted`, the right-most `X-Forwarded-For` entry that is not (entries further left are the
+    client's own words). A Unix socket's peer counts as 127.0.0.1: only processes of this machine reach it. None: an
+    entry that is no address, or a trusted proxy that names its client by other headers only.
+    """
+    peer = _peer_address(environ)
+    if peer is None or not _within(peer, trusted):
+        return peer
+    forwarded: str | None = environ.get("HTTP_X_FORWARDED_FOR")
+    if forwarded is None:
+        return None if any(name in environ for name in _CLIENT_HEADERS) else peer
+    address: Address | None = peer
+    for entry in reversed(forwarded.split(",")):
+        address = _entry_address(entry)
+        if address is None or not _within(address, trusted):
+            break
+    return address
+
+
+class AccessPolicy:
+    """Decides about requests. `hostnames` and `interface_ips` are this machine's own, by default looked up once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hostnames: Iterable[str] | None = None,
+        interface_ips: Iterable[Address] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._keys = tuple(_fingerprint(key.encode()) for key in settings.proxy_api_keys)
+        self._origins = OriginRules(settings.ollama_origins)
+        names = frozenset((socket.gethostname(),) if hostnames is None else hostnames)
+        addresses = machine_addresses() if interface_ips is None else frozenset(interface_ips)
+        self._host_matters = is_loopback_bind(settings.host) and not settings.proxy_api_keys
+        self._is_local_host = lru_cache(256)(lambda host: is_local_host(host, names, addresses))
+        self._is_near = lru_cache(4096)(lambda text: _within_text(text, settings.allow_networks))
+        self._is_trusted = lru_cache(4096)(lambda text: _within_text(text, settings.trusted_proxies))
+
+    def check(self, environ: Mapping[str, Any]) -> Decision:
+        """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
+        origin = self._origins.judge(environ, self._is_local_host)
+        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS:
+            return Decision(origin.headers, 204 if origin.preflight else None)
+        if origin.refused:
+            return Decision(status=403)
+        if origin.preflight:
+            return Decision(origin.headers, 204)
+        if self._host_matters:
+            host = environ.get("HTTP_HOST", "")
+            if not self._is_local_host(host):
+                return Decision(origin.headers, 403)
+            if environ["REQUEST_METHOD"] == "OPTIONS" and host_address(host) is None:
+                return Decision(origin.headers, 204)
+        if self._keys:
+            return self._check_key(environ, origin.headers)
+        refusal = None if self._settings.allow_anonymous else self._network_refusal(environ)
+        if refusal is not None:
+            return Decision(origin.headers, error=Forbidden(refusal))
+        return Decision(origin.headers) if origin.headers else _SERVE
+
+    def _check_key(self, environ: Mapping[str, Any], headers: Headers) -> Decision:
+        given = [_fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
+        # Every pair is compared, so that the time tells neither which key matched nor how far one did.
+        if any([hmac.compare_digest(mine, theirs) for mine in self._keys for theirs in given]):  # noqa: C419
+            return Decision(headers) if headers else _SERVE
+        message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
+        return Decision((*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
+
+    def _network_refusal(self, environ: Mapping[str, Any]) -> str | None:
+        """The text of a 403, which names the ways out, or None."""
+        peer = environ.get("REMOTE_ADDR", _UNKNOWN)
+        if self._is_trusted(peer):
+            address = client_address(environ, self._settings.trusted_proxies)
+            near = address is not None and _within(address, self._settings.allow_networks)
+        elif _is_forwarded(environ) or environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+            return (
+                "forbidden: this request came through a proxy that hides who asks. Set PROXY_API_KEYS, or name the "
+                "proxy in TRUSTED_PROXIES (ALLOW_ANONYMOUS=true serves anybody)"
+            )
+        else:
+            address, near = _peer_address(environ), self._is_near(peer)
+        if near:
+            return None
+        return (
+            f"forbidden: {address or 'an unknown address'} is not in ALLOW_NETWORKS. Set PROXY_API_KEYS, or add the "
+            "address to ALLOW_NETWORKS (ALLOW_ANONYMOUS=true serves anybody)"
+        )
+
+
+def is_loopback_bind(host: str) -> bool:
+    """Whether a server that listens on `host` is reached from this machine only."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def describe(settings: Settings) -> list[str]:
+    """The lines for the start of the log: first who will be served, then a warning for each way strangers could be."""
+    where = f"{settings.host}:{settings.port}"
+    warnings = []
+    if settings.proxy_api_keys:
+        count = len(settings.proxy_api_keys)
+        return [f"Listening on {where}: serves whoever has {'the key' if count == 1 else f'one of the {count} keys'}"]
+    if settings.allow_anonymous:
+        who = "serves anybody who can reach it, without a key"
+        if not is_loopback_bind(settings.host):
+            warnings.append("ALLOW_ANONYMOUS=true without PROXY_API_KEYS: strangers can spend your OpenRouter account")
+    elif is_loopback_bind(settings.host):
+        who = "serves programs on this machine, without a key"
+    else:
+        who = f"serves, without a key, addresses in {', '.join(map(str, settings.allow_networks)) or 'no network'}"
+        warnings.append(
+            "without PROXY_API_KEYS: NAT, port publishing and plain TCP proxies make strangers look local; "
+            "set keys if anything outside your network can reach this port"
+        )
+    wide = [str(network) for network in settings.allow_networks if not _holds_no_strangers(network)]
+    if wide and not settings.allow_anonymous:
+        warnings.append(f"ALLOW_NETWORKS holds public addresses: {', '.join(wide)}")
+    if OriginRules(settings.ollama_origins).everything:
+        warnings.append(
+            "OLLAMA_ORIGINS=* without PROXY_API_KEYS: any web page open in a browser here can use this server"
+        )
+    return [f"Listening on {where}: {who}", *warnings]
+
+
+def _peer_address(environ: Mapping[str, Any]) -> Address | None:
+    return _address(environ.get("REMOTE_ADDR", _UNKNOWN))
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return unmapped(ip_address(text or "127.0.0.1"))
+    except ValueError:
+        return None
+
+
+def _entry_address(entry: str) -> Address | None:
+    """An entry of X-Forwarded-For, which may carry a port: `1.2.3.4:5`, `[2001:db8::1]:5`, `2001:db8::1`."""
+    entry = entry.strip()
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    return _address(entry) if entry else None
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _within_text(text: str, networks: Iterable[Network]) -> bool:
+    address = _address(text)
+    return address is not None and _within(address, networks)
+
+
+def _holds_no_strangers(network: Network) -> bool:
+    return any(
+        network.version == near.version and network.subnet_of(near)  # type: ignore[arg-type]
+        for near in _NOT_STRANGERS
+    )
+
+
+def _is_forwarded(environ: Mapping[str, Any]) -> bool:
+    if any(name in environ for name in _CLIENT_HEADERS):
+        return True
+    return any(name.startswith("HTTP_X_FORWARDED") for name in environ)
+
+
+def _given_keys(environ: Mapping[str, Any]) -> Iterable[str]:
+    """Every key a request shows: a Bearer token, Basic's password (RFC 7617), x-api-key."""
+    scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        yield rest.strip()
+    elif scheme.lower() == "basic":
+        with suppress(binascii.Error, ValueError):
+            yield base64.b64decode(rest.strip(), validate=True).decode("latin-1").partition(":")[2]
+    if "HTTP_X_API_KEY" in environ:
+        yield environ["HTTP_X_API_KEY"].strip()
+
+
+def _fingerprint(key: bytes) -> bytes:
+    """Keys are compared as digests: all are of one length then, and no comparison tells how long a key is."""
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,197 @@
+"""The two filter files: what they say and which models they let through.
+
+`models-filter.txt` (or the file that MODELS_FILTER names) lists whole names, `models-filter/filter` parts of names; a
+model must pass both (docs/contract.md, "Catalogue"). This module knows names as text only, no records. A Filters is
+what the files say at one time; FilterFiles watches them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .names import DEFAULT_TAG, FREE_TAG, tagged, variant
+
+NAMES_FILE = "models-filter.txt"
+PARTS_FILE = "models-filter/filter"
+
+#: (listed name, id) -> may it be listed and asked for?
+Allows = Callable[[str, str], bool]
+
+
+class FilterError(ValueError):
+    """A filter file that cannot be read at the start. The text is one line that names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a filter file: `text` as written, `pattern` in lower case without the `!`."""
+
+    text: str
+    pattern: str
+    excludes: bool
+
+    def expression(self, *, whole: bool, free_mode: bool) -> str:
+        """A regular expression for the whole of a tagged name in lower case.
+
+        A whole name without a tag means `:latest`, in free mode also `:free`; a `*` stands for any run of characters,
+        a tag included.
+        """
+        if not whole:
+            return f".*{_glob(self.pattern)}.*"
+        forms = [self.pattern]
+        if not variant(self.pattern):
+            forms.append(f"{self.pattern}:{DEFAULT_TAG}")
+            if free_mode:
+                forms.append(f"{self.pattern}:{FREE_TAG}")
+        return "|".join(map(_glob, forms))
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What both files say: `names` are the lines of whole names, `parts` those of parts of names."""
+
+    names: tuple[Line, ...] = ()
+    parts: tuple[Line, ...] = ()
+
+    def predicate(self, *, free_mode: bool) -> Allows:
+        """A function that says whether a model passes both files, quick enough for every model of a refresh."""
+        files = [_compile(self.names, whole=True, free_mode=free_mode), _compile(self.parts, whole=False)]
+
+        def allows(name: str, model_id: str) -> bool:
+            texts = (name.lower(), tagged(model_id).lower())
+            return all(
+                (wanted is None or any(map(wanted.fullmatch, texts)))
+                and (unwanted is None or not any(map(unwanted.fullmatch, texts)))
+                for wanted, unwanted in files
+            )
+
+        return allows
+
+    def unmatched(self, models: Iterable[tuple[str, str]], *, free_mode: bool) -> list[str]:
+        """The lines, as written, that match no model of the catalogue: most likely typing errors.
+
+        `models` are (listed name, id) pairs of the whole catalogue, before any filter.
+        """
+        texts = [text for name, model_id in models for text in (name.lower(), tagged(model_id).lower())]
+        missed = []
+        for lines, whole in ((self.names, True), (self.parts, False)):
+            for line in lines:
+                expression = re.compile(line.expression(whole=whole, free_mode=free_mode), re.DOTALL)
+                if not any(map(expression.fullmatch, texts)):
+                    missed.append(line.text)
+        return missed
+
+    @staticmethod
+    def load(
+        models_filter: str | None, directory: Path, *, on_warning: Callable[[str], None] | None = None
+    ) -> FilterFiles:
+        """The files of a working directory, read for the first time.
+
+        `models_filter` is the MODELS_FILTER setting; it replaces `models-filter.txt`, not the file of parts. Raises
+        FilterError for a named file that is missing and for any file that is there but cannot be read.
+        """
+        return FilterFiles(models_filter, directory, on_warning=on_warning)
+
+
+def parse_lines(text: str) -> tuple[Line, ...]:
+    """The lines that say something: no comments (`#` to the end of the line), no blank lines, `!` marks exclusion."""
+    lines = []
+    for written in text.splitlines():
+        content = written.partition("#")[0].strip()
+        pattern = content.removeprefix("!").strip().lower()
+        if pattern:
+            lines.append(Line(content, pattern, content.startswith("!")))
+    return tuple(lines)
+
+
+def _glob(pattern: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in pattern)
+
+
+def _compile(
+    lines: tuple[Line, ...], *, whole: bool, free_mode: bool = False
+) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
+    """What must match (None: anything will do) and what must not (None: nothing is excluded)."""
+
+    def union(*, excludes: bool) -> re.Pattern[str] | None:
+        chosen = [line.expression(whole=whole, free_mode=free_mode) for line in lines if line.excludes is excludes]
+        return re.compile("|".join(f"(?:{one})" for one in chosen), re.DOTALL) if chosen else None
+
+    return union(excludes=False), union(excludes=True)
+
+
+class FilterFiles:
+    """Both filter files of a working directory, reread when they change."""
+
+    def __init__(
+        self, models_filter: str | None, directory: Path, *, on_warning: Callable[[str], None] | None = None
+    ) -> None:
+        named = directory / Path(models_filter).expanduser() if models_filter else None
+        warn = on_warning or (lambda _text: None)
+        self._names = _WatchedFile(named or directory / NAMES_FILE, named=named is not None, on_warning=warn)
+        self._parts = _WatchedFile(directory / PARTS_FILE, named=False, on_warning=warn)
+        self._current = Filters(self._names.lines, self._parts.lines)
+
+    def current(self) -> Filters:
+        """What the files say now; the same object as before while they have not changed. Costs two `stat` calls."""
+        changed = [self._names.reread(), self._parts.reread()]
+        if any(changed):
+            self._current = Filters(self._names.lines, self._parts.lines)
+        return self._current
+
+
+class _WatchedFile:
+    """One filter file and the last good state of it."""
+
+    def __init__(self, path: Path, *, named: bool, on_warning: Callable[[str], None]) -> None:
+        self._path = path
+        self._named = named
+        self._warn = on_warning
+        self._warned = False
+        self._stamp: tuple[int, ...] | None = None
+        self.lines: tuple[Line, ...] = ()
+        try:
+            self._read()
+        except OSError as error:
+            if named or not _is_absent(error):
+                raise FilterError(f"the filter file {path} cannot be read: {error.strerror}") from None
+
+    def reread(self) -> bool:
+        """Read the file again if it changed; True if it now says something else.
+
+        A default file that vanishes is no filter any more. A named one that vanishes, and any that cannot be read,
+        keeps what it said, with one warning.
+        """
+        before = self.lines
+        try:
+            self._read()
+            self._warned = False
+        except OSError as error:
+            if _is_absent(error) and not self._named:
+                self._stamp, self.lines = None, ()
+            elif not self._warned:
+                self._warned, self._stamp = True, None
+                self._warn(f"the filter file {self._path} cannot be read ({error.strerror}): what it said before holds")
+        return self.lines != before
+
+    def _read(self) -> None:
+        status = os.stat(self._path)
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp != self._stamp:
+            self.lines = parse_lines(_decode(self._path.read_bytes()))
+            self._stamp = stamp
+
+
+def _is_absent(error: OSError) -> bool:
+    # A plain file called `models-filter` leaves no room for `models-filter/filter`: that is absent too.
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
+def _decode(data: bytes) -> str:
+    # Windows' shells and editors write byte-order marks, and UTF-16. Undecodable bytes can only spoil their own line.
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    return data.decode(encoding, errors="replace")

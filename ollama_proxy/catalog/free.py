@@ -1,0 +1,86 @@
+"""Which models cost nothing: a pure rule over a record's id, prices, modalities and expiry date.
+
+It knows neither names nor filters. Zero price alone is not enough (a song model is priced "0" and bills by the song),
+and neither is the `:free` suffix (a prompt classifier carries it); docs/contract.md, "Catalogue", has the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+#: Words in the id of a model that judges texts and does not answer them.
+_CLASSIFIERS = ("content-safety", "guard", "moderation")
+#: Keys of `pricing` that are no price.
+_NOT_PRICES = frozenset({"overrides", "discount"})
+#: Routers that pick a free model themselves. The proxy falls back by its own rules, so they are not candidates.
+_FREE_ROUTERS = frozenset({"openrouter/free", "openrouter/free:free"})
+_STEALTH_VENDOR = "stealth/"
+
+
+def is_free(
+    model_id: str,
+    pricing: Mapping[str, Any],
+    *,
+    inputs: Set[str],
+    outputs: Set[str],
+    expires: date | None,
+    today: date,
+    answers: str = "text",
+) -> bool:
+    """Whether a request to this model is certain to cost nothing.
+
+    `answers` is the one output modality that is wanted: "text", or "embeddings" for embedding models. A model is still
+    there on the day of its expiry. Stealth models are free of charge but have a daily limit of their own: not counted.
+    """
+    slug = model_id.lower()
+    return (
+        slug.endswith(":free")
+        and slug not in _FREE_ROUTERS
+        and not slug.startswith(_STEALTH_VENDOR)
+        and outputs == {answers}
+        and "text" in inputs
+        and (expires is None or expires >= today)
+        and not any(word in slug for word in _CLASSIFIERS)
+        and costs_nothing(pricing)
+    )
+
+
+def is_stealth(model_id: str, pricing: Mapping[str, Any]) -> bool:
+    """Whether this is an unnamed model on trial: zero-priced, but under a limit of its own."""
+    return model_id.lower().startswith(_STEALTH_VENDOR) and costs_nothing(pricing)
+
+
+def costs_nothing(pricing: Mapping[str, Any]) -> bool:
+    """Whether `prompt` and `completion` are zero and no other price, conditional ones included, is anything else.
+
+    Prices are decimal strings in USD; "-1" means that the price varies. A price that cannot be read is not zero.
+    """
+    if not (_is_zero(pricing.get("prompt")) and _is_zero(pricing.get("completion"))):
+        return False
+    others = (value for key, value in pricing.items() if key not in _NOT_PRICES and value is not None)
+    return all(_is_zero(value) for value in others if not isinstance(value, list | dict)) and not _has_priced_override(
+        pricing.get("overrides")
+    )
+
+
+def _has_priced_override(overrides: object) -> bool:
+    # Prices are strings and conditions (min_prompt_tokens, utc_start, ...) are numbers: only strings are looked at.
+    entries = overrides if isinstance(overrides, list) else []
+    return any(
+        isinstance(value, str) and not _is_zero(value)
+        for entry in entries
+        if isinstance(entry, dict)
+        for value in entry.values()
+    )
+
+
+def _is_zero(price: object) -> bool:
+    if isinstance(price, bool) or not isinstance(price, str | int | float):
+        return False
+    try:
+        return Decimal(price).is_zero()
+    except (InvalidOperation, ValueError):
+        return False

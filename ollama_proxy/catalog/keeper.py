@@ -1,0 +1,301 @@
+"""Keeps the current catalogue: the stored copy first, then refreshed in the background, by one process for all.
+
+Requests only read `current()`. One process at a time fetches, under a lease in the database; the others pick up what it
+stored. Without a database every process fetches for itself. How a list is fetched is passed in: this module knows
+neither HTTP nor SQL (docs/contract.md, "Catalogue").
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..storage.engine import StorageUnavailable
+from .filters import FilterFiles, Filters
+from .names import is_valid_id
+from .snapshot import Catalog
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..storage.catalog import CatalogTable, StoredCatalog
+
+#: Seconds. How often requests look at the filter files and the date.
+_FILTER_CHECK = 1.0
+#: Seconds between looks at what other processes stored; while there is no copy at all, look more often.
+_STORE_CHECK, _STORE_CHECK_EMPTY = 5.0, 1.0
+#: Seconds. A process that dies while it fetches holds up the others for this long.
+_LEASE = 90.0
+#: Seconds. A stored copy older than this is refreshed at the start, whatever the TTL: key and address may have changed.
+_FRESH_AT_START = 60.0
+#: Seconds before the first retry of a failed refresh; doubled up to the TTL.
+_FIRST_RETRY = 5.0
+#: Seconds between refreshes that a "no such model" asked for.
+_FORCED_GAP = 30.0
+#: Seconds. A deadline further away than the TTL by this much means that the clock was put back.
+_CLOCK_SLACK = 60.0
+_TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedCatalog:
+    """Both model lists as they came, and from where. `embeddings` None: that call failed, the earlier ones stay."""
+
+    chat: list[dict[str, Any]]
+    embeddings: list[dict[str, Any]] | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    chat: list[dict[str, Any]]
+    embeddings: list[dict[str, Any]]
+    fetched_at: float
+    source: str
+
+
+class CatalogKeeper:
+    """Holds the current Catalog of one process.
+
+    `fetch` gets both lists and may raise anything; the text of what it raises becomes `last_error`. `on_event` is told
+    `catalog.refreshed`, `catalog.loaded` (fields `models`, `free`, `joined`, `left`, `source`) and
+    `catalog.refresh_failed` (`error`, `retry_seconds`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        fetch: Callable[[], FetchedCatalog],
+        table: CatalogTable | None,
+        filters: FilterFiles,
+        clock: Callable[[], float] = time.time,
+        today: Callable[[], date] | None = None,
+        on_event: Callable[[str, Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ttl = settings.catalog_ttl_minutes * 60
+        self._fetch, self._table, self._filters, self._clock = fetch, table, filters, clock
+        self._today = today or (lambda: datetime.now(UTC).date())
+        self._on_event = on_event or (lambda _name, _fields: None)
+        self._token = uuid.uuid4().hex
+
+        self._lock = threading.Lock()  # guards the five below; never held over a fetch or a query
+        self._copy: _Copy | None = None
+        self._gone: dict[str, float] = {}
+        self._catalog: Catalog | None = None
+        self._built_with: tuple[Filters, date] | None = None
+        self._checked_at = float("-inf")
+
+        self._revision = 0
+        self._failures = 0
+        self._due_at = self._look_at = self._forced_at = float("-inf")
+        self._wanted_at: float | None = None
+        self._wake, self._ready = threading.Event(), threading.Event()
+        #: Why there is no catalogue, or no new one; None while all is well.
+        self.last_error: str | None = "the model list has not been fetched yet"
+
+    # What requests call
+
+    def current(self) -> Catalog | None:
+        """The catalogue, or None before there is any copy. An attribute read; once a second also two `stat` calls."""
+        now = self._clock()
+        if not 0 <= now - self._checked_at < _FILTER_CHECK and self._lock.acquire(blocking=False):
+            try:
+                self._checked_at = now
+                if self._copy is not None and self._built_with != (self._filters.current(), self._today()):
+                    self._catalog, self._built_with = self._build(self._copy, self._gone)
+            finally:
+                self._lock.release()
+        return self._catalog
+
+    def request_refresh(self) -> None:
+        """Ask for a refresh soon: upstream says that a listed model does not exist. Many calls make one refresh."""
+        if self._wanted_at is None:
+            self._wanted_at = self._clock()
+        self._wake.set()
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model from the free list until a list fetched after this shows it again."""
+        with self._lock:
+            self._gone[model_id] = self._clock()
+            if self._catalog is not None:
+                self._catalog = self._catalog.without(self._gone.keys())
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for the first copy; whether there is one."""
+        return self._ready.wait(timeout)
+
+    # What the background thread calls
+
+    def run(self, stop_event: threading.Event) -> None:
+        """Load the stored copy, then refresh until `stop_event` is set. Needs a thread of its own."""
+        self.load_stored()
+        while not stop_event.is_set():
+            try:
+                self.refresh_if_due()
+            except Exception as error:  # noqa: BLE001 - this thread has to outlive any mistake made in it
+                self._failed(f"{type(error).__name__}: {error}")
+            if not stop_event.is_set():
+                self._wake.wait(_TICK)
+                self._wake.clear()
+
+    def load_stored(self) -> bool:
+        """Take over the stored copy; False if there is none, if it holds no models, or if the database is away."""
+        if self._table is None:
+            return False
+        try:
+            stored: StoredCatalog | None = self._table.load()
+        except StorageUnavailable:
+            return False
+        if stored is None:
+            return False
+        at_start = self._catalog is None
+        self._revision = stored.revision
+        copy = _Copy(stored.chat, stored.embeddings, stored.fetched_at, stored.source)
+        if not self._adopt(copy, "catalog.loaded"):
+            return False
+        self._settle(stored.fetched_at, min(self._ttl, _FRESH_AT_START) if at_start else self._ttl)
+        return True
+
+    def refresh_if_due(self) -> bool:
+        """Pick up another process's copy, or fetch when the time has come; whether there is a new copy."""
+        now = self._clock()
+        picked_up = self._pick_up(now)
+        if not self._is_due(now):
+            return picked_up
+        if not self._acquire_lease(now):
+            self._look_at = min(self._look_at, now + _STORE_CHECK_EMPTY)
+            return picked_up
+        try:
+            # Another process may have stored its copy between our look and our lease.
+            self._look_at = now
+            picked_up = self._pick_up(now) or picked_up
+            return self._refresh() if self._is_due(now) else picked_up
+        finally:
+            self._release_lease()
+
+    # Inside
+
+    def _is_due(self, now: float) -> bool:
+        wanted = self._wanted_at is not None and not 0 <= now - self._forced_at < _FORCED_GAP
+        return wanted or now >= self._due_at or self._due_at > now + self._ttl + _CLOCK_SLACK
+
+    def _pick_up(self, now: float) -> bool:
+        if self._table is None or now < self._look_at <= now + _CLOCK_SLACK:
+            return False
+        self._look_at = now + (_STORE_CHECK if self._catalog is not None else _STORE_CHECK_EMPTY)
+        try:
+            revision = self._table.state().revision
+        except StorageUnavailable:
+            return False
+        return revision not in (0, self._revision) and self.load_stored()
+
+    def _refresh(self) -> bool:
+        if self._wanted_at is not None:
+            self._forced_at = self._clock()
+        try:
+            fetched = self._fetch()
+        except Exception as error:  # noqa: BLE001 - whatever went wrong with the fetch, the earlier copy stays
+            self._failed(str(error) or type(error).__name__)
+            return False
+        now = self._clock()
+        earlier = self._copy.embeddings if self._copy is not None else []
+        embeddings = earlier if fetched.embeddings is None else _usable(fetched.embeddings)
+        copy = _Copy(_usable(fetched.chat), embeddings, now, fetched.source)
+        if not self._adopt(copy, "catalog.refreshed"):
+            self._failed("the model list that came holds no models")
+            return False
+        self._settle(now, self._ttl)
+        self._save(copy)
+        return True
+
+    def _adopt(self, copy: _Copy, event: str) -> bool:
+        """Make the copy the current one, unless it holds no chat models: then it is an accident upstream."""
+        with self._lock:
+            before = self._catalog
+            gone = {model_id: at for model_id, at in self._gone.items() if at > copy.fetched_at}
+            catalog, built_with = self._build(copy, gone)
+            if all(model.is_embedding for model in catalog.known()):
+                return False
+            self._copy, self._gone, self._catalog, self._built_with = copy, gone, catalog, built_with
+        self._ready.set()
+        old, new = ({model.id for model in one.free} if one is not None else set() for one in (before, catalog))
+        self._on_event(
+            event,
+            {
+                "models": len(catalog.models),
+                "free": len(new),
+                "joined": sorted(new - old) if before is not None else [],
+                "left": sorted(old - new),
+                "source": copy.source,
+            },
+        )
+        return True
+
+    def _build(self, copy: _Copy, gone: Mapping[str, float]) -> tuple[Catalog, tuple[Filters, date]]:
+        filters, today = self._filters.current(), self._today()
+        catalog = Catalog.build(
+            copy.chat,
+            copy.embeddings,
+            free_mode=self._settings.free_mode,
+            tool_use_only=self._settings.tool_use_only,
+            filters=filters,
+            today=today,
+            fetched_at=copy.fetched_at,
+        )
+        return catalog.without(gone.keys()), (filters, today)
+
+    def _settle(self, fetched_at: float, lifetime: float) -> None:
+        self._failures, self.last_error = 0, None
+        self._due_at = fetched_at + lifetime
+        if self._wanted_at is not None and fetched_at >= self._wanted_at:
+            self._wanted_at = None
+
+    def _failed(self, error: str) -> None:
+        pause = min(_FIRST_RETRY * 2 ** min(self._failures, 20), self._ttl)
+        self._failures += 1
+        self._due_at, self._wanted_at = self._clock() + pause, None
+        self.last_error = " ".join(error.split())
+        self._on_event("catalog.refresh_failed", {"error": self.last_error, "retry_seconds": pause})
+
+    def _save(self, copy: _Copy) -> None:
+        if self._table is not None:
+            try:
+                self._revision = self._table.save(
+                    copy.chat, copy.embeddings, fetched_at=copy.fetched_at, source=copy.source
+                )
+            except StorageUnavailable:
+                return  # served from memory; the database reports its own state
+
+    def _acquire_lease(self, now: float) -> bool:
+        """Whether this process may fetch. Without a database each one may."""
+        try:
+            return self._table is None or self._table.acquire_lease(self._holder(), now, _LEASE)
+        except StorageUnavailable:
+            return True
+
+    def _release_lease(self) -> None:
+        if self._table is not None:
+            try:
+                self._table.release_lease(self._holder())
+            except StorageUnavailable:
+                return  # it runs out by itself
+
+    def _holder(self) -> str:
+        return f"{self._token}-{os.getpid()}"  # the process id: a fork shares the token
+
+
+def _usable(records: object) -> list[dict[str, Any]]:
+    """The records that can be stored: objects with an id. Anything else in a list is an accident upstream."""
+    found = records if isinstance(records, list) else []
+    return [
+        record
+        for record in found
+        if isinstance(record, dict) and isinstance(record.get("id"), str) and is_valid_id(record["id"])
+    ]

@@ -1,0 +1,194 @@
+"""The catalogue at one moment: which models are listed, which are free, and which one a name means.
+
+Built once per refresh and never changed, so requests read it without locks. It knows nothing of where the records came
+from, and not what is done about a name that means no model (docs/contract.md, "Names" and "Catalogue").
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from .filters import Filters
+from .names import DEFAULT_TAG, FREE_MODEL, FREE_TAG, assign_names, is_valid_name, name_key, variant, without_vendor
+from .records import Model, parse_record
+
+
+class Kind(StrEnum):
+    """What a name turned out to be."""
+
+    MODEL = "model"
+    #: The virtual model: the best free model that can serve the request.
+    FREE = "free"
+    #: No model of that name may be known here; in free mode that includes every model that is not free.
+    UNKNOWN = "unknown"
+    #: A model that a filter file or TOOL_USE_ONLY keeps out.
+    FILTERED = "filtered"
+    #: The short name of several ids, which all go by their full names.
+    AMBIGUOUS = "ambiguous"
+    #: Not a name at all.
+    INVALID = "invalid"
+    #: An embedding model, asked to chat; a chat model, asked for embeddings.
+    EMBEDDING_ON_CHAT = "embedding-on-chat"
+    CHAT_ON_EMBEDDING = "chat-on-embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a name means.
+
+    `model` is set for MODEL, FILTERED and the two wrong kinds, `candidates_text` (full ids) for AMBIGUOUS.
+    """
+
+    kind: Kind
+    model: Model | None = None
+    candidates_text: tuple[str, ...] = ()
+
+
+class Catalog:
+    """An immutable view of the models. Make one with `Catalog.build`."""
+
+    #: Listed chat models in display order: free mode by usable context, else newest first.
+    models: tuple[Model, ...]
+    #: Listed embedding models.
+    embeddings: tuple[Model, ...]
+    #: Free chat models that pass the filters and TOOL_USE_ONLY, largest usable context first; outside free mode too.
+    free: tuple[Model, ...]
+    #: Epoch seconds at which the records were fetched.
+    fetched_at: float
+    free_mode: bool
+
+    def __init__(self, known: Iterable[Model], allowed: Set[str], *, free_mode: bool, fetched_at: float) -> None:
+        """`known` are all models of the catalogue, `allowed` the ids that may be asked for. Use `build`."""
+        self.free_mode, self.fetched_at = free_mode, fetched_at
+        self._by_id = {model.id: model for model in known}
+        self._allowed = allowed
+        self._by_name: dict[str, Model] = {}
+        short: defaultdict[str, list[str]] = defaultdict(list)
+        for model in self._by_id.values():
+            self._by_name[name_key(model.name)] = self._by_name[name_key(model.id)] = model
+            short[name_key(without_vendor(model.id))].append(model.id)
+        self._shared = {name: ids for name, ids in short.items() if len(ids) > 1}
+        self.models = self.embeddings = self.free = ()
+
+    @classmethod
+    def build(
+        cls,
+        chat_records: Iterable[Any],
+        embedding_records: Iterable[Any],
+        *,
+        free_mode: bool,
+        tool_use_only: bool,
+        filters: Filters,
+        today: date,
+        fetched_at: float,
+    ) -> Catalog:
+        """The catalogue of the two lists of raw records. Records that are no models are passed over; nothing is raised.
+
+        `:batch` records (another API) and models that answer without text are not in the catalogue. TOOL_USE_ONLY hides
+        embedding models from the list, but they can still be asked for: it is about which models may chat.
+        """
+        known = _named(_parse(chat_records, embedding_records, today))
+        allows = filters.predicate(free_mode=free_mode)
+        allowed = {
+            model.id
+            for model in known
+            if allows(model.name, model.id) and (model.is_embedding or model.lists_tools or not tool_use_only)
+        }
+        catalog = cls(known, allowed, free_mode=free_mode, fetched_at=fetched_at)
+        passing = [model for model in known if model.id in allowed]
+        chat = [model for model in passing if not model.is_embedding]
+        catalog.free = tuple(sorted((model for model in chat if model.is_free), key=_by_context))
+        catalog.models = catalog.free if free_mode else tuple(sorted(chat, key=_by_age))
+        if not tool_use_only:
+            embedding = (model for model in passing if model.is_embedding and (model.is_free or not free_mode))
+            catalog.embeddings = tuple(sorted(embedding, key=_by_context if free_mode else _by_age))
+        return catalog
+
+    def by_id(self, model_id: str) -> Model | None:
+        """The model with exactly this id, listed or not."""
+        return self._by_id.get(model_id)
+
+    def known(self) -> Iterable[Model]:
+        """Every model of the catalogue, before modes and filters."""
+        return self._by_id.values()
+
+    def without(self, gone: Set[str]) -> Catalog:
+        """This catalogue without some ids among the free models, and in free mode in the list.
+
+        It is for models that upstream has dropped. Their names still resolve, so that a request for one can be told
+        what became of it.
+        """
+        if gone.isdisjoint(model.id for model in self.free):
+            return self
+        less = copy.copy(self)
+        less.free = tuple(model for model in self.free if model.id not in gone)
+        if self.free_mode:
+            less.models = less.free
+        return less
+
+    def resolve(self, name: str, *, embedding: bool = False) -> Resolution:
+        """What a client's `name` means on a chat route, or on an embedding route. A few dictionary look-ups.
+
+        Accepted without regard to case: the listed name, the full id, each with or without `:latest`; in free mode a
+        name without a tag also means its own `:free` variant. Never another variant, never a part of a name.
+        """
+        name = name.strip()
+        key = name_key(name)
+        if key == FREE_MODEL and not embedding:
+            return Resolution(Kind.FREE)
+        keys = [key]
+        if self.free_mode and not variant(name):
+            keys.insert(0, key.removesuffix(DEFAULT_TAG) + FREE_TAG)
+        for one in keys:
+            model = self._by_name.get(one)
+            if model is not None and (model.is_free or not self.free_mode):
+                return self._judge(model, embedding=embedding)
+            if model is None and (ids := self._askable(one)):
+                return Resolution(Kind.AMBIGUOUS, candidates_text=ids)
+        known = any(one in self._by_name or one in self._shared for one in keys)
+        return Resolution(Kind.UNKNOWN if known or is_valid_name(name) else Kind.INVALID)
+
+    def _judge(self, model: Model, *, embedding: bool) -> Resolution:
+        if model.id not in self._allowed:
+            return Resolution(Kind.FILTERED, model)
+        if model.is_embedding is embedding:
+            return Resolution(Kind.MODEL, model)
+        return Resolution(Kind.EMBEDDING_ON_CHAT if model.is_embedding else Kind.CHAT_ON_EMBEDDING, model)
+
+    def _askable(self, key: str) -> tuple[str, ...]:
+        """The ids behind a short name that all its holders gave up, those only that may be asked for."""
+        models = (self._by_id[model_id] for model_id in self._shared.get(key, ()))
+        return tuple(
+            model.id for model in models if model.id in self._allowed and (model.is_free or not self.free_mode)
+        )
+
+
+def _parse(chat: Iterable[Any], embedding: Iterable[Any], today: date) -> dict[str, Model]:
+    """The models of both lists by id; the first record of an id counts."""
+    found: dict[str, Model] = {}
+    for records, is_embedding in ((chat, False), (embedding, True)):
+        for raw in records:
+            model = parse_record(raw, today=today, is_embedding=is_embedding)
+            if model is None or variant(model.id) == "batch":
+                continue
+            if model.is_embedding or "text" in model.output_modalities:
+                found.setdefault(model.id, model)
+    return found
+
+
+def _named(models: Mapping[str, Model]) -> list[Model]:
+    return [replace(models[model_id], name=name) for model_id, name in assign_names(models).items()]
+
+
+def _by_context(model: Model) -> tuple[int, str]:
+    return -model.context_length, model.id
+
+
+def _by_age(model: Model) -> tuple[int, str]:
+    return -model.created, model.id

@@ -1,0 +1,69 @@
+"""How gunicorn's parser treats the end of a request on a keep-alive connection: what must be read, and what is not.
+
+gunicorn reads the rest of an unread body before it looks for the next request, however long it is and without letting
+others run. Here a connection ends after such a request, unless little is missing (RFC 9112 sections 9.3 and 9.6).
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from typing import Any
+
+import gevent
+from gunicorn.http.body import LengthReader
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+
+#: An unread body of up to this size is read and thrown away, to keep the connection.
+DRAINED_BYTES = 64 * 1024
+DRAIN_SECONDS = 1.0
+LINGER_SECONDS = 1.0
+_LINGER_PAUSE_SECONDS = 0.01
+
+
+def unread_bytes(req: Request) -> float:
+    """How much of a request's body was not read: a number, or infinity where that cannot be known."""
+    body = req.body
+    if body.failed:
+        return math.inf
+    if isinstance(body.reader, LengthReader):
+        unread: int = body.reader.length + body.buf.tell()
+        return unread
+    return 0 if body.reader.parser is None else math.inf
+
+
+class ProxyRequest(Request):  # type: ignore[misc]
+    """A request whose connection closes if its body is left unread; the answer then says `Connection: close`."""
+
+    def should_close(self) -> bool:
+        """Asked by gunicorn when it writes the answer's head, and before it reads the next request."""
+        return bool(super().should_close()) or unread_bytes(self) >= DRAINED_BYTES
+
+
+class ProxyParser(RequestParser):  # type: ignore[misc]
+    """Reads requests off one connection; throws away only small unread bodies, and not for long."""
+
+    mesg_class = ProxyRequest
+
+    def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
+        """gunicorn's own, but never without a deadline and a bound."""
+        if deadline is None:
+            deadline = time.monotonic() + DRAIN_SECONDS
+        return bool(super().finish_body(deadline, DRAINED_BYTES if max_bytes is None else max_bytes))
+
+
+def close_after_answer(client: Any) -> None:
+    """End the answer, then give a client that is still sending a second to read it before the socket closes.
+
+    Closing at once would reset the connection, and the reset may overtake the answer (RFC 9112 section 9.6). What comes
+    in is thrown away slowly, so that even gigabytes cost next to nothing.
+    """
+    try:
+        client.shutdown(socket.SHUT_WR)
+        with gevent.Timeout(LINGER_SECONDS, False):
+            while client.recv(DRAINED_BYTES):
+                gevent.sleep(_LINGER_PAUSE_SECONDS)
+    except OSError:
+        pass  # the client has gone already

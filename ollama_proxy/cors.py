@@ -1,0 +1,113 @@
+"""Which web pages may call: Origin, preflights and the CORS headers, as Ollama has them.
+
+A pure look at a WSGI environment; it knows nothing of keys and networks. https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Headers = tuple[tuple[str, str], ...]
+
+_LOCAL = ("localhost", "127.0.0.1", "0.0.0.0")
+#: Ollama's default list. Note its looseness: `http://localhost:3000.evil.example` matches `http://localhost:*`.
+DEFAULT_ORIGINS = (
+    *(f"{scheme}://{host}{port}" for host in _LOCAL for scheme in ("http", "https") for port in ("", ":*")),
+    *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
+)
+ALLOW_METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
+_STAINLESS = "Arch,Async,Custom-Poll-Interval,Helper-Method,Lang,Os,Package-Version,Poll-Helper,Retry-Count,Runtime"
+ALLOW_HEADERS = (
+    *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"),
+    *(f"X-Stainless-{name}" for name in f"{_STAINLESS},Runtime-Version,Timeout".split(",")),
+)
+MAX_AGE_SECONDS = 43200
+
+_KNOWN_HEADERS = frozenset(name.lower() for name in ALLOW_HEADERS)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_MOST_ASKED_HEADERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class OriginAnswer:
+    """What an Origin means: `refused` is a 403, `preflight` a 204 without a body; `headers` go on any answer."""
+
+    headers: Headers = ()
+    refused: bool = False
+    preflight: bool = False
+
+
+_NOT_A_PAGE = OriginAnswer()
+_REFUSED = OriginAnswer(refused=True)
+
+
+class OriginRules:
+    """The allowed origins: `extra` (OLLAMA_ORIGINS) and Ollama's own list.
+
+    An entry may hold one `*`; the entry `*` allows every page.
+    """
+
+    def __init__(self, extra: Sequence[str] = ()) -> None:
+        entries = [*(entry.strip().lower() for entry in extra), *DEFAULT_ORIGINS]
+        self.everything = "*" in entries
+        self._exact = frozenset(entry for entry in entries if "*" not in entry)
+        self._globs = tuple(entry.split("*", 1) for entry in entries if "*" in entry)
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page of this origin may call."""
+        origin = origin.lower()
+        return (
+            self.everything
+            or origin in self._exact
+            or any(
+                len(origin) >= len(head) + len(tail) and origin.startswith(head) and origin.endswith(tail)
+                for head, tail in self._globs
+            )
+        )
+
+    def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
+        """Look at one request (docs/contract.md, "Access").
+
+        A page that this very server delivered needs no CORS, but only under a Host that `is_local_host` accepts: a page
+        that got here by DNS rebinding has a matching Host too.
+        """
+        origin = environ.get("HTTP_ORIGIN")
+        if not origin:
+            return _NOT_A_PAGE
+        host = environ.get("HTTP_HOST", "")
+        if origin in (f"http://{host}", f"https://{host}") and is_local_host(host):
+            return _NOT_A_PAGE
+        if not self.allows(origin):
+            return _REFUSED
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            return OriginAnswer(self._preflight_headers(environ, origin), preflight=True)
+        return OriginAnswer(self._origin_headers(origin))
+
+    def _origin_headers(self, origin: str) -> Headers:
+        if self.everything:
+            return (("Access-Control-Allow-Origin", "*"),)
+        return (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+
+    def _preflight_headers(self, environ: Mapping[str, Any], origin: str) -> Headers:
+        headers = [
+            *self._origin_headers(origin),
+            ("Access-Control-Allow-Methods", ALLOW_METHODS),
+            ("Access-Control-Allow-Headers", ",".join((*ALLOW_HEADERS, *_more_headers(environ)))),
+            ("Access-Control-Max-Age", str(MAX_AGE_SECONDS)),
+        ]
+        if not self.everything:
+            asked = ("Access-Control-Request-Method", "Access-Control-Request-Headers")
+            headers += [("Vary", name) for name in asked]
+        if environ.get("HTTP_ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK") == "true":
+            headers.append(("Access-Control-Allow-Private-Network", "true"))
+        return tuple(headers)
+
+
+def _more_headers(environ: Mapping[str, Any]) -> list[str]:
+    """Headers the page asks for beyond Ollama's list: SDKs add new ones (x-api-key, x-stainless-…) all the time."""
+    asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")[:_MOST_ASKED_HEADERS]
+    names = (name.strip() for name in asked)
+    return [name for name in names if name.lower() not in _KNOWN_HEADERS and _HEADER_NAME.fullmatch(name)]

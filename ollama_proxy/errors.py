@@ -1,0 +1,83 @@
+"""The errors that reach a client, whatever API it speaks.
+
+Each API renders them in its own JSON; this module knows neither HTTP frameworks nor JSON shapes. A message is written
+for the client's user: it never holds a key, a prompt or an answer (docs/contract.md, "Errors").
+"""
+
+from __future__ import annotations
+
+
+class ProxyError(Exception):
+    """A request that cannot be answered.
+
+    `status` is the HTTP status, `message` one line of text, `retry_after` whole seconds for a Retry-After header.
+    """
+
+    status = 500
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        if status is not None:
+            self.status = status
+
+
+class BadRequest(ProxyError):
+    """The request itself is wrong: sending it again unchanged cannot help."""
+
+    status = 400
+
+
+class Unauthorized(ProxyError):
+    """A key is demanded, and the client sent none or a wrong one."""
+
+    status = 401
+
+
+class Forbidden(ProxyError):
+    """This client, host or origin may not call."""
+
+    status = 403
+
+
+class ModelNotFound(ProxyError):
+    """No model of that name may be asked for."""
+
+    status = 404
+
+
+class BodyTimeout(ProxyError):
+    """The request body did not arrive in time."""
+
+    status = 408
+
+
+class BodyTooLarge(ProxyError):
+    """The request body is over the limit."""
+
+    status = 413
+
+
+class RateLimited(ProxyError):
+    """An account limit of OpenRouter is reached."""
+
+    status = 429
+
+
+class NotImplementedHere(ProxyError):
+    """Ollama can do this, a proxy to cloud models cannot."""
+
+    status = 501
+
+
+class UpstreamFailed(ProxyError):
+    """OpenRouter, or the model behind it, failed."""
+
+    status = 502
+
+
+class Unavailable(ProxyError):
+    """Nothing can serve this request now, but later something may."""
+
+    status = 503

@@ -1,0 +1,264 @@
+"""One call to one model: until the first useful delta nothing of it is passed on, after it everything is.
+
+An attempt is a generator. It yields BEAT whenever the client has heard nothing for a heartbeat's time, and bursts
+(lists of event payloads) from the first useful delta on. A failure before that delta raises AttemptFailed, and the next
+model can be tried unseen; after it StreamBroken, and the client must be told (docs/contract.md, "Requests").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ollama_proxy.openrouter.background import Background
+from ollama_proxy.openrouter.body import BodyBroken
+from ollama_proxy.openrouter.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError
+from ollama_proxy.openrouter.dialect import Dialect
+from ollama_proxy.openrouter.events import DONE, EventDecoder, EventTooLarge
+from ollama_proxy.openrouter.failure import Failure, Kind
+
+#: Seconds for the body of an error answer, whose headers are there already.
+ERROR_BODY_TIMEOUT = 10.0
+
+#: Seconds for the connection's last bytes behind `[DONE]`: with them it can be used again.
+TRAILER_TIMEOUT = 0.5
+
+
+class Beat:
+    """Nothing came for a heartbeat's time: tell the client that the request is alive."""
+
+
+BEAT: Final = Beat()
+
+Burst = list[bytes]
+"""The payloads of the events that one read brought; `[DONE]` comes last, if it came."""
+
+
+class AttemptFailed(Exception):
+    """The attempt failed before anything of it was passed on."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure.kind))
+        self.failure = failure
+
+
+class StreamBroken(Exception):
+    """The stream failed after parts of it were passed on."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure.kind))
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an attempt waits, in seconds. `first_token` and `whole` count from its start."""
+
+    first_token: float
+    silence: float
+    whole: float
+
+
+class Pulse:
+    """When the client last heard something; shared by the attempts of a request."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self.heard = time.monotonic()
+
+    def left(self) -> float:
+        """Seconds until the client must hear something."""
+        return self.heard + self._interval - time.monotonic()
+
+    def beat(self) -> Beat:
+        self.heard = time.monotonic()
+        return BEAT
+
+
+class Attempt:
+    """A call that has been started. Iterate it once; `close` it whatever happens."""
+
+    def __init__(
+        self, call: Background[Answer], *, streamed: bool, patience: Patience, pulse: Pulse, dialect: Dialect
+    ) -> None:
+        self._call = call
+        self._streamed = streamed
+        self._patience = patience
+        self._pulse = pulse
+        self._dialect = dialect
+        self._deadline = time.monotonic() + (patience.first_token if streamed else patience.whole)
+        self._answer: Answer | None = None
+        #: The answer has said that it is complete.
+        self.complete = False
+
+    def close(self) -> None:
+        """End the call: its connection goes back to the pool if the answer was read to its end, else is closed."""
+        if self._answer is not None:
+            self._answer.close()
+        else:
+            self._call.cancel()
+
+    def __iter__(self) -> Iterator[Beat | Burst]:
+        answer = self._answer = yield from self._headers()
+        if answer.status != 200:
+            raise AttemptFailed(_error_answer(answer))
+        if self._streamed and answer.is_stream:
+            yield from self._stream(answer)
+        elif answer.is_json:
+            yield from self._whole(answer)
+        else:
+            raise AttemptFailed(Failure(Kind.MALFORMED, 200, answer.headers, detail="neither JSON nor a stream"))
+
+    def _headers(self) -> Generator[Beat, None, Answer]:
+        while not self._call.wait(self._slice()):
+            yield from self._still_waiting()
+        try:
+            return self._call.result()
+        except UpstreamError as error:
+            raise AttemptFailed(error.failure) from error
+
+    # Waiting for the first useful delta
+
+    def _slice(self) -> float:
+        """How long the next wait may last: until a heartbeat is due or the patience ends."""
+        return max(min(self._pulse.left(), self._deadline - time.monotonic()), 0.001)
+
+    def _still_waiting(self) -> Iterator[Beat]:
+        """A beat if one is due. Raises AttemptFailed when the patience has ended."""
+        if time.monotonic() >= self._deadline:
+            if self._streamed:
+                raise AttemptFailed(Failure(Kind.FIRST_TOKEN_TIMEOUT, detail="no first token in time"))
+            raise AttemptFailed(Failure(Kind.TOTAL_TIMEOUT, detail="no whole answer in time"))
+        if self._pulse.left() <= 0:
+            yield self._pulse.beat()
+
+    def _read(self, answer: Answer, timeout: float) -> bytes | None:
+        try:
+            return answer.body.read(timeout)
+        except BodyBroken:
+            # What the answer has said until now decides whether it was whole: here it simply ends.
+            return b""
+
+    def _judge(self, payload: bytes, answer: Answer) -> Mapping[str, Any]:
+        """The parsed payload. Raises AttemptFailed if it is an error or nothing that can be read."""
+        try:
+            parsed = parse(payload)
+        except MalformedChunk as error:
+            raise AttemptFailed(Failure(Kind.MALFORMED, 200, answer.headers, detail=str(error))) from error
+        if self._dialect.error(parsed) is not None:
+            raise AttemptFailed(Failure(Kind.EVENT, 200, answer.headers, parsed))
+        return parsed
+
+    # A stream
+
+    def _stream(self, answer: Answer) -> Iterator[Beat | Burst]:
+        decoder = EventDecoder()
+        first = yield from self._first_useful(answer, decoder)
+        self._pulse.beat()
+        yield first
+        heard = time.monotonic()
+        while not self.complete:
+            data = self._read(answer, max(min(self._pulse.left(), self._patience.silence), 0.001))
+            if data is None:
+                if time.monotonic() - heard > self._patience.silence:
+                    raise StreamBroken(Failure(Kind.READ_TIMEOUT, detail="the stream fell silent"))
+                if self._pulse.left() <= 0:
+                    yield self._pulse.beat()
+                continue
+            heard = time.monotonic()
+            burst = self._payloads(decoder, data)
+            if burst or self.complete:
+                self._pulse.beat()
+                yield burst
+            if not data:
+                return
+        self._read_trailer(answer)
+
+    def _payloads(self, decoder: EventDecoder, data: bytes) -> Burst:
+        try:
+            payloads = decoder.feed(data) if data else decoder.flush()
+        except EventTooLarge as error:
+            raise StreamBroken(Failure(Kind.MALFORMED, detail=str(error))) from error
+        if DONE in payloads:
+            self.complete = True
+            payloads = payloads[: payloads.index(DONE) + 1]
+        return payloads
+
+    def _first_useful(self, answer: Answer, decoder: EventDecoder) -> Generator[Beat, None, Burst]:
+        """Hold everything back until something useful has come. Returns the payloads until then."""
+        held: Burst = []
+        ending: str | None = None
+        tokens = 0
+        while True:
+            data = self._read(answer, self._slice())
+            if data is None:
+                yield from self._still_waiting()
+                continue
+            try:
+                burst = self._payloads(decoder, data)
+            except StreamBroken as error:
+                raise AttemptFailed(error.failure) from error
+            held += burst
+            for payload in burst:
+                if payload == DONE:
+                    break
+                parsed = self._judge(payload, answer)
+                if self._dialect.useful(parsed):
+                    return held
+                ending = self._dialect.ending(parsed) or ending
+                tokens = max(tokens, self._dialect.tokens(parsed))
+            if self.complete or not data:
+                self._check_without_output(ending, tokens, answer)
+                return held
+            # Comments and empty deltas keep the socket busy: they are no progress, the clock runs on.
+            yield from self._still_waiting()
+
+    def _check_without_output(self, ending: str | None, tokens: int, answer: Answer) -> None:
+        """The answer is over and said nothing. It counts only if it ended properly and tokens were spent on it."""
+        if ending is None and not self.complete:
+            raise AttemptFailed(Failure(Kind.EARLY_CLOSE, 200, answer.headers, detail="the stream ended early"))
+        if ending is None or tokens <= 0:
+            raise AttemptFailed(Failure(Kind.EMPTY, 200, answer.headers, detail="an empty answer"))
+        self.complete = True
+
+    def _read_trailer(self, answer: Answer) -> None:
+        """Read on to the end of the body, so that the connection can be used again."""
+        deadline = time.monotonic() + TRAILER_TIMEOUT
+        while (left := deadline - time.monotonic()) > 0 and self._read(answer, left):
+            pass
+
+    # A whole answer
+
+    def _whole(self, answer: Answer) -> Iterator[Beat | Burst]:
+        """A JSON body: read to its end, judged, and passed on as one burst."""
+        parts: list[bytes] = []
+        while True:
+            data = self._read(answer, self._slice())
+            if data is None:
+                yield from self._still_waiting()
+                continue
+            if not data:
+                break
+            parts.append(data)
+            if sum(map(len, parts)) > LONGEST_ANSWER:
+                raise AttemptFailed(Failure(Kind.MALFORMED, detail="the answer is too long"))
+        body = b"".join(parts).strip()
+        parsed = self._judge(body, answer)
+        if not self._dialect.useful(self._dialect.from_whole(parsed)):
+            self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
+        self.complete = True
+        self._pulse.beat()
+        yield [orjson.dumps(self._dialect.from_whole(parsed)), DONE] if self._streamed else [body]
+
+
+def _error_answer(answer: Answer) -> Failure:
+    try:
+        body = answer.read_all(timeout=ERROR_BODY_TIMEOUT, limit=LONGEST_ERROR)
+    except UpstreamError:
+        body = b""
+    return Failure(Kind.STATUS, answer.status, answer.headers, body)

@@ -1,0 +1,108 @@
+"""Which models may answer a request, and in what order. Pure: catalogue, needs and name in, models out.
+
+The rules are those of docs/contract.md, "Requests": the asked model first, then, in free mode, every free model that can
+serve the request's needs, by usable context, largest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog, Resolution
+from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.fallback.needs import Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """`models` in the order to try them. `asked` is the model that the client named, None for an alias of `free`."""
+
+    models: tuple[Model, ...]
+    asked: Model | None
+
+
+def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, strict: bool) -> Candidates:
+    """The models that may answer a chat or generate request for `name`.
+
+    Raises ModelNotFound, or BadRequest for a name that cannot be one and for needs that no model allowed here can serve.
+    """
+    asked = asked_model(catalog.resolve(name), name, free_mode=free_mode, strict=strict)
+    if not free_mode and asked is not None:
+        if lack := _lacking(asked, needs, judge_size=False):
+            raise BadRequest(_does_not_support(name, lack))
+        return Candidates((asked,), asked)
+    pool = ([asked] if asked is not None else []) + [model for model in catalog.free if model is not asked]
+    able = [model for model in pool if _lacking(model, needs) is None]
+    if not able:
+        raise _nobody(name, asked, pool, needs)
+    if needs.thinking and (thinkers := [model for model in able if model.thinking]):
+        # Whoever asks for thinking gets it from any model that can; where none can, an answer without beats none.
+        able = thinkers
+    return Candidates(tuple(able), asked)
+
+
+def asked_model(resolution: Resolution, name: str, *, free_mode: bool, strict: bool) -> Model | None:
+    """The model that `name` means, None where it means the best free one. Raises BadRequest, ModelNotFound."""
+    match resolution.kind:
+        case "model":
+            return resolution.model
+        case "free":
+            return None
+        case "unknown" if free_mode and not strict:
+            return None
+        case "invalid":
+            raise BadRequest("invalid model name")
+        case "embedding":
+            raise BadRequest(f'"{name}" does not support chat')
+        case "ambiguous":
+            meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
+            raise ModelNotFound(f"model '{name}' not found: say which one you mean, {meant}")
+        case _:
+            raise ModelNotFound(f"model '{name}' not found")
+
+
+#: The needs that a model serves or does not, in the order in which a lack is reported, with the words for it.
+_ABILITIES = (
+    ("tools", "tools", lambda model: model.tools),
+    ("images", "image input", lambda model: model.vision),
+    ("schema", "structured output", lambda model: model.json_schema),
+)
+
+
+def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | None:
+    """What `model` lacks of `needs`, in words; None if it can serve them."""
+    for need, words, has in _ABILITIES:
+        if getattr(needs, need) and not has(model):
+            return words
+    if judge_size and needs.prompt_tokens + output_tokens(model, needs) > model.context_length:
+        return "context"
+    return None
+
+
+def output_tokens(model: Model, needs: Needs) -> int:
+    """The output that `model` will be asked for: the client's wish, cut to what the model can give."""
+    return min(needs.output_tokens, model.max_completion_tokens or needs.output_tokens)
+
+
+def _does_not_support(name: str, lack: str) -> str:
+    return f'"{name}" does not support {lack}'
+
+
+def _nobody(name: str, asked: Model | None, pool: Iterable[Model], needs: Needs) -> BadRequest | ModelNotFound:
+    """Why none of `pool` can serve: the most common lack decides the words."""
+    models = list(pool)
+    if not models:
+        return ModelNotFound(f"model '{name}' not found: no free model passes the filters")
+    lacks = [lack for model in models if (lack := _lacking(model, needs))]
+    most = max(set(lacks), key=lacks.count)
+    if most == "context":
+        wanted = needs.prompt_tokens + needs.output_tokens
+        largest = max(model.context_length for model in models)
+        return BadRequest(
+            f"the request needs a context of about {wanted} tokens, more than any model here has "
+            f"that can serve it (the largest: {largest}): shorten it or ask for fewer tokens"
+        )
+    text = _does_not_support(name, most)
+    return BadRequest(text if asked is not None else f"{text}: no free model does")

@@ -1,0 +1,141 @@
+"""The last touch to an OpenRouter body, once the model that shall answer it is known.
+
+Pure: a new body comes out, the old one stays as it was for the next candidate. Knows no API of ours
+(docs/contract.md, "Requests"; https://openrouter.ai/docs/api-reference/parameters).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..catalog.records import Model
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_OPTIONAL = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "top_a",
+    "min_p",
+    "seed",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "logprobs",
+    "top_logprobs",
+)
+_FORMAT = frozenset({"response_format", "structured_outputs"})
+_MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
+
+
+def fit(body: Mapping[str, Any], model: Model, *, drop_unsupported: bool = False) -> dict[str, Any]:
+    """`body` with `model` set, in the form in which this model takes it.
+
+    Always: `max_tokens` and `max_completion_tokens` cut to what the model can write, `reasoning` left out where it
+    cannot think, an effort replaced by the nearest that it has, switching off by the least where it must think.
+    With `drop_unsupported` (a request that was translated, not one passed through) also: parameters the model does not
+    list are left out, tool-call ids get the form that Mistral demands.
+    """
+    fitted = {"model": model.id, **body}
+    fitted["model"] = model.id
+    _cut_output(fitted, model)
+    _fit_reasoning(fitted, model)
+    if drop_unsupported:
+        if model.supported_parameters:  # an empty list says nothing about the model
+            _drop_unsupported(fitted, model.supported_parameters)
+        if model.id.startswith("mistralai/"):
+            fitted["messages"] = _with_mistral_ids(fitted.get("messages", []))
+    return fitted
+
+
+def _cut_output(fitted: dict[str, Any], model: Model) -> None:
+    most = model.max_completion_tokens
+    if not most:
+        return
+    for name in ("max_tokens", "max_completion_tokens"):
+        asked = fitted.get(name)
+        if isinstance(asked, int | float) and not isinstance(asked, bool) and asked > most:
+            fitted[name] = most
+
+
+def _fit_reasoning(fitted: dict[str, Any], model: Model) -> None:
+    """`reasoning`, and OpenAI's spelling of its effort, as far as this model can follow them."""
+    reasoning = fitted.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        fitted["reasoning"] = _reasoning_for(reasoning, model)
+        if not fitted["reasoning"]:
+            del fitted["reasoning"]
+    effort = fitted.get("reasoning_effort")
+    if isinstance(effort, str):
+        fitted["reasoning_effort"] = _reasoning_for({"effort": effort}, model).get("effort")
+        if fitted["reasoning_effort"] is None:
+            del fitted["reasoning_effort"]
+
+
+def _reasoning_for(reasoning: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The `reasoning` object for the model; an empty one means: leave it out."""
+    if not model.thinking:
+        return {}
+    effort, efforts = reasoning.get("effort"), model.supported_efforts
+    rest = {key: value for key, value in reasoning.items() if key not in ("effort", "enabled")}
+    if effort == "none" or reasoning.get("enabled") is False:
+        if model.reasoning_mandatory:
+            least = _nearest("none", efforts)
+            return rest | ({"effort": least} if least else {})
+        return rest | ({"enabled": False} if efforts and "none" not in efforts else {"effort": "none"})
+    if isinstance(effort, str) and efforts and effort not in efforts:
+        nearest = _nearest(effort, efforts)
+        return {**reasoning, "effort": nearest} if nearest else rest | {"enabled": True}
+    return dict(reasoning)
+
+
+def _nearest(effort: str, efforts: Sequence[str]) -> str | None:
+    """The effort closest to the asked one, the lower of two; None if the model lists none that we know."""
+    known = [candidate for candidate in efforts if candidate in _EFFORTS and candidate != "none"]
+    if effort not in _EFFORTS:
+        return None
+    wanted = _EFFORTS.index(effort)
+    return min(known, key=lambda one: (abs(_EFFORTS.index(one) - wanted), _EFFORTS.index(one)), default=None)
+
+
+def _drop_unsupported(fitted: dict[str, Any], supported: frozenset[str]) -> None:
+    for name in _OPTIONAL:
+        if name in fitted and name not in supported:
+            del fitted[name]
+    if supported.isdisjoint(_FORMAT):
+        fitted.pop("response_format", None)
+    if "tool_choice" not in supported or "tools" not in supported:
+        choice = fitted.pop("tool_choice", None)
+        if choice == "none":  # such tools only explain the history: without the choice the model might call them
+            fitted.pop("tools", None)
+
+
+def _with_mistral_ids(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Messages whose tool-call ids are nine letters and digits (https://docs.mistral.ai/capabilities/function_calling)."""
+    ids: dict[str, str] = {}
+    taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
+
+    def short(call_id: str) -> str:
+        if _MISTRAL_ID.fullmatch(call_id):
+            return call_id
+        number = len(ids)
+        while call_id not in ids:
+            number += 1
+            made = f"m{number:08d}"
+            if made not in taken:
+                taken.add(made)
+                ids[call_id] = made
+        return ids[call_id]
+
+    fixed: list[Mapping[str, Any]] = []
+    for message in messages:
+        if message.get("tool_calls"):
+            calls = [{**call, "id": short(call["id"])} for call in message["tool_calls"]]
+            message = {**message, "tool_calls": calls}
+        elif message.get("tool_call_id"):
+            message = {**message, "tool_call_id": short(message["tool_call_id"])}
+        fixed.append(message)
+    return fixed

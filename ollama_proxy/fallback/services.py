@@ -1,0 +1,53 @@
+"""What an exchange works with, joined once per process: client, catalogue, memory, counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ollama_proxy.catalog.keeper import CatalogKeeper
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.config import Settings
+from ollama_proxy.errors import Unavailable
+from ollama_proxy.openrouter.client import Client
+from ollama_proxy.openrouter.failure import Verdict
+from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.fallback.quota import FreeRequestCount
+
+
+class FailureObserver(Protocol):
+    """Told of each failed attempt, for the metrics."""
+
+    def __call__(self, model: str, verdict: Verdict) -> None: ...
+
+
+def _nobody(model: str, verdict: Verdict) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Services:
+    """One per process."""
+
+    settings: Settings
+    client: Client
+    keeper: CatalogKeeper
+    memory: FailureMemory
+    free_requests: FreeRequestCount
+    clock: Callable[[], float] = time.time
+    observe_failure: FailureObserver = field(default=_nobody)
+
+    def catalog(self) -> Catalog:
+        """The current catalogue. Raises Unavailable while there is none."""
+        catalog = self.keeper.current()
+        if catalog is None:
+            reason = self.keeper.last_error or "it is being fetched"
+            raise Unavailable(f"upstream error: there is no model list yet: {reason}", retry_after=5)
+        return catalog
+
+    def model_is_gone(self, model: str) -> None:
+        """Upstream says that there is no such model: leave it out at once, and look at the list again."""
+        self.keeper.forget(model)
+        self.keeper.request_refresh()

@@ -1,0 +1,122 @@
+"""The front door: a WSGI middleware around the Flask application.
+
+It decides who may come in before anything else is done for them, gives each request its id, notes how it went, and
+makes sure that the note is written once, however the response ends.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ollama_proxy import __version__
+from ollama_proxy.access import AccessPolicy
+from ollama_proxy.anthropic import errors as anthropic_errors
+from ollama_proxy.disconnect import ClientGone
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
+from ollama_proxy.ollama import errors as ollama_errors
+from ollama_proxy.openai import errors as openai_errors
+
+StartResponse = Callable[..., Any]
+Environ = dict[str, Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+SERVER = f"ollama-proxy/{__version__}"
+
+_PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden"}
+
+
+class Front:
+    """The application as the server calls it."""
+
+    def __init__(
+        self, application: Application, access: AccessPolicy, observer: Observer, *, first_request: Callable[[], None]
+    ) -> None:
+        """`first_request` is called by a request that no gunicorn worker serves: the development server has no hook."""
+        self._application = application
+        self._access = access
+        self._observer = observer
+        self._first_request: Callable[[], None] | None = first_request
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if self._first_request is not None and "werkzeug.socket" in environ:
+            first_request, self._first_request = self._first_request, None
+            first_request()
+        observation = Observation(secrets.token_hex(8), environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+        environ[ENVIRON_KEY] = observation
+        self._observer.began(observation)
+        decision = self._access.check(environ)
+        extra = [*decision.headers, ("X-Request-Id", observation.request_id), ("Server", SERVER)]
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            observation.status = int(status[:3])
+            return start_response(status, headers + extra, exc_info)
+
+        try:
+            if decision.allowed:
+                body = self._application(environ, start)
+            else:
+                body = _refuse(decision.status, decision.error, environ, start)
+        except ClientGone:
+            observation.error = "client gone"
+            self._observer.ended(observation)
+            raise
+        except BaseException:
+            observation.error = observation.error or "failed"
+            self._observer.ended(observation)
+            raise
+        return ObservedBody(body, observation, self._observer)
+
+
+def _refuse(status: int | None, error: ProxyError | None, environ: Environ, start: StartResponse) -> list[bytes]:
+    if error is None:
+        assert status is not None
+        headers = [] if status == 204 else [("Content-Length", "0")]
+        start(f"{status} {_PHRASES.get(status, 'Refused')}", headers)
+        return []
+    render = renderer_for(environ.get("PATH_INFO", ""))
+    body = render.error_body(error)
+    headers = [("Content-Type", render.CONTENT_TYPE), ("Content-Length", str(len(body)))]
+    if error.status == 401:
+        headers.append(("WWW-Authenticate", 'Bearer realm="ollama-proxy"'))
+    start(f"{error.status} {_PHRASES.get(error.status, 'Refused')}", headers)
+    return [body]
+
+
+def renderer_for(path: str) -> Any:
+    """The module that renders errors for the API that `path` belongs to."""
+    if path.startswith("/v1/messages"):
+        return anthropic_errors
+    if path.startswith("/v1/"):
+        return openai_errors
+    return ollama_errors
+
+
+class ObservedBody:
+    """The response's body, and the note at its end.
+
+    Iterating hands out the body's own iterator, so that the note costs nothing per write.
+    """
+
+    def __init__(self, body: Iterable[bytes], observation: Observation, observer: Observer) -> None:
+        self._body = body
+        self._observation = observation
+        self._observer = observer
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """Called by the server after the last write, or instead of it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._observer.ended(self._observation)

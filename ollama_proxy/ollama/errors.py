@@ -1,0 +1,13 @@
+"""An error in the Ollama API's form: one line of JSON with a string `error`, which is all that its clients read."""
+
+from __future__ import annotations
+
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.ollama.lines import encode
+
+CONTENT_TYPE = "application/json; charset=utf-8"
+
+
+def error_body(error: ProxyError) -> bytes:
+    """The body of an error answer (docs/contract.md, "Errors")."""
+    return encode({"error": error.message})

@@ -1,0 +1,303 @@
+"""OpenRouter's answer in, Ollama's answer out: payloads of an event stream to NDJSON lines, or to one object.
+
+Pure: no sockets, no HTTP; the clocks are handed in. One object per attempt; it knows nothing of other attempts, and
+what a failure means is decided elsewhere (docs/contract.md, "Streams").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ollama_proxy.ollama.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line
+from ollama_proxy.ollama.logprobs import logprobs_of
+from ollama_proxy.ollama.metrics import Stopwatch, metrics
+from ollama_proxy.ollama.times import rfc3339
+from ollama_proxy.ollama.tool_calls import BrokenToolCall, ToolCallAssembler
+from ollama_proxy.ollama.whole import Collector
+from ollama_proxy.openrouter.chunks import (
+    MalformedChunk,
+    choice_of,
+    delta_of,
+    error_of,
+    is_late_limit,
+    parse,
+    reasoning_of,
+    usage_of,
+)
+from ollama_proxy.openrouter.events import DONE
+from ollama_proxy.openrouter.failure import Failure, Kind
+
+_LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})
+_CUT_OFF = "upstream error: the model's tool call was cut off by the token limit; allow more tokens (num_predict)"
+
+
+class Answer:
+    """One answer, as it comes in.
+
+    `feed` takes the payloads of one burst and returns the writes for it; `finish` ends the answer. `failure` is set
+    when the upstream sent an error, ended early, or a tool call cannot be used: then no last line was made, and it is
+    for the caller to try another model or to send `error_line`. With `collect` no lines are made and `whole` gives
+    the object.
+
+    `started_ns` is a reading of `monotonic`. `prompt_tokens` is an estimate for upstreams that send no usage.
+    """
+
+    _shape: LineShape
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        started_ns: int,
+        tool_names: Mapping[str, str] = {},
+        want_logprobs: bool = False,
+        collect: bool = False,
+        prompt_tokens: int = 0,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.failure: Failure | None = None
+        self.has_output = False
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self._model = model
+        self._want_logprobs = want_logprobs
+        self._prompt_tokens = prompt_tokens
+        self._clock = clock
+        self._stopwatch = Stopwatch(started_ns, monotonic)
+        self._calls = ToolCallAssembler(tool_names)
+        self._collector = Collector() if collect else None
+        self._out: Collector | LineWriter = self._collector or LineWriter(self._shape, model, clock)
+        self._native_finish: str | None = None
+        self._done = False  # [DONE] was seen
+        self._closing: dict[str, Any] | None = None
+        self._deltas = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing useful came and upstream counted no token: a failure of the model, if it is the end."""
+        return not self.has_output and not (self.usage or {}).get("completion_tokens")
+
+    def accepted(self) -> None:
+        """Notes the time at which upstream accepted the request; without it, the first payloads are taken for that."""
+        self._stopwatch.accepted()
+
+    def feed(self, payloads: Iterable[bytes]) -> list[bytes]:
+        """Returns the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.
+
+        After a failure or `[DONE]` the rest is ignored; lines made before the failure are returned.
+        """
+        self._stopwatch.accepted()
+        self._out.begin()
+        for payload in payloads:
+            if self._done or self.failure is not None:
+                break
+            if payload == DONE:
+                self._done = True
+                break
+            try:
+                chunk = parse(payload)
+            except MalformedChunk as error:
+                if self.finish_reason is None:
+                    self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+                break
+            self._take(chunk)
+        return self._out.take()
+
+    def feed_chunk(self, chunk: Mapping[str, Any]) -> list[bytes]:
+        """As `feed`, for a whole completion that `chunks.as_chunk` made a chunk: nothing follows it."""
+        self._stopwatch.accepted()
+        self._out.begin()
+        self._take(chunk)
+        self._done = self.failure is None and choice_of(chunk) is not None
+        return self._out.take()
+
+    def heartbeat(self) -> bytes:
+        """Returns a line with empty content, to break a silence."""
+        self._out.begin()
+        self._out.empty()
+        return b"".join(self._out.take())
+
+    def finish(self) -> list[bytes]:
+        """Returns the last writes: what was held back, the tool calls and exactly one `done: true` line.
+
+        Sets `failure` instead of making that line if the stream ended early or a tool call cannot be used. Once more
+        gives nothing.
+        """
+        if self.failure is not None or self._closing is not None:
+            return []
+        if self.finish_reason is None and not self._done:
+            self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended without a finish reason")
+            return []
+        self._out.begin()
+        self._out.end_texts()
+        try:
+            for call in self._calls.rest():
+                self._out.tool_call(call)
+        except BrokenToolCall as error:
+            self.failure = self._tool_call_failure(error)
+            return self._out.take()
+        self._closing = self._last_line()
+        self._out.last(self._closing)
+        return self._out.take()
+
+    def error_line(self, message: str) -> bytes:
+        """Returns the line that ends an answer which failed after it began."""
+        return error_line(message)
+
+    def whole(self) -> dict[str, Any]:
+        """Returns the whole answer as one object; needs `collect=True` and a `finish` without failure."""
+        if self._collector is None or self._closing is None:
+            raise RuntimeError("whole() needs collect=True and a finish() without failure")
+        return self._whole(self._collector, self._closing)
+
+    def _take(self, chunk: Mapping[str, Any]) -> None:
+        """Takes one chunk: error, usage, delta and finish reason, each of which may be missing."""
+        choice = choice_of(chunk)
+        finish = choice.get("finish_reason") if choice else None
+        if (chunk.get("error") or finish == "error" or (choice and choice.get("error"))) and self._has_failed(chunk):
+            return
+        usage = usage_of(chunk)
+        if usage is not None:
+            self.usage = usage
+        if choice is None:
+            return
+        self._take_delta(delta_of(choice), choice)
+        if self.finish_reason is None and isinstance(finish, str) and finish:
+            self.finish_reason = finish
+            native = choice.get("native_finish_reason")
+            self._native_finish = native.lower() if isinstance(native, str) else None
+
+    def _has_failed(self, chunk: Mapping[str, Any]) -> bool:
+        if error_of(chunk) is None:
+            return False
+        if is_late_limit(chunk, self.finish_reason is not None):
+            self.finish_reason = "length"
+            return False
+        self.failure = Failure(Kind.EVENT, 200, body=chunk)
+        return True
+
+    def _take_delta(self, delta: Mapping[str, Any], choice: Mapping[str, Any]) -> None:
+        out, useful = self._out, False
+        reasoning = delta.get("reasoning")
+        if reasoning or delta.get("reasoning_details"):
+            thinking = reasoning_of(delta)
+            if thinking:
+                out.thinking(thinking)
+                useful = True
+        logprobs = logprobs_of(choice) if self._want_logprobs else None
+        content, refusal = delta.get("content"), delta.get("refusal")
+        text = content if isinstance(content, str) else ""
+        if refusal and isinstance(refusal, str):
+            text += refusal
+        if text or logprobs:
+            out.content(text, logprobs)
+            useful = useful or bool(text)
+        if delta.get("images"):
+            for image in _images(delta["images"]):
+                out.image(image)
+                useful = True
+        if delta.get("tool_calls"):
+            self._calls.add(delta["tool_calls"])
+            for call in self._calls.finished():
+                out.tool_call(call)
+            useful = useful or bool(self._calls)
+        if useful:
+            self._deltas += 1
+            if not self.has_output:
+                self.has_output = True
+                self._stopwatch.first_token()
+
+    def _tool_call_failure(self, error: BrokenToolCall) -> Failure:
+        """Returns a failure of the request if the token limit cut the call off, else one of the model.
+
+        For the former a refusal with status 400 is what it amounts to: no model is at fault, and asking another with
+        the same limit would only spend more tokens.
+        """
+        if _LIMIT_REASONS.isdisjoint({self.finish_reason, self._native_finish}):
+            return Failure(Kind.MALFORMED, 200, detail=str(error))
+        return Failure(Kind.STATUS, 400, body={"error": {"code": 400, "message": _CUT_OFF}})
+
+    def _ending(self) -> dict[str, Any]:
+        return {"done": True, "done_reason": "length" if self.finish_reason == "length" else "stop"}
+
+    def _metrics(self) -> dict[str, int]:
+        return metrics(
+            self._stopwatch.durations(),
+            self.usage,
+            prompt_estimate=self._prompt_tokens,
+            answer_estimate=self._deltas,
+        )
+
+    def _last_line(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class ChatAnswer(Answer):
+    """The answer of /api/chat."""
+
+    _shape = CHAT_LINE
+
+    def _last_line(self) -> dict[str, Any]:
+        return _empty_chat(self._model, self._clock()) | self._ending() | self._metrics()
+
+    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+        return collector.chat(closing)
+
+
+class GenerateAnswer(Answer):
+    """The answer of /api/generate; with `raw` its last line has no `context`, as in Ollama."""
+
+    _shape = GENERATE_LINE
+
+    def __init__(self, model: str, *, raw: bool = False, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._context: dict[str, Any] = {} if raw else {"context": []}
+
+    def _last_line(self) -> dict[str, Any]:
+        return _empty_generate(self._model, self._clock()) | self._ending() | self._context | self._metrics()
+
+    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+        return collector.generate(closing)
+
+
+def load_reply(model: str, *, generate: bool = False, now_ns: int | None = None) -> dict[str, Any]:
+    """Returns the whole answer to a request that only loads a model: no messages, or no prompt."""
+    return _idle_reply(model, "load", generate, now_ns)
+
+
+def unload_reply(model: str, *, generate: bool = False, now_ns: int | None = None) -> dict[str, Any]:
+    """Returns the whole answer to a request that only unloads a model: the same with `keep_alive` 0."""
+    return _idle_reply(model, "unload", generate, now_ns)
+
+
+def _idle_reply(model: str, reason: str, generate: bool, now_ns: int | None) -> dict[str, Any]:
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    reply = _empty_generate(model, now_ns) if generate else _empty_chat(model, now_ns)
+    return {**reply, "done": True, "done_reason": reason}
+
+
+def _empty_chat(model: str, now_ns: int) -> dict[str, Any]:
+    return {"model": model, "created_at": rfc3339(now_ns), "message": {"role": "assistant", "content": ""}}
+
+
+def _empty_generate(model: str, now_ns: int) -> dict[str, Any]:
+    return {"model": model, "created_at": rfc3339(now_ns), "response": ""}
+
+
+def _images(items: Any) -> list[str]:
+    """Returns the images of a delta that are data URLs, in base64 without their prefix, as Ollama sends images."""
+    images = []
+    for item in items if isinstance(items, list) else []:
+        link = item.get("image_url") if isinstance(item, dict) else None
+        url = link.get("url") if isinstance(link, dict) else link
+        if isinstance(url, str) and url.startswith("data:"):
+            head, _, data = url.partition(",")
+            if head.endswith(";base64") and data:
+                images.append(data)
+    return images

@@ -1,0 +1,105 @@
+"""Images of a message: Ollama's bare base64, and the URLs that other APIs use.
+
+Text in, content parts out. An image is looked at only as far as telling its type takes (docs/contract.md, "Requests").
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Any
+
+from ..errors import BadRequest
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
+_URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
+_LINE_ENDS = str.maketrans("", "", "\r\n")
+
+
+def check_image(text: str) -> str:
+    """The image as it will be sent on: base64 without line ends, or a URL unchanged.
+
+    Raises BadRequest with Go's text if it is neither.
+    """
+    if _URL.match(text, 0, 8):
+        found = _DATA_URL.match(text)
+        if found:
+            _check_base64(text[found.end() :])
+        return text
+    _check_base64(text)
+    return text.translate(_LINE_ENDS) if "\n" in text or "\r" in text else text
+
+
+def image_part(image: str) -> dict[str, Any]:
+    """A content part for a checked image. Raises BadRequest if the bytes are of no type that OpenRouter takes.
+
+    Types and part: https://openrouter.ai/docs/features/multimodal/images
+    """
+    url = image
+    if not _URL.match(image, 0, 8):
+        mime = _sniff(image)
+        if mime is None:
+            raise BadRequest("unsupported image type: only PNG, JPEG, GIF and WEBP images can be sent")
+        url = f"data:{mime};base64,{image}"
+    else:
+        found = _DATA_URL.match(image)
+        # The bytes know their type better than the client does: "image/jpg" and an empty type are common.
+        mime = _sniff(image[found.end() : found.end() + 24]) if found else None
+        if found and mime and found["mime"].lower() != mime:
+            url = f"data:{mime};base64,{image[found.end() :]}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _sniff(base64_text: str) -> str | None:
+    try:
+        head = binascii.a2b_base64(base64_text[:24].translate(_LINE_ENDS)[:16])
+    except binascii.Error:
+        return None
+    if head.startswith(b"\x89PNG"):
+        return "image/png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"GIF8"):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def _check_base64(text: str) -> None:
+    if len(text) % 4 == 0 and _BASE64.fullmatch(text):
+        return
+    position = _corrupt_at(text)
+    if position is not None:
+        raise BadRequest(f"illegal base64 data at input byte {position}")
+
+
+def _corrupt_at(text: str) -> int | None:
+    """The byte at which Go's base64.StdEncoding gives up, or None (https://pkg.go.dev/encoding/base64#Encoding).
+
+    Line ends are skipped anywhere; padding is demanded, and nothing may follow it.
+    """
+    data = text.encode()
+    digits = re.match(rb"[A-Za-z0-9+/\r\n]*+", data)
+    end = digits.end() if digits else 0
+    count = end - data.count(b"\n", 0, end) - data.count(b"\r", 0, end)
+    in_quantum = count % 4
+    if end == len(data):
+        return None if in_quantum == 0 else end - in_quantum
+    if data[end] != ord("=") or in_quantum < 2:
+        return end
+    position = _line_ends_end(data, end + 1)
+    if in_quantum == 2:
+        if position == len(data):
+            return position
+        if data[position] != ord("="):
+            return position - 1
+        position = _line_ends_end(data, position + 1)
+    return None if position == len(data) else position
+
+
+def _line_ends_end(data: bytes, position: int) -> int:
+    while position < len(data) and data[position] in b"\r\n":
+        position += 1
+    return position

@@ -1,0 +1,76 @@
+"""The catalogue's replies, made once per catalogue: clients ask for all of them at every start, some at every turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.ollama.lines import encode
+from ollama_proxy.ollama.show import basenames, show
+from ollama_proxy.ollama.tags import Listed, free_alias, tags
+
+
+@dataclass(slots=True)
+class _Replies:
+    catalog: Catalog
+    tags: bytes
+    listed: dict[str, Listed]
+    basenames: dict[str, str]
+    show: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+
+class Listing:
+    """Replies of `/api/tags` and `/api/show` for whatever catalogue is current. One per process."""
+
+    def __init__(self) -> None:
+        self._replies: _Replies | None = None
+
+    def tags(self, catalog: Catalog) -> bytes:
+        """The body of `/api/tags`."""
+        return self._for(catalog).tags
+
+    def alias(self, catalog: Catalog) -> Listed:
+        """What `free` is shown as."""
+        return self._for(catalog).listed["free:latest"]
+
+    def show(self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
+        """The body of `/api/show` for `model`, which the client called `requested`."""
+        replies = self._for(catalog)
+        key = (model.name, requested if copilot else "")
+        if system:
+            return self._show(replies, model, requested, copilot=copilot, system=system)
+        if (body := replies.show.get(key)) is None:
+            body = self._show(replies, model, requested, copilot=copilot, system="")
+            if len(replies.show) < 4096:  # names are the client's: the memory for them has an end
+                replies.show[key] = body
+        return body
+
+    def _show(self, replies: _Replies, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
+        reply = show(
+            model,
+            requested,
+            basename=replies.basenames.get(model.name),
+            user_agent="GitHubCopilotChat/" if copilot else "",
+            system=system,
+        )
+        return encode(reply)
+
+    def _for(self, catalog: Catalog) -> _Replies:
+        replies = self._replies
+        if replies is None or replies.catalog is not catalog:
+            replies = self._replies = _replies(catalog)
+        return replies
+
+
+def _replies(catalog: Catalog) -> _Replies:
+    alias: Any = free_alias(catalog.free)
+    listed: list[Listed] = [*catalog.models, *catalog.embeddings]
+    if catalog.free_mode and catalog.free:
+        listed.insert(0, alias)
+    return _Replies(
+        catalog=catalog,
+        tags=encode(tags(listed)),
+        listed={model.name: model for model in [*listed, alias]},
+        basenames=basenames(listed),
+    )

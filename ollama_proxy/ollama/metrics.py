@@ -1,0 +1,69 @@
+"""The durations and token counts of an answer's last line, as Ollama names them.
+
+Durations are measured here, because OpenRouter reports none; token counts are the provider's. Knows no JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class Stopwatch:
+    """When an answer was asked for, accepted, began and ended, on one monotonic clock in nanoseconds.
+
+    Ollama's `load_duration` is the time until the upstream accepted the request, `prompt_eval_duration` from there to
+    the first token, `eval_duration` from the first token to the end.
+    """
+
+    def __init__(self, started: int, monotonic: Callable[[], int]) -> None:
+        self._started = started
+        self._monotonic = monotonic
+        self._accepted: int | None = None
+        self._first_token: int | None = None
+
+    def accepted(self) -> None:
+        """Notes that the upstream accepted the request; only the first call counts."""
+        if self._accepted is None:
+            self._accepted = self._monotonic()
+
+    def first_token(self) -> None:
+        """Notes the first useful piece of the answer; only the first call counts."""
+        if self._first_token is None:
+            self._first_token = self._monotonic()
+
+    def durations(self) -> dict[str, int]:
+        """Returns the four durations up to now, each at least 1: clients divide by them."""
+        ended = self._monotonic()
+        first_token = ended if self._first_token is None else self._first_token
+        accepted = first_token if self._accepted is None else min(self._accepted, first_token)
+        return {
+            "total_duration": max(1, ended - self._started),
+            "load_duration": max(1, accepted - self._started),
+            "prompt_eval_duration": max(1, first_token - accepted),
+            "eval_duration": max(1, ended - first_token),
+        }
+
+
+def metrics(
+    durations: Mapping[str, int], usage: Mapping[str, Any] | None, *, prompt_estimate: int, answer_estimate: int
+) -> dict[str, int]:
+    """Returns the six metrics in Ollama's order, all integers and none missing: clients sum and divide them.
+
+    The estimates stand in where the upstream sent no usage.
+    """
+    usage = usage or {}
+    return {
+        "total_duration": durations["total_duration"],
+        "load_duration": durations["load_duration"],
+        "prompt_eval_count": _count(usage.get("prompt_tokens"), prompt_estimate),
+        "prompt_eval_duration": durations["prompt_eval_duration"],
+        "eval_count": _count(usage.get("completion_tokens"), answer_estimate),
+        "eval_duration": durations["eval_duration"],
+    }
+
+
+def _count(value: Any, estimate: int) -> int:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return int(value)
+    return max(1, estimate)

@@ -1,0 +1,194 @@
+"""What the Ollama API was asked for, typed: one frozen dataclass per request body.
+
+The field types hold here; values that Ollama looks at only once the model is known are checked by `check_values`, which
+the route calls after it has resolved the name (docs/contract.md, "Requests").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import BadRequest
+from .go_text import quote
+from .json_body import encode
+from .messages import Message
+from .options import check_options
+
+_MOST_TOP_LOGPROBS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """A request that names a model. `name` is the older spelling of `model`."""
+
+    model: str = ""
+    name: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The model's name as the client wrote it, to be echoed unchanged."""
+        return self.model or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(ModelRequest):
+    """What chat and generate share. `keep_alive` is in seconds, below zero forever, None if the client did not say."""
+
+    stream: bool = True
+    format: Any = None
+    keep_alive: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    think: bool | str | None = None
+    truncate: bool = True
+    shift: bool = True
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = False
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema that the answer must follow: `{}` for any JSON, None for free text."""
+        if self.format == "json":
+            return {}
+        return self.format if isinstance(self.format, dict) else None
+
+    def check_values(self) -> None:
+        """Raise BadRequest for what Ollama refuses of an existing model: options, format.
+
+        Ollama answers some of these with 500; SDKs repeat those, so all are 400 here.
+        """
+        check_options(self.options)
+        if isinstance(self.format, dict):
+            encode(self.format)
+        elif self.format not in (None, "", "json"):
+            raw = quote(encode(self.format).decode())
+            raise BadRequest(f'invalid format: {raw}; expected "json" or a valid JSON Schema object')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(Answered):
+    """POST /api/chat. `tools` are the checked `function` objects."""
+
+    messages: list[Message] = field(default_factory=list)
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    tool_choice: Any = None
+
+    @property
+    def is_load(self) -> bool:
+        """Nothing to answer: load the model, or unload it if `keep_alive` is 0."""
+        return not self.messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest(Answered):
+    """POST /api/generate. `context` is read and ignored: its tokens mean nothing to another model."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: list[int] = field(default_factory=list)
+    raw: bool = False
+    images: tuple[str, ...] = ()
+
+    @property
+    def is_load(self) -> bool:
+        """Nothing to answer: load the model, or unload it if `keep_alive` is 0."""
+        return not self.prompt
+
+    def check_values(self) -> None:
+        """As for chat, and the fields that contradict each other."""
+        if self.raw and (self.template or self.system or self.context):
+            raise BadRequest("raw mode does not support template, system, or context")
+        # slots=True makes a new class, so a bare super() would look in the wrong one.
+        Answered.check_values(self)
+        _check_template(self.template)
+
+
+def _check_template(template: str) -> None:
+    """A template is not used (providers have their own); one that Go could not parse at all is refused as by Go."""
+    position = template.find("{{")
+    while position >= 0:
+        end = template.find("}}", position)
+        if end < 0:
+            line = template.count("\n", 0, position) + 1
+            raise BadRequest(f"template: :{line}: unclosed action")
+        position = template.find("{{", end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest(ModelRequest):
+    """POST /api/embed. `input` is whatever was sent: see `texts`. Cutting to `dimensions` is left to the answer."""
+
+    input: Any = None
+    truncate: bool = True
+    dimensions: int = 0
+    keep_alive: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def texts(self) -> list[str]:
+        """The texts to embed; none means: only load the model. Raises BadRequest, before the model is looked up."""
+        if self.input in (None, ""):
+            return []
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise BadRequest("invalid input type")
+        return texts
+
+    def check_values(self) -> None:
+        """Raise BadRequest for an option of a wrong type."""
+        check_options(self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest(ModelRequest):
+    """POST /api/embeddings, the older form: one text, one vector."""
+
+    prompt: str = ""
+    keep_alive: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def texts(self) -> list[str]:
+        """The one text, or none: only load the model."""
+        return [self.prompt] if self.prompt else []
+
+    def check_values(self) -> None:
+        """Raise BadRequest for an option of a wrong type."""
+        check_options(self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowRequest(ModelRequest):
+    """POST /api/show."""
+
+    verbose: bool = False
+    system: str = ""
+    template: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRequest(ModelRequest):
+    """POST /api/pull, /api/push and /api/create, which answer with status lines."""
+
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRequest(ModelRequest):
+    """DELETE /api/delete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    """POST /api/copy."""
+
+    source: str = ""
+    destination: str = ""
+
+
+def check_top_logprobs(request: Answered) -> None:
+    """Raise BadRequest if `top_logprobs` is out of range, which is looked at before the model's name."""
+    if not 0 <= request.top_logprobs <= _MOST_TOP_LOGPROBS:
+        raise BadRequest(f"top_logprobs must be between 0 and {_MOST_TOP_LOGPROBS}")

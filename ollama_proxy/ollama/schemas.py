@@ -1,0 +1,194 @@
+"""The request bodies of the Ollama API: which fields there are, and of which type.
+
+`read_*` takes a body to a typed request or raises BadRequest with Ollama's text. Unknown fields are ignored, names
+match without case, null means absent. What depends on the model is not looked at here (docs/contract.md, "Requests").
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from marshmallow import EXCLUDE, Schema, post_load
+
+from . import fields, requests
+from .json_body import decode
+
+Request = TypeVar("Request")
+
+
+class RequestSchema(Schema):
+    """A body with Go's rules; `struct` is Ollama's name of it, which error texts mention."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    struct = ""
+    request: type = object
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_kwargs: Any) -> Any:
+        return self.request(**data)
+
+
+class ModelSchema(RequestSchema):
+    model = fields.Text()
+    name = fields.Text()
+
+
+class AnsweredSchema(ModelSchema):
+    stream = fields.Flag()
+    format = fields.Anything()
+    keep_alive = fields.KeepAlive()
+    options = fields.Options()
+    think = fields.Think()
+    truncate = fields.Flag()
+    shift = fields.Flag()
+    logprobs = fields.Flag()
+    top_logprobs = fields.Integer()
+    debug_render_only = fields.Flag(data_key="_debug_render_only")
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_kwargs: Any) -> Any:
+        request = self.request(**data)
+        requests.check_top_logprobs(request)
+        return request
+
+
+class ChatSchema(AnsweredSchema):
+    struct = "ChatRequest"
+    request = requests.ChatRequest
+
+    messages = fields.Messages()
+    tools = fields.Tools()
+    tool_choice = fields.Anything()
+
+
+class GenerateSchema(AnsweredSchema):
+    struct = "GenerateRequest"
+    request = requests.GenerateRequest
+
+    prompt = fields.Text()
+    suffix = fields.Text()
+    system = fields.Text()
+    template = fields.Text()
+    # `context` is a name of marshmallow's own
+    context_tokens = fields.Integers(data_key="context", attribute="context")
+    raw = fields.Flag()
+    images = fields.Images()
+
+
+class EmbedSchema(ModelSchema):
+    struct = "EmbedRequest"
+    request = requests.EmbedRequest
+
+    input = fields.Anything()
+    truncate = fields.Flag()
+    dimensions = fields.Integer()
+    keep_alive = fields.KeepAlive()
+    options = fields.Options()
+
+
+class EmbeddingSchema(ModelSchema):
+    struct = "EmbeddingRequest"
+    request = requests.EmbeddingRequest
+
+    prompt = fields.Text()
+    keep_alive = fields.KeepAlive()
+    options = fields.Options()
+
+
+class ShowSchema(ModelSchema):
+    struct = "ShowRequest"
+    request = requests.ShowRequest
+
+    verbose = fields.Flag()
+    system = fields.Text()
+    template = fields.Text()
+    options = fields.Options()
+
+
+class PullSchema(ModelSchema):
+    struct = "PullRequest"
+    request = requests.StatusRequest
+
+    stream = fields.Flag()
+
+
+class PushSchema(PullSchema):
+    struct = "PushRequest"
+
+
+class CreateSchema(PullSchema):
+    struct = "CreateRequest"
+
+
+class DeleteSchema(ModelSchema):
+    struct = "DeleteRequest"
+    request = requests.DeleteRequest
+
+
+class CopySchema(RequestSchema):
+    struct = "CopyRequest"
+    request = requests.CopyRequest
+
+    source = fields.Text()
+    destination = fields.Text()
+
+
+_CHAT, _GENERATE = ChatSchema(), GenerateSchema()
+_EMBED, _EMBEDDING, _SHOW = EmbedSchema(), EmbeddingSchema(), ShowSchema()
+_PULL, _PUSH, _CREATE, _DELETE, _COPY = PullSchema(), PushSchema(), CreateSchema(), DeleteSchema(), CopySchema()
+
+
+def _read(schema: RequestSchema, body: bytes) -> Any:
+    return schema.load(decode(body, struct=schema.struct))
+
+
+def read_chat(body: bytes) -> requests.ChatRequest:
+    """The body of POST /api/chat."""
+    return cast(requests.ChatRequest, _read(_CHAT, body))
+
+
+def read_generate(body: bytes) -> requests.GenerateRequest:
+    """The body of POST /api/generate."""
+    return cast(requests.GenerateRequest, _read(_GENERATE, body))
+
+
+def read_embed(body: bytes) -> requests.EmbedRequest:
+    """The body of POST /api/embed."""
+    return cast(requests.EmbedRequest, _read(_EMBED, body))
+
+
+def read_embedding(body: bytes) -> requests.EmbeddingRequest:
+    """The body of POST /api/embeddings."""
+    return cast(requests.EmbeddingRequest, _read(_EMBEDDING, body))
+
+
+def read_show(body: bytes) -> requests.ShowRequest:
+    """The body of POST /api/show."""
+    return cast(requests.ShowRequest, _read(_SHOW, body))
+
+
+def read_pull(body: bytes) -> requests.StatusRequest:
+    """The body of POST /api/pull."""
+    return cast(requests.StatusRequest, _read(_PULL, body))
+
+
+def read_push(body: bytes) -> requests.StatusRequest:
+    """The body of POST /api/push."""
+    return cast(requests.StatusRequest, _read(_PUSH, body))
+
+
+def read_create(body: bytes) -> requests.StatusRequest:
+    """The body of POST /api/create."""
+    return cast(requests.StatusRequest, _read(_CREATE, body))
+
+
+def read_delete(body: bytes) -> requests.DeleteRequest:
+    """The body of DELETE /api/delete."""
+    return cast(requests.DeleteRequest, _read(_DELETE, body))
+
+
+def read_copy(body: bytes) -> requests.CopyRequest:
+    """The body of POST /api/copy."""
+    return cast(requests.CopyRequest, _read(_COPY, body))

@@ -1,0 +1,127 @@
+"""/api/tags: how a model is listed. Pure: from the catalogue's models to Ollama's objects.
+
+The fields are those without which some client fails on the whole list (docs/contract.md, "Endpoints").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ollama_proxy.ollama.times import NANOSECONDS, rfc3339
+
+STUB_BYTES = 384
+"""The size of every model: as with Ollama's own cloud models, what is stored here is a note of a few hundred bytes."""
+
+_OLLAMA_CONTEXT = 4096  # Ollama's own default, for a model whose window nobody knows
+_CAPABILITY_ORDER = ("completion", "vision", "tools", "thinking")
+
+
+class Listed(Protocol):
+    """What a listed model must tell: a model of the catalogue, or the alias `free:latest`."""
+
+    @property
+    def name(self) -> str:
+        """The listed name, with its tag."""
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+
+    @property
+    def created(self) -> int:
+        """Epoch seconds."""
+
+    @property
+    def context_length(self) -> int:
+        """Usable tokens, 0 if unknown."""
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits."""
+
+    @property
+    def family(self) -> str:
+        """One word without a dot."""
+
+    @property
+    def parameter_size(self) -> str:
+        """Such as `70B`, or ""."""
+
+    @property
+    def capabilities(self) -> list[str]:
+        """In Ollama's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAlias:
+    """`free:latest`: not a model, but the best free model that can serve a request. It is listed like one."""
+
+    created: int
+    context_length: int
+    capabilities: list[str]
+    digest: str
+    name: str = "free:latest"
+    title: str = "Free: best free model for the request"
+    family: str = "free"
+    parameter_size: str = ""
+
+
+def free_alias(free: Sequence[Listed]) -> FreeAlias:
+    """Returns the alias for these free chat models: it can do what any of them can, in the largest of their windows."""
+    known = {word for model in free for word in model.capabilities} | {"completion"}
+    capabilities = [word for word in _CAPABILITY_ORDER if word in known]
+    context_length = max((model.context_length for model in free), default=0)
+    fingerprint = f"free:latest {context_length} {' '.join(capabilities)}"
+    return FreeAlias(
+        created=max((model.created for model in free), default=0),
+        context_length=context_length,
+        capabilities=capabilities,
+        digest=hashlib.sha256(fingerprint.encode()).hexdigest(),
+    )
+
+
+def tags(models: Iterable[Listed]) -> dict[str, Any]:
+    """Returns the whole answer of /api/tags, in the given order."""
+    return {"models": [tag(model) for model in models]}
+
+
+def tag(model: Listed) -> dict[str, Any]:
+    """Returns a model's entry in /api/tags."""
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": modified_at(model),
+        "size": STUB_BYTES,
+        "digest": model.digest,
+        "details": {**details(model), "context_length": context_length(model)},
+        "capabilities": list(model.capabilities),
+    }
+
+
+def details(model: Listed) -> dict[str, Any]:
+    """Returns the six classic keys of `details`; some clients fail on any other where they do not expect it.
+
+    "clip" among the families is how older clients find out that a model sees images.
+    """
+    families = [model.family, "clip"] if "vision" in model.capabilities else [model.family]
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": model.family,
+        "families": families,
+        "parameter_size": model.parameter_size,
+        "quantization_level": "",
+    }
+
+
+def modified_at(model: Listed) -> str:
+    """Returns the time at which the model appeared at OpenRouter."""
+    return rfc3339(model.created * NANOSECONDS)
+
+
+def context_length(model: Listed) -> int:
+    """Returns the model's window in tokens, a positive number always."""
+    return model.context_length or _OLLAMA_CONTEXT

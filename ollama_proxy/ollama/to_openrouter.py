@@ -1,0 +1,158 @@
+"""From a typed Ollama request to the body of an OpenRouter call, and what the call demands of a model.
+
+Pure: no model is known yet (`fallback.fit` finishes a body for one), nothing is sent here (docs/contract.md,
+"Requests").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..fallback.needs import Needs
+from .images import image_part
+from .json_body import encode
+from .messages import Message
+from .options import sampling
+from .requests import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
+from .thinking import reasoning
+from .tool_history import repair
+from .tools import ToolNames, definitions, tool_choice
+
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """`body` lacks `model` and `stream`. `tool_names` maps names that had to change upstream back to the client's."""
+
+    body: dict[str, Any]
+    needs: Needs
+    tool_names: dict[str, str] = field(default_factory=dict)
+
+
+def translate_chat(request: ChatRequest) -> Translation:
+    """The body for a chat; raises BadRequest for an image of an unknown type.
+
+    Call `check_values` before. `tool_choice` is passed on although Ollama has none: clients send it and mean it.
+    """
+    messages = repair(request.messages)
+    in_history = [call.name for message in messages for call in message.calls]
+    names = ToolNames([*(function["name"] for function in request.tools), *in_history])
+    body: dict[str, Any] = {"messages": _messages(messages, names)}
+    tools_bytes = 0
+    if request.tools:
+        body["tools"] = definitions(request.tools, names)
+        chosen = tool_choice(request.tool_choice, names)
+        if chosen is not None:
+            body["tool_choice"] = chosen
+        tools_bytes = len(encode(body["tools"]))
+    elif in_history:
+        # A follow-up whose client left the tools out: some providers demand the definitions of what was called.
+        body["tools"] = definitions(({"name": name} for name in in_history), names)
+        body["tool_choice"] = "none"
+    return _finish(request, body, messages, tools_bytes, names)
+
+
+def translate_generate(request: GenerateRequest) -> Translation:
+    """The body for a prompt: a chat with at most a system and one user message.
+
+    `raw` sends the prompt alone. `template`, `context` and `suffix` mean nothing to a chat model behind OpenRouter;
+    the route refuses a suffix, as Ollama does for models that cannot insert.
+    """
+    messages = [Message("user", request.prompt, request.images)]
+    if request.system:
+        messages.insert(0, Message("system", request.system))
+    return _finish(request, {"messages": _messages(messages, ToolNames())}, messages, 0, ToolNames())
+
+
+def translate_embed(request: EmbedRequest | EmbeddingRequest) -> Translation:
+    """The body for embeddings; raises BadRequest if the input is no text.
+
+    `dimensions` is not sent, since few models know it: the answer is cut and normalised here, as Ollama does.
+    An empty text becomes a space, because providers refuse an empty one and Ollama embeds it.
+    """
+    texts = [text or " " for text in request.texts()]
+    needs = Needs(prompt_tokens=sum(map(_size, texts)) // _BYTES_PER_TOKEN)
+    return Translation({"input": texts, "encoding_format": "float"}, needs)
+
+
+def _finish(
+    request: Answered, body: dict[str, Any], messages: list[Message], tools_bytes: int, names: ToolNames
+) -> Translation:
+    body |= sampling(request.options)
+    response_format = _response_format(request.schema)
+    if response_format:
+        body["response_format"] = response_format
+    thinking = reasoning(request.think)
+    if thinking:
+        body["reasoning"] = thinking
+    if request.logprobs:
+        body["logprobs"] = True
+        if request.top_logprobs:
+            body["top_logprobs"] = request.top_logprobs
+    needs = Needs(
+        tools="tools" in body and body.get("tool_choice") != "none",
+        images=any(isinstance(message.get("content"), list) for message in body["messages"]),
+        schema=response_format is not None,
+        thinking=bool(request.think),
+        prompt_tokens=(sum(map(_prompt_bytes, messages)) + tools_bytes) // _BYTES_PER_TOKEN,
+        output_tokens=body.get("max_tokens", 0),
+    )
+    return Translation(body, needs, names.renamed)
+
+
+def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    """`strict` is left unset: it demands schemas without optional properties, which few clients of Ollama send."""
+    if schema is None:
+        return None
+    if not schema:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "response", "schema": schema}}
+
+
+def _messages(messages: list[Message], names: ToolNames) -> list[dict[str, Any]]:
+    """OpenRouter's messages, those without anything in them left out: providers refuse empty ones.
+
+    Thinking is sent back only within the turn that is still going on (after the last user message), where models
+    that think between tool calls want it; before that it only costs context.
+    """
+    last_user = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
+    built = []
+    for index, message in enumerate(messages):
+        if not (message.text or message.images or message.calls or message.role == "tool"):
+            continue
+        upstream: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.images and message.role in ("user", "tool"):
+            upstream["content"] = _parts(message)
+        if message.calls:
+            upstream["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": names.upstream(call.name), "arguments": call.arguments},
+                }
+                for call in message.calls
+            ]
+        if message.role == "tool":
+            upstream["tool_call_id"] = message.tool_call_id
+        elif message.thinking and index > last_user and message.role == "assistant":
+            upstream["reasoning"] = message.thinking
+        built.append(upstream)
+    return built or [{"role": "user", "content": ""}]
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}] if message.text else []
+    return parts + [image_part(image) for image in message.images]
+
+
+def _prompt_bytes(message: Message) -> int:
+    size = _size(message.text)
+    for call in message.calls:
+        size += _size(call.arguments) + _size(call.name)
+    return size
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

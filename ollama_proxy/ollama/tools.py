@@ -1,0 +1,124 @@
+"""Tool definitions and tool names, from Ollama's form to OpenRouter's.
+
+Plain values in and out; calls and their results are the history's business (docs/contract.md, "Tools").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .go_text import wrong_type
+
+_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST = 64
+_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class ToolNames:
+    """Names that every provider accepts (letters, digits, `_`, `-`, at most 64) for the names the client uses.
+
+    `renamed` maps the upstream name back to the client's, for those that had to change.
+    """
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self.renamed: dict[str, str] = {}
+        self._upstream: dict[str, str] = {}
+        self._taken: dict[str, int] = {}  # how often each name was wanted: looking for a free one stays cheap
+        # Names that may stay as they are come first: no changed name may take one of them.
+        for name in sorted(set(known), key=lambda name: not _ALLOWED.fullmatch(name)):
+            self.upstream(name)
+
+    def upstream(self, name: str) -> str:
+        """The name sent to OpenRouter for the client's `name`; the same one every time."""
+        found = self._upstream.get(name)
+        if found is not None:
+            return found
+        stem = _NOT_ALLOWED.sub("_", name)[:_LONGEST] or "tool"
+        chosen = stem
+        while chosen in self._taken:
+            self._taken[stem] = self._taken.get(stem, 1) + 1
+            ending = f"_{self._taken[stem]}"
+            chosen = stem[: _LONGEST - len(ending)] + ending
+        self._taken[chosen] = 1
+        self._upstream[name] = chosen
+        if chosen != name:
+            self.renamed[chosen] = name
+        return chosen
+
+
+def read_tools(value: Any, struct: str = "ChatRequest") -> list[dict[str, Any]]:
+    """The `function` objects of a `tools` list, checked; entries without a function name are left out.
+
+    Ollama takes such entries (`tools: [{}]`) and can do nothing with them; OpenRouter would refuse the request.
+    Raises BadRequest with Go's text for a wrong type.
+    """
+    if not isinstance(value, list):
+        raise wrong_type(value, f"{struct}.tools", "api.Tools")
+    functions = []
+    for tool in value:
+        if tool is None:
+            continue
+        if not isinstance(tool, dict):
+            raise wrong_type(tool, f"{struct}.tools", "api.Tool")
+        function = tool.get("function")
+        if function is None:
+            continue
+        if not isinstance(function, dict):
+            raise wrong_type(function, "Tool.tools.function", "api.ToolFunction")
+        _check_function(function)
+        if function.get("name"):
+            functions.append(function)
+    return functions
+
+
+def _check_function(function: dict[str, Any]) -> None:
+    for field in ("name", "description"):
+        text = function.get(field)
+        if text is not None and not isinstance(text, str):
+            raise wrong_type(text, f"ToolFunction.tools.function.{field}", "string")
+    parameters = function.get("parameters")
+    if parameters is None:
+        return
+    if not isinstance(parameters, dict):
+        raise wrong_type(parameters, "ToolFunction.tools.function.parameters", "api.ToolFunctionParameters")
+    schema_type = parameters.get("type")
+    if schema_type is not None and not isinstance(schema_type, str):
+        raise wrong_type(schema_type, "ToolFunctionParameters.tools.function.parameters.type", "string")
+
+
+def definitions(functions: Iterable[dict[str, Any]], names: ToolNames) -> list[dict[str, Any]]:
+    """OpenRouter's `tools` for checked functions; of two with one name the later wins.
+
+    Parameters are passed on as they are, with `type` and `properties` filled in where they are missing.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for function in functions:
+        definition: dict[str, Any] = {"name": names.upstream(function["name"])}
+        if function.get("description"):
+            definition["description"] = function["description"]
+        definition["parameters"] = _NO_PARAMETERS | (function.get("parameters") or {})
+        if definition["parameters"]["type"] in (None, ""):
+            definition["parameters"]["type"] = "object"
+        if definition["parameters"]["properties"] is None:
+            definition["parameters"]["properties"] = {}
+        if isinstance(function.get("strict"), bool):
+            definition["strict"] = function["strict"]
+        found[definition["name"]] = {"type": "function", "function": definition}
+    return list(found.values())
+
+
+def tool_choice(value: Any, names: ToolNames) -> Any:
+    """OpenRouter's `tool_choice` for the client's, or None if it is none of the known forms.
+
+    Ollama has no such field and ignores it; clients made for other servers send it and mean it.
+    """
+    if isinstance(value, str):
+        return value if value in ("none", "auto", "required") else None
+    function = value.get("function") if isinstance(value, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    return {"type": "function", "function": {"name": names.upstream(name)}}

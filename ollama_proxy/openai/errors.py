@@ -1,0 +1,36 @@
+"""An error in the OpenAI API's form, as its SDKs raise it: https://platform.openai.com/docs/guides/error-codes."""
+
+from __future__ import annotations
+
+import orjson
+
+from ollama_proxy.errors import ProxyError
+
+CONTENT_TYPE = "application/json"
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def error_object(error: ProxyError) -> dict[str, object]:
+    """The object under `error` (docs/contract.md, "Errors"). `code` is the status for machines that branch on it."""
+    kind = _TYPES.get(error.status, "api_error")
+    return {"message": error.message, "type": kind, "param": None, "code": None}
+
+
+def error_body(error: ProxyError) -> bytes:
+    """The body of an error answer."""
+    return orjson.dumps({"error": error_object(error)})
+
+
+def error_event(error: ProxyError) -> bytes:
+    """The event that ends a stream which had begun: the SDKs raise on it."""
+    return b"data: " + error_body(error) + b"\n\n"

@@ -1,0 +1,75 @@
+"""Runs one blocking call so that its caller can wait a little, do something else, and wait again.
+
+Needed for one thing: sending a heartbeat to a client while OpenRouter has not even answered with headers. Under gevent
+the call runs in a greenlet, elsewhere (the development server) in a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class _Runner(Protocol):
+    def join(self, timeout: float | None = None) -> Any: ...
+
+
+class Background(Generic[T]):
+    """`call` started at once. Whatever it raises is raised by `result`."""
+
+    def __init__(self, call: Callable[[], T], *, discard: Callable[[T], None]) -> None:
+        """`discard` gets a result that nobody wants any more, because `cancel` came first."""
+        self._call = call
+        self._discard = discard
+        self._done = False
+        self._cancelled = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._runner = _start(self._run)
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except Exception as error:  # noqa: BLE001 - it is raised again in `result`
+            self._error = error
+        self._done = True
+        if self._cancelled and self._value is not None:
+            self._discard(self._value)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds. True when the call has ended."""
+        if not self._done:
+            self._runner.join(timeout)
+        return self._done
+
+    def result(self) -> T:
+        """What the call returned. Only after `wait` returned True; raises what the call raised."""
+        if self._error is not None:
+            raise self._error
+        assert self._value is not None
+        return self._value
+
+    def cancel(self) -> None:
+        """The result is not wanted. A greenlet is ended, a thread runs on and its result is discarded."""
+        self._cancelled = True
+        if self._done:
+            if self._value is not None:
+                self._discard(self._value)
+        elif (kill := getattr(self._runner, "kill", None)) is not None:
+            kill(block=False)
+
+
+def _start(run: Callable[[], None]) -> _Runner:
+    try:
+        from gevent import monkey, spawn  # noqa: PLC0415 - only a patched process has it loaded for sure
+    except ImportError:
+        pass
+    else:
+        if monkey.is_module_patched("threading"):
+            return spawn(run)  # type: ignore[no-any-return]
+    thread = threading.Thread(target=run, name="upstream-call", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,146 @@
+"""Looks at one parsed payload of OpenRouter's chat completions: a chunk of a stream, or a whole completion.
+
+Pure: takes what is there, with a default for everything that may be missing or null. Knows nothing of how a payload
+arrived, nor of what a client is told about it (docs/contract.md, "Streams").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+_LATE_LIMIT = "token limit reached"
+_TEXT_KEYS = ("content", "reasoning", "refusal")
+
+
+class MalformedChunk(ValueError):
+    """A payload that is not a JSON object. The message says what is wrong and holds none of the payload."""
+
+
+def parse(payload: bytes) -> dict[str, Any]:
+    """Returns the JSON object in `payload`, or raises `MalformedChunk`.
+
+    What a strict parser refuses is read leniently: half of a surrogate pair (`\\ud83d`, when an emoji is split over two
+    deltas) stays in its string as a lone surrogate, and bytes that are not UTF-8 become U+FFFD.
+    """
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        value = _parse_leniently(payload)
+    if isinstance(value, dict):
+        return value
+    raise MalformedChunk("the payload is not a JSON object")
+
+
+def _parse_leniently(payload: bytes) -> Any:
+    try:
+        text = payload.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = payload.decode("utf-8", "replace")
+    try:
+        return json.loads(text.removeprefix("\ufeff"), strict=False)
+    except (ValueError, RecursionError) as error:
+        raise MalformedChunk("the payload is not JSON") from error
+
+
+def choice_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the choice with index 0 (some upstreams leave the index out), or None."""
+    choices = chunk.get("choices")
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        if isinstance(choice, dict) and not choice.get("index"):
+            return choice
+    return None
+
+
+def delta_of(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the delta of a choice, or the message if it is a completion's; `{}` if it has neither."""
+    delta = choice.get("delta") or choice.get("message")
+    return delta if isinstance(delta, dict) else {}
+
+
+def error_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the error that a chunk or a body carries, as an object with at least a `message`, or None.
+
+    It may lie on top or in the first choice, as an object or a string. A finish reason `error` without any error object
+    (Gemini does that) gives a made-up one with code 502.
+    """
+    choice = choice_of(chunk)
+    for value in (chunk.get("error"), choice.get("error") if choice else None):
+        if isinstance(value, dict):
+            return value if value.get("message") else {**value, "message": "error without a message"}
+        if value:
+            return {"message": value if isinstance(value, str) else "error without a message"}
+    if choice and choice.get("finish_reason") == "error":
+        cause = choice.get("native_finish_reason")
+        detail = f": {cause}" if isinstance(cause, str) and cause else ""
+        return {"code": 502, "message": f"the provider ended the answer with an error{detail}"}
+    return None
+
+
+def is_late_limit(chunk: Mapping[str, Any], finished: bool) -> bool:
+    """Tells whether the chunk's error only says, after a finish reason, that the token limit was reached.
+
+    Such an answer is complete: MiniMax sends `finish_reason: length` first, then this error with the usage.
+    """
+    error = error_of(chunk) if finished else None
+    return error is not None and _LATE_LIMIT in str(error["message"]).lower()
+
+
+def reasoning_of(delta: Mapping[str, Any]) -> str:
+    """Returns the thinking text of a delta: `reasoning`, else the text of `reasoning_details`, which mirrors it."""
+    reasoning = delta.get("reasoning")
+    if isinstance(reasoning, str) and reasoning:
+        return reasoning
+    details = delta.get("reasoning_details")
+    if not isinstance(details, list):
+        return ""
+    texts = (item.get("text") or item.get("summary") for item in details if isinstance(item, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def is_useful(chunk: Mapping[str, Any]) -> bool:
+    """Tells whether a chunk brings anything for the client: content, reasoning, refusal, a tool call or an image.
+
+    White space is content; an empty string, a role or encrypted reasoning is nothing.
+    """
+    choice = choice_of(chunk)
+    if choice is None:
+        return False
+    delta = delta_of(choice)
+    if any(isinstance(delta.get(key), str) and delta[key] for key in _TEXT_KEYS):
+        return True
+    return bool(delta.get("tool_calls") or delta.get("images") or reasoning_of(delta))
+
+
+def finish_of(chunk: Mapping[str, Any]) -> str | None:
+    """Returns the finish reason in a chunk, or None."""
+    choice = choice_of(chunk)
+    reason = choice.get("finish_reason") if choice else None
+    return reason if isinstance(reason, str) and reason else None
+
+
+def usage_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the usage object in a chunk, or None."""
+    usage = chunk.get("usage")
+    return usage if isinstance(usage, dict) else None
+
+
+def as_chunk(completion: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a whole completion as the one chunk of a stream: each choice's `message` becomes its `delta`.
+
+    OpenRouter may answer a streamed call with a whole body. An error body has no choices and stays as it is.
+    """
+    chunk = dict(completion)
+    choices = completion.get("choices")
+    if isinstance(choices, list):
+        chunk["choices"] = [
+            {**{key: value for key, value in choice.items() if key != "message"}, "delta": delta_of(choice)}
+            for choice in choices
+            if isinstance(choice, dict)
+        ]
+    return chunk

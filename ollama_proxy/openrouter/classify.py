@@ -1,0 +1,303 @@
+"""From a failure on the wire to who is to blame for it and what the client gets.
+
+A pure function: no clock, no memory, no sockets, and it never raises. Rules are asked in order: account limits, other
+rate limits, the account itself, errors known by their words (`known_errors`), then the status. They are those of
+docs/contract.md, "Failures".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import known_errors, limits
+from .error_body import ErrorBody, read_error_body, text_of
+from .failure import Blame, Failure, Kind, Verdict
+from .known_errors import CREDITS_PAGE, KEYS_PAGE
+from .safe_text import MESSAGE_LIMIT, name, one_line, quotable
+from .token_budget import smaller_max_tokens
+
+# Failures of the wire that carry no error of upstream: reason, client status, what the client reads.
+_WIRE: dict[Kind, tuple[str, int, str]] = {
+    Kind.EMPTY: ("empty answer", 502, "the model gave an empty answer"),
+    Kind.EARLY_CLOSE: ("stream ended early", 502, "the answer broke off before its end"),
+    Kind.FIRST_TOKEN_TIMEOUT: ("no first token", 504, "the model did not begin to answer in time"),
+    Kind.READ_TIMEOUT: ("read timeout", 504, "the model stopped sending data"),
+    Kind.TOTAL_TIMEOUT: ("answer took too long", 504, "the answer took too long"),
+    Kind.MALFORMED: ("malformed answer", 502, "the answer could not be read"),
+}
+# What a named error type means as a status; such names come from OpenRouter and, wrapped, from providers.
+_LABEL_STATUS = {
+    "authentication": 401, "payment_required": 402, "billing": 402, "permission_denied": 403, "permission": 403,
+    "not_found": 404, "payload_too_large": 413, "request_too_large": 413, "unprocessable": 422,
+    "precondition_failed": 400, "invalid_request": 400, "invalid_prompt": 400, "invalid_image": 400,
+    "image_too_large": 400, "image_too_small": 400, "unsupported_image_format": 400, "image_not_found": 400,
+    "image_download_failed": 400, "rate_limit_exceeded": 429, "rate_limit": 429, "resource_exhausted": 429,
+    "server": 500, "internal_server": 500, "api": 500, "provider_unavailable": 502, "unavailable": 503,
+    "provider_overloaded": 503, "overloaded": 503, "timeout": 504,
+}  # fmt: skip
+# Statuses that are also used for what nobody sorted: a named type says more than they do.
+_VAGUE = frozenset({400, 500, 502})
+_OVERLOADED = frozenset({503, 529})
+_TIMED_OUT = frozenset({408, 504, 522, 524})
+_BAD_REQUEST_TEXTS = re.compile(r"array must have \d+ items|input required|must have at least \d+ token")
+_FREE_LIMIT = re.compile(r"free-models-per-[a-z-]{2,40}", re.I)
+_FLAGGED_FOR = re.compile(r'flagged for "([\w /,.-]{1,120})"')
+_LATE_LIMIT_LABELS = frozenset({"max_tokens_exceeded", "token_limit_exceeded"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A failure with its body read: `status` is the logical one, None if nothing in it is an error status."""
+
+    failure: Failure
+    body: ErrorBody
+    status: int | None
+    now: float
+
+    @property
+    def provider(self) -> str:
+        return name(self.body.provider)
+
+    @property
+    def has_provider(self) -> bool:
+        """A provider refused, not OpenRouter."""
+        named = bool(self.body.provider) or any(label.startswith("provider_") for label in self.body.labels)
+        return named or self.is_wrapped
+
+    @property
+    def is_wrapped(self) -> bool:
+        return self.body.message.strip().lower().rstrip(".") == "provider returned error"
+
+    @property
+    def in_answer(self) -> bool:
+        return self.failure.kind is Kind.EVENT
+
+    @property
+    def http(self) -> str:
+        return f"HTTP {self.status}" if self.status else "an error without a status"
+
+    def said(self) -> str:
+        """Upstream's own words for the client, or ""."""
+        text = self.body.provider_text if self.is_wrapped or not self.body.message else self.body.message
+        return quotable(text, self.body.private)
+
+    def retry_at(self) -> float | None:
+        return limits.retry_at(self.failure.headers, self.body, self.now)
+
+    def reset_at(self) -> float | None:
+        return self.retry_at() or limits.reset_at(self.failure.headers, self.body, self.now)
+
+
+def classify(failure: Failure, *, now: float) -> Verdict:
+    """Who is to blame for `failure`, seen at `now` (UTC epoch seconds), and what the client gets. Never raises."""
+    if failure.kind is Kind.NETWORK:
+        detail = quotable(failure.detail, limit=120)
+        said = f"OpenRouter cannot be reached{f' ({detail})' if detail else ''}"
+        return _verdict(Blame.NETWORK, 502, said, "network")
+    if failure.kind in _WIRE and not (failure.kind is Kind.MALFORMED and (failure.status or 0) >= 400):
+        reason, status, said = _WIRE[failure.kind]
+        return _verdict(Blame.MODEL_FAILING, status, said, reason)
+    body = read_error_body(failure.body)
+    case = _Case(failure, body, _logical_status(failure, body), now)
+    verdicts = (rule(case) for rule in _RULES)
+    return next(verdict for verdict in verdicts if verdict is not None)
+
+
+def is_late_limit(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk's error only says that the output limit was reached.
+
+    Some providers send it after a normal finish: the answer is complete then, and nothing failed.
+    """
+    body = read_error_body(chunk)
+    return "token limit reached" in body.message.lower() or not _LATE_LIMIT_LABELS.isdisjoint(body.labels)
+
+
+def _logical_status(failure: Failure, body: ErrorBody) -> int | None:
+    """The code in the body goes before the HTTP status, a named type before a vague code."""
+    http = failure.status if failure.status is not None and 300 <= failure.status <= 599 else None
+    status = body.code or http
+    named = next((_LABEL_STATUS[label] for label in body.labels if label in _LABEL_STATUS), None)
+    if named is not None and (status is None or status in _VAGUE):
+        return named
+    return status
+
+
+def _account_limit(case: _Case) -> Verdict | None:
+    """OpenRouter's own limits on free models: per minute, per day, per day for stealth models."""
+    named = _FREE_LIMIT.search(case.body.message)
+    if not named and not case.body.limit_source.startswith("openrouter_free_tier"):
+        return None
+    label = named.group().lower().rstrip("-") if named else quotable(case.body.limit_source, limit=60)
+    per, seconds = limits.period_of(label)
+    retry_at = limits.account_reset(seconds, case.failure.headers, case.body, case.now)
+    stealth = "stealth" in label
+    echoed = case.body.metadata.get("headers")
+    ceiling = limits.header(echoed, "x-ratelimit-limit") or limits.header(case.failure.headers, "x-ratelimit-limit")
+    amount = f", {ceiling} a {per}" if ceiling.isdecimal() and len(ceiling) < 8 else ""
+    said = (
+        f"OpenRouter's free limit for {'stealth models of this' if stealth else 'this'} account is reached"
+        f" ({label}{amount}):"
+        f" resets at {limits.clock_time(retry_at)}, in {limits.in_words(retry_at - case.now)}"
+    )
+    reason = f"stealth limit per {per}" if stealth else f"free limit per {per}"
+    blame = Blame.STEALTH_LIMIT if stealth else Blame.ACCOUNT_LIMIT
+    return _verdict(blame, 429, said, reason, retry_at=retry_at)
+
+
+def _rate_limit(case: _Case) -> Verdict | None:
+    """Every other 429: a model's if a provider or a known text is in it, else something between us and OpenRouter."""
+    known = next((limit for limit in known_errors.LIMITS if limit.fits(case.body, case.status)), None)
+    if known is None and case.status != 429:
+        return None
+    retry_at = case.reset_at()
+    # What came inside a good answer had passed OpenRouter's own checks, unless it says that no provider spoke.
+    begun = case.in_answer and "provider_name" not in case.body.metadata
+    if known is not None or case.has_provider or begun:
+        wait = f": try again in {limits.in_words(retry_at - case.now)}" if retry_at else ": try again shortly"
+        by = f" ({case.provider})" if case.provider else ""
+        said = f"the model is rate limited upstream{by}{wait}"
+        return _verdict(Blame.MODEL_RATE_LIMIT, 429, said, "rate limited upstream", retry_at=retry_at)
+    retry_at = retry_at or case.now + limits.UNKNOWN_LIMIT_SECONDS
+    said = f"OpenRouter refuses requests for now (HTTP 429): try again in {limits.in_words(retry_at - case.now)}"
+    return _verdict(Blame.UNKNOWN_LIMIT, 429, _joined(said, case.said()), "HTTP 429 unknown limit", retry_at=retry_at)
+
+
+def _account(case: _Case) -> Verdict | None:
+    """Key and credits: nothing else can answer either. A provider's own 401 or 402 is not about this account."""
+    ours = case.body.limit_source.startswith("openrouter_") or "openrouter.ai/settings" in case.body.message.lower()
+    if case.has_provider and not ours:
+        return None
+    by_text = (case.status is None or case.status < 500) and known_errors.ACCOUNT_TEXTS.search(case.body.words)
+    key_limit = case.body.limit_source == "openrouter_key_limit" or "key limit exceeded" in case.body.words
+    if not (case.status in (401, 402) or key_limit or by_text):
+        return None
+    if key_limit:
+        says, page, reason = "the limit of the proxy's OpenRouter API key is used up", KEYS_PAGE, "key limit"
+    elif case.status == 401 or (
+        case.status != 402 and by_text and "credit" not in by_text[0] and "$" not in by_text[0]
+    ):
+        said = f"OpenRouter does not accept the proxy's API key: check OPENROUTER_API_KEY, keys are made at {KEYS_PAGE}"
+        return _verdict(Blame.ACCOUNT, 502, said, "API key refused", retry_at=case.retry_at())
+    else:
+        says, page, reason = "OpenRouter asks for more credits", CREDITS_PAGE, "out of credits"
+    fewer = smaller_max_tokens(case.body.message)
+    said = _joined(says, case.said(), page)
+    return _verdict(Blame.ACCOUNT, 502, said, reason, retry_at=case.retry_at(), smaller_max_tokens=fewer)
+
+
+def _known(case: _Case) -> Verdict | None:
+    """Errors known by their words and marks."""
+    known = known_errors.find(case.body, case.status)
+    if known is None:
+        return None
+    said = case.said() if known.quote else _flagged_for(case.body) if known.blame is Blame.MODERATION else ""
+    tokens = f"{case.body.message} {case.body.raw}" if known.blame is Blame.CAPABILITY else ""
+    return _verdict(
+        known.blame,
+        known.status,
+        _joined(known.says, said, known.page) or known.reason,
+        known.reason,
+        retry_at=case.retry_at() if known.blame is Blame.MODEL_FAILING else None,
+        refresh=known.refresh,
+        smaller_max_tokens=smaller_max_tokens(tokens),
+        without=known.without,
+    )
+
+
+def _finish_error(case: _Case) -> Verdict | None:
+    """Finish reason "error" without an error object."""
+    native = case.body.native_finish_reason
+    if not case.in_answer or case.body.message or case.status or not re.fullmatch(r"[A-Za-z_]{1,40}", native):
+        return None
+    if re.search("safety|prohibited|filter|blocklist|recitation", native, re.I):
+        return _verdict(
+            Blame.MODERATION, 400, "the answer was stopped by the provider's content filter", "content filter"
+        )
+    said = f"the model ended its answer with an error ({native})"
+    return _verdict(Blame.MODEL_FAILING, 502, said, f"finish reason error ({native})")
+
+
+def _by_status(case: _Case) -> Verdict:
+    """What no rule knows by its words."""
+    status = case.status if case.status is not None else 502
+    if 300 <= status < 400 or (status in (404, 405) and case.body.is_bare):
+        said = f"OpenRouter answered {case.http}: is OPENROUTER_BASE_URL right?"
+        return _verdict(Blame.MODEL_FAILING, 502, said, f"HTTP {status} unknown address")
+    if status >= 500 or status in (408, 409, 425):
+        return _model_failing(case, status)
+    if status in (401, 402):
+        said = _joined(f"the provider refused OpenRouter's access ({case.http})", case.said())
+        return _verdict(Blame.MODEL_FAILING, 502, said, f"HTTP {status} at the provider")
+    if status == 403 and not case.has_provider:
+        said = _joined("OpenRouter refuses the proxy's API key or account (HTTP 403)", case.said(), KEYS_PAGE)
+        return _verdict(Blame.ACCOUNT, 502, said, "HTTP 403", retry_at=case.retry_at())
+    if status in (404, 410):
+        said = _joined("OpenRouter no longer offers this model", case.said())
+        return _verdict(Blame.MODEL_GONE, 404, said, f"HTTP {status} no such model", refresh=True)
+    if status == 451:
+        said = _joined("OpenRouter does not serve this model to this account", case.said())
+        return _verdict(Blame.MODEL_GONE, 502, said, "HTTP 451 legal reasons")
+    return _refused(case, status)
+
+
+def _model_failing(case: _Case, status: int) -> Verdict:
+    overloaded = status in _OVERLOADED or "overloaded" in case.body.words
+    client_status = 504 if status in _TIMED_OUT else 503 if overloaded else 502
+    what = "provider overloaded" if overloaded else "timed out" if status in _TIMED_OUT else "provider error"
+    where = f"HTTP {status}" if case.status else "error without a status"
+    said = case.said() or f"the model failed ({where}, {what})"
+    return _verdict(Blame.MODEL_FAILING, client_status, said, f"{where} {what}", retry_at=case.retry_at())
+
+
+def _refused(case: _Case, status: int) -> Verdict:
+    """A body that was refused: by a provider, so that another model may take it, or by OpenRouter."""
+    client_status = status if status in (400, 413, 422) else 400
+    ours = _BAD_REQUEST_TEXTS.search(case.body.words)
+    if (case.has_provider or case.in_answer) and not ours:
+        by = f"the provider{f' ({case.provider})' if case.provider else ''} refused the request ({case.http})"
+        return _verdict(
+            Blame.CAPABILITY, client_status, _joined(by, case.said()), f"HTTP {status} refused by the provider"
+        )
+    said = case.said() or f"the request was refused ({case.http})"
+    return _verdict(Blame.REQUEST, client_status, said, f"HTTP {status} bad request")
+
+
+_RULES: tuple[Callable[[_Case], Verdict | None], ...] = (
+    _account_limit, _rate_limit, _account, _known, _finish_error, _by_status,
+)  # fmt: skip
+
+
+def _flagged_for(body: ErrorBody) -> str:
+    """The categories of a moderation, never the text that was flagged."""
+    reasons = body.metadata.get("reasons")
+    listed = [text for item in reasons if (text := name(text_of(item)))] if isinstance(reasons, list) else []
+    found = _FLAGGED_FOR.search(body.message)
+    categories = ", ".join(listed[:5]) or (found.group(1) if found else "")
+    safe = quotable(categories, body.private, limit=120)
+    return f'flagged for "{safe}"' if safe else ""
+
+
+def _joined(says: str, said: str, page: str = "") -> str:
+    """Our words, then upstream's, then the settings page to look at unless upstream named it."""
+    joined = f"{says}: {said}" if says and said else says or said
+    return f"{joined} (see {page})" if page and page not in joined else joined
+
+
+def _verdict(
+    blame: Blame,
+    status: int,
+    said: str,
+    reason: str,
+    *,
+    retry_at: float | None = None,
+    refresh: bool = False,
+    smaller_max_tokens: int | None = None,
+    without: frozenset[str] = frozenset(),
+) -> Verdict:
+    """A verdict with a message on one line; all but a fault of the request itself is named an upstream error."""
+    if blame is not Blame.REQUEST:
+        said = f"u{said[1:]}" if said.startswith("Upstream error from ") else f"upstream error: {said}"
+    return Verdict(blame, status, one_line(said, MESSAGE_LIMIT), reason, retry_at, refresh, smaller_max_tokens, without)

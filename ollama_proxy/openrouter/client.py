@@ -1,0 +1,178 @@
+"""The client of OpenRouter's HTTP API: sends prepared bodies, hands back open answers.
+
+It knows addresses, headers, connections and time-outs; it does not know what a model is, nor what an answer means.
+Facts about the API: https://openrouter.ai/docs/api-reference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import requests
+
+from ollama_proxy.openrouter.background import Background
+from ollama_proxy.openrouter.body import Body, BodyBroken, body_of
+from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
+
+#: An error's body longer than this is a page, not an error.
+LONGEST_ERROR = 256 * 1024
+
+#: Seconds for the small documents: the key's limits.
+SMALL_TIMEOUT = 3.0
+
+#: Seconds for a catalogue, some 700 kB.
+CATALOGUE_TIMEOUT = 30.0
+
+#: Calls to whole-answer endpoints read at most this many bytes.
+LONGEST_ANSWER = 64 * 1024 * 1024
+
+
+class UpstreamError(Exception):
+    """A call failed. `failure` is what `classify` takes."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.kind}: {failure.detail}")
+        self.failure = failure
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer whose headers have come and whose body is still open."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body
+
+    @property
+    def is_stream(self) -> bool:
+        return self.headers.get("Content-Type", "").lower().startswith("text/event-stream")
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in self.headers.get("Content-Type", "").lower()
+
+    def close(self) -> None:
+        self.body.close()
+
+    def read_all(self, *, timeout: float, limit: int = LONGEST_ANSWER) -> bytes:
+        """The whole body, within `timeout` seconds. Raises UpstreamError."""
+        deadline = time.monotonic() + timeout
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size <= limit:
+                data = self.body.read(max(deadline - time.monotonic(), 0.001))
+                if data is None:
+                    raise UpstreamError(Failure(Kind.TOTAL_TIMEOUT, detail="the answer did not arrive in time"))
+                if not data:
+                    return b"".join(parts)
+                parts.append(data)
+                size += len(data)
+        except BodyBroken as error:
+            raise UpstreamError(Failure(Kind.EARLY_CLOSE, detail=str(error))) from error
+        finally:
+            self.close()
+        raise UpstreamError(Failure(Kind.MALFORMED, detail="the answer is too long"))
+
+
+class Client:
+    """One per process. Safe for use from many greenlets or threads."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        pool_size: int = 100,
+        read_timeout: float = 120,
+        app_url: str = "",
+        app_title: str = "",
+    ) -> None:
+        """`base_url` ends in `/api/v1` or the like. `app_url` and `app_title` are OpenRouter's attribution headers."""
+        self._base_url = base_url.rstrip("/")
+        self._read_timeout = read_timeout
+        self._transport = Transport(pool_size=pool_size)
+        self._proxies = proxies_for(self._base_url)
+        self._public = {"User-Agent": "ollama-proxy", "Accept": "*/*", "Connection": "keep-alive"}
+        if app_url:
+            self._public["HTTP-Referer"] = app_url
+        if app_title:
+            self._public["X-Title"] = app_title
+        self._private = {**self._public, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+        self._posts: dict[str, requests.PreparedRequest] = {}
+
+    def start(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Background[Answer]:
+        """Send `body` to `path` in the background: the result is an open Answer of any status, or UpstreamError."""
+        return Background(lambda: self.post(path, body, headers), discard=Answer.close)
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """POST a JSON `body` to `path` (such as "/chat/completions") and wait for the answer's headers.
+
+        `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes; a connection that
+        could not be made, or a kept-alive one that was gone, is tried once more first.
+        """
+        request = self._prepared(path)
+        call = requests.PreparedRequest()
+        call.method, call.url, call.hooks = request.method, request.url, request.hooks
+        call.headers = request.headers.copy()
+        if headers:
+            call.headers.update(headers)
+        call.headers["Content-Length"] = str(len(body))
+        call.body = body
+        return self._send(call, read_timeout=self._read_timeout)
+
+    def _prepared(self, path: str) -> requests.PreparedRequest:
+        """The request to `path` without a body, made once: preparing costs more than sending."""
+        if (request := self._posts.get(path)) is None:
+            # A stream must not be compressed: a compressor holds tokens back.
+            headers = {**self._private, "Content-Type": "application/json", "Accept-Encoding": "identity"}
+            request = requests.Request("POST", self._base_url + path, headers=headers).prepare()
+            self._posts[path] = request
+        return request
+
+    def _send(self, request: requests.PreparedRequest, *, read_timeout: float) -> Answer:
+        timeout = (CONNECT_TIMEOUT, read_timeout)
+        for attempt in (1, 2, 3):
+            try:
+                response = self._transport.send(request, stream=True, timeout=timeout, proxies=self._proxies)
+            except requests.exceptions.ReadTimeout as error:
+                raise UpstreamError(Failure(Kind.READ_TIMEOUT, detail="no answer in time")) from error
+            except (requests.exceptions.RequestException, OSError) as error:
+                # A POST that may have reached a model is not sent twice: a free request may have been spent on it.
+                # Two calls in a row can each meet a connection that had idled away, hence a third attempt.
+                if attempt < 3 and (stale(error) or (attempt == 1 and _never_sent(error))):
+                    continue
+                raise UpstreamError(Failure(Kind.NETWORK, detail=describe(error))) from error
+            return Answer(response.status_code, response.headers, body_of(response))
+        raise AssertionError("unreachable")
+
+    def get(self, path: str, *, timeout: float = CATALOGUE_TIMEOUT, with_key: bool = True) -> tuple[int, Any]:
+        """GET a JSON document: its status and its parsed body (None if it is not JSON). Raises UpstreamError."""
+        headers = {**(self._private if with_key else self._public), "Accept-Encoding": "gzip"}
+        request = requests.Request("GET", self._base_url + path, headers=headers).prepare()
+        answer = self._send(request, read_timeout=timeout)
+        try:
+            return answer.status, orjson.loads(answer.read_all(timeout=timeout))
+        except orjson.JSONDecodeError:
+            return answer.status, None
+
+    def key_info(self) -> tuple[int, Any]:
+        """`GET /key`: status and the limits of our key. Raises UpstreamError."""
+        return self.get("/key", timeout=SMALL_TIMEOUT)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._transport.close()
+
+
+def _never_sent(error: BaseException) -> bool:
+    """True if no connection could be made, so that nothing was sent."""
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    names = type(getattr(error.args[0], "reason", None)).__name__ if error.args else ""
+    return names in {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}

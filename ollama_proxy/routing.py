@@ -1,0 +1,33 @@
+"""Flask's routing, made to answer like Ollama's router (docs/contract.md, "Transport")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Rule
+
+
+class ExactRule(Rule):
+    """A rule that answers the methods it names, and no others: werkzeug adds HEAD to every GET."""
+
+    def __init__(self, string: str, **options: Any) -> None:
+        wanted = {method.upper() for method in options.get("methods") or ()}
+        super().__init__(string, **options)
+        if self.methods is not None and wanted and "HEAD" not in wanted:
+            self.methods.discard("HEAD")
+
+
+def plain_text_errors(app: Flask) -> None:
+    """Unknown paths and wrong methods: the plain texts that Ollama's router answers with."""
+
+    @app.errorhandler(404)
+    def not_found(_: Exception) -> Response:
+        return Response("404 page not found", status=404, content_type="text/plain")
+
+    @app.errorhandler(405)
+    def wrong_method(error: MethodNotAllowed) -> Response:
+        response = Response("405 method not allowed", status=405, content_type="text/plain")
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or (), reverse=True))
+        return response

@@ -1,0 +1,91 @@
+"""The parts of a serving process, joined, and their background work.
+
+Nothing here starts by itself: the gunicorn worker, or the development server's first request, calls `start_background`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from ollama_proxy.access import AccessPolicy
+from ollama_proxy.catalog.fetch import fetch_catalog
+from ollama_proxy.catalog.filters import FilterFiles, Filters
+from ollama_proxy.catalog.keeper import CatalogKeeper
+from ollama_proxy.config import Settings
+from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.fallback.quota import FreeRequestCount
+from ollama_proxy.fallback.services import Services
+from ollama_proxy.observation import Observer
+from ollama_proxy.openrouter.client import Client
+from ollama_proxy.storage.catalog import CatalogTable
+from ollama_proxy.storage.engine import Database, sqlalchemy_url
+from ollama_proxy.storage.failures import FailureTable
+
+log = structlog.get_logger("ollama_proxy")
+
+
+@dataclass(slots=True)
+class Runtime:
+    """What `app.extensions["ollama_proxy"]` holds."""
+
+    settings: Settings
+    services: Services
+    database: Database
+    failures: FailureTable
+    filters: FilterFiles
+    access: AccessPolicy
+    observer: Observer
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start_background(self) -> None:
+        """Start the catalogue's refresh in this process. May be called more than once."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self.services.keeper.run, args=(self._stop,), name="catalogue", daemon=True
+                )
+                self._thread.start()
+
+    def stop_background(self) -> None:
+        """Let the background work end."""
+        self._stop.set()
+
+
+def build_runtime(settings: Settings, *, instance_path: str, observer: Observer) -> Runtime:
+    """Join the parts. Opens no connection and starts no thread. Raises FilterError for a filter file named but missing."""
+    client = Client(
+        settings.openrouter_base_url,
+        settings.openrouter_api_key,
+        pool_size=settings.worker_connections,
+        read_timeout=settings.upstream_read_timeout_seconds,
+        app_url=settings.app_url,
+        app_title=settings.app_title,
+    )
+    database = Database(sqlalchemy_url(settings.database_url, instance_path), on_warning=_warn)
+    failures = FailureTable(database)
+    filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
+    keeper = CatalogKeeper(
+        settings,
+        fetch=lambda: fetch_catalog(client, with_key=bool(settings.openrouter_api_key)),
+        table=CatalogTable(database),
+        filters=filters,
+        on_event=lambda event, fields: log.info(event, **fields),
+    )
+    services = Services(
+        settings=settings,
+        client=client,
+        keeper=keeper,
+        memory=FailureMemory(settings, failures),
+        free_requests=FreeRequestCount(settings.free_requests_per_minute),
+    )
+    return Runtime(settings, services, database, failures, filters, AccessPolicy(settings), observer)
+
+
+def _warn(text: str) -> None:
+    log.warning(text)

@@ -1,0 +1,235 @@
+"""gunicorn's gevent worker, for streams that last minutes and clients that misbehave.
+
+It closes connections after unread bodies, cuts off clients that dribble a request's head, and on SIGTERM lets running
+answers finish. It knows no Flask: any WSGI application runs under it (docs/contract.md, "Transport").
+
+On SIGTERM (and for the old workers on SIGHUP): no new connections; idle ones close at once; running answers have
+DRAIN_SECONDS, then GreenletExit is raised in them, which an answer's iterator may turn into a last line; a request that
+has no answer yet gets a 503. The exit code is 0.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import gevent
+import gevent.select
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn import util
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.base_async import AsyncWorker
+from gunicorn.workers.ggevent import GeventWorker
+
+from ollama_proxy.config import load_settings
+from ollama_proxy.connection import ProxyParser, close_after_answer, unread_bytes
+from ollama_proxy.disconnect import ClientGone
+
+#: A new connection's first request must have a complete head by then; later ones have gunicorn's `keepalive` setting,
+#: which includes the idle time. Waiting costs a connection slot, so a client may not do it for ever.
+FIRST_HEAD_SECONDS = 30
+#: After the listener is closed, connections that were just made may still send their request.
+ARRIVING_SECONDS = 0.1
+#: How long an answer that was cut short has to write its last line.
+LAST_LINE_SECONDS = 2.0
+#: A peer that acknowledges nothing, or reads nothing, for so long is gone (tcp(7), TCP_USER_TIMEOUT).
+DEAD_PEER_SECONDS = 120
+
+_MOST_FILES = 1 << 20
+_TICK_SECONDS = 1.0
+_GONE = frozenset(
+    {
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ENOTCONN,
+        errno.ECONNABORTED,
+        errno.EBADF,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+    }
+)
+_STATUS = {
+    http_errors.LimitRequestLine: (414, "URI Too Long"),
+    http_errors.LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+    http_errors.ExpectationFailed: (417, "Expectation Failed"),
+    http_errors.UnsupportedTransferCoding: (501, "Not Implemented"),
+}
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one, as each stream needs two; the limit that now holds.
+
+    Meant for the master process before it forks; a refusal leaves the limit as it was.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            return soft
+        return wanted
+    return soft
+
+
+class ProxyWorker(GeventWorker):  # type: ignore[misc]
+    """See the module. HTTP/1.1 without TLS: a reverse proxy does TLS and HTTP/2."""
+
+    def init_process(self) -> None:
+        """Called in the worker process; does not return until it ends."""
+        #: Greenlets that wait for a request's head, with their sockets: what a drain may end at once.
+        self._waiting: dict[Any, Any] = {}
+        self._drain_seconds = load_settings().drain_seconds
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, behind the 503 for requests that a drain ends before their answer begins."""
+        self.wsgi: Callable[..., Any] = partial(_answer_or_503, self.app.wsgi())
+
+    def run(self) -> None:
+        """Serve until told to stop, then drain."""
+        servers, pools = [], []
+        for listener in self.sockets:
+            listener.setblocking(True)
+            _notice_dead_peers(listener)
+            pool = Pool(self.worker_connections)
+            server = StreamServer(listener, handle=partial(self.handle, listener.getsockname()), spawn=pool)
+            if self.cfg.workers > 1:
+                server.max_accept = 1
+            server.start()
+            servers.append(server)
+            pools.append(pool)
+        while self.alive:
+            self.notify()
+            self._wait_for_signal()
+        for server in servers:
+            server.close()
+        self._drain(pools)
+
+    def handle(self, listener_name: Any, client: Any, addr: Any) -> None:
+        """Serve one connection until it closes."""
+        req, refused = None, False
+        try:
+            client.setblocking(True)
+            parser = ProxyParser(self.cfg, client, addr)
+            while (req := self._next_request(parser, client)) is not None:
+                self.handle_request(listener_name, req, client, addr)
+                if not self.alive:
+                    break
+        except (StopIteration, http_errors.NoMoreData, gevent.GreenletExit):
+            pass  # the answer said so, the client left, or a drain ends
+        except OSError as error:
+            if error.errno not in _GONE:
+                self.log.exception("Socket error")
+        except http_errors.ParseException as error:
+            refused = True
+            self._refuse(client, error)
+        except Exception as error:  # noqa: BLE001 - whatever an application raises must not end the worker
+            self.handle_error(req, client, addr, error)
+        finally:
+            try:
+                if refused or (req is not None and unread_bytes(req) > 0):
+                    close_after_answer(client)
+            finally:
+                util.close(client)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Not as the gevent worker does it: that swallows GreenletExit, and a connection goes on after a cut answer."""
+        AsyncWorker.handle_request(self, listener_name, req, sock, addr)
+
+    def _next_request(self, parser: ProxyParser, client: Any) -> Any:
+        """The next request whose head is complete in time, or None."""
+        seconds = self.cfg.keepalive if parser.req_count else FIRST_HEAD_SECONDS
+        current = gevent.getcurrent()
+        self._waiting[current] = client
+        try:
+            with gevent.Timeout(seconds):
+                return next(parser)
+        except gevent.Timeout:
+            return None
+        finally:
+            del self._waiting[current]
+
+    def _refuse(self, client: Any, error: http_errors.ParseException) -> None:
+        """Answer bytes that are not HTTP. They are neither logged nor sent back: there may be a key in them."""
+        status, reason = _STATUS.get(type(error), (400, "Bad Request"))
+        self.log.info("Refused a request that is not HTTP: %s", type(error).__name__)
+        try:
+            util.write_error(client, status, reason, type(error).__name__)
+        except OSError:
+            self.log.debug("The client of a refused request has gone")
+
+    def _wait_for_signal(self) -> None:
+        """Sleep a tick, or less if a signal comes: gunicorn has Python write a byte to its pipe then."""
+        readable, _, _ = gevent.select.select([self.PIPE[0]], [], [], _TICK_SECONDS)
+        if readable:
+            os.read(self.PIPE[0], 4096)
+
+    def _drain(self, pools: list[Pool]) -> None:
+        """Let the running answers end, within DRAIN_SECONDS; then end them."""
+        deadline = time.monotonic() + self._drain_seconds
+        gevent.sleep(ARRIVING_SECONDS)
+        self._join(pools, deadline)
+        running = [greenlet for pool in pools for greenlet in pool.greenlets]
+        if running:
+            self.log.warning("Ending %d answers that did not finish within DRAIN_SECONDS", len(running))
+            # Twice: the first lets an answer write its last line, the second ends those whose client does not read it.
+            for _ in range(2):
+                for greenlet in running:
+                    greenlet.kill(block=False)
+                self._join(pools, time.monotonic() + LAST_LINE_SECONDS / 2)
+
+    def _join(self, pools: list[Pool], deadline: float) -> None:
+        while (running := [greenlet for pool in pools for greenlet in pool.greenlets]) and time.monotonic() < deadline:
+            self.notify()
+            self._end_idle()
+            gevent.joinall(running, timeout=min(_TICK_SECONDS, max(0.0, deadline - time.monotonic())))
+
+    def _end_idle(self) -> None:
+        """Close the connections that have no request under way. One whose next request has just come in is spared."""
+        for greenlet, client in list(self._waiting.items()):
+            if not _has_data(client):
+                gevent.kill(greenlet, block=False)
+
+
+def _answer_or_503(
+    application: Callable[..., Iterable[bytes]], environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    try:
+        return application(environ, start_response)
+    except ClientGone:
+        raise
+    except gevent.GreenletExit:
+        body = b'{"error":"the server is shutting down, try again"}'
+        headers = [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response("503 Service Unavailable", [*headers, ("Retry-After", "1")], sys.exc_info())
+        return [body]
+
+
+def _has_data(client: Any) -> bool:
+    try:
+        return bool(client._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
+
+
+def _notice_dead_peers(listener: Any) -> None:
+    """Have the kernel find peers that vanished without a word. Accepted sockets inherit these options (tcp(7))."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", DEAD_PEER_SECONDS // 2),
+        ("TCP_KEEPINTVL", DEAD_PEER_SECONDS // 8),
+        ("TCP_USER_TIMEOUT", DEAD_PEER_SECONDS * 1000),
+    ):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
