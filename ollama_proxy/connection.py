@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -35,17 +36,31 @@ def unread_bytes(req: Request) -> float:
 
 
 class ProxyRequest(Request):  # type: ignore[misc]
-    """A request whose connection closes if its body is left unread; the answer then says `Connection: close`."""
+    """A request whose connection closes if its body is left unread or the worker is stopping.
+
+    An answer whose head is written then says `Connection: close`.
+    """
+
+    is_stopping: Callable[[], bool]
 
     def should_close(self) -> bool:
         """Asked by gunicorn when it writes the answer's head, and before it reads the next request."""
-        return bool(super().should_close()) or unread_bytes(self) >= DRAINED_BYTES
+        return bool(super().should_close()) or self.is_stopping() or unread_bytes(self) >= DRAINED_BYTES
 
 
 class ProxyParser(RequestParser):  # type: ignore[misc]
     """Reads requests off one connection; throws away only small unread bodies, and not for long."""
 
     mesg_class = ProxyRequest
+
+    def __init__(self, cfg: Any, client: Any, addr: Any, *, is_stopping: Callable[[], bool]) -> None:
+        super().__init__(cfg, client, addr)
+        self._is_stopping = is_stopping
+
+    def __next__(self) -> ProxyRequest:
+        request: ProxyRequest = super().__next__()
+        request.is_stopping = self._is_stopping
+        return request
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
         """gunicorn's own, but never without a deadline and a bound."""

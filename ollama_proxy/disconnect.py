@@ -64,4 +64,4 @@ def watch_client(environ: Mapping[str, Any]) -> DisconnectWatch | None:
     if not isinstance(sock, gevent.socket.socket) or sock.fileno() < 0:
         return None
     serving = gevent.getcurrent()
-    return DisconnectWatch(sock, lambda: gevent.kill(serving, ClientGone(), block=False))
+    return DisconnectWatch(sock, lambda: gevent.kill(serving, ClientGone()))

@@ -119,11 +119,9 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         req, refused = None, False
         try:
             client.setblocking(True)
-            parser = ProxyParser(self.cfg, client, addr)
+            parser = ProxyParser(self.cfg, client, addr, is_stopping=lambda: not self.alive)
             while (req := self._next_request(parser, client)) is not None:
                 self.handle_request(listener_name, req, client, addr)
-                if not self.alive:
-                    break
         except (StopIteration, http_errors.NoMoreData, gevent.GreenletExit):
             pass  # the answer said so, the client left, or a drain ends
         except OSError as error:
@@ -197,7 +195,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         """Close the connections that have no request under way. One whose next request has just come in is spared."""
         for greenlet, client in list(self._waiting.items()):
             if not _has_data(client):
-                gevent.kill(greenlet, block=False)
+                gevent.kill(greenlet)
 
 
 def _answer_or_503(

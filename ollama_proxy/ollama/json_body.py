@@ -5,10 +5,8 @@ Bytes in, plain values out: no fields, no models, no HTTP (docs/contract.md, "Re
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
@@ -16,9 +14,12 @@ from ..errors import BadRequest
 from .go_text import kind
 from .json_syntax import syntax_error
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_HEX = "[0-9a-fA-F]{2}"
+_HIGH, _LOW = rf"\\u[dD][89abAB]{_HEX}", rf"\\u[dD][c-fC-F]{_HEX}"
+_LONE_HIGH = re.compile(rf"{_HIGH}(?!{_LOW})")
+_LONE_LOW = re.compile(rf"(?<!{_HIGH}){_LOW}")
+_NUMBER = re.compile(r"[-+.0-9eE]{1,40}")
 _TOO_DEEP = "exceeded max depth"
-_LONGEST_INT = 18  # digits that surely fit 64 bits, sign included
 
 
 def parse(body: bytes) -> Any:
@@ -34,19 +35,19 @@ def parse(body: bytes) -> Any:
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(" \t\r\n")
     if not text:
         raise BadRequest("missing request body")
+    text = _without_lone_surrogates(text)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as refusal:
-        if "depth" in str(refusal):
-            raise BadRequest(_TOO_DEEP) from None
-        if "after document" in str(refusal):
-            text = text[: refusal.pos]
-        elif "surrogate" not in str(refusal):
-            # Python's parser is slow, and would only refuse it as well: say at once what is wrong, if something is.
-            broken = syntax_error(text)
-            if broken:
-                raise BadRequest(broken) from None
-    return _parse_slowly(text)
+        reason, position = str(refusal), refusal.pos
+    if "after document" in reason:
+        return orjson.loads(text[:position])
+    if "depth" in reason:
+        raise BadRequest(_TOO_DEEP)
+    number = _NUMBER.match(text, position)
+    if "infinity" in reason and number:
+        raise BadRequest(f"json: cannot unmarshal number {number[0]} into Go value of type float64")
+    raise BadRequest(syntax_error(text))
 
 
 def decode(body: bytes, *, struct: str) -> dict[str, Any]:
@@ -64,57 +65,23 @@ def decode(body: bytes, *, struct: str) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """`value` as compact JSON; raises BadRequest if it is nested deeper than can be sent on.
-
-    The brackets around it stand for the levels of the request that it will be put into.
-    """
+    """`value` as compact JSON. Raises BadRequest if it is nested too deep to be written."""
     try:
-        return orjson.dumps([[[[value]]]])[4:-4]
+        return orjson.dumps(value)
     except TypeError:
         raise BadRequest(_TOO_DEEP) from None
 
 
-def _parse_slowly(text: str) -> Any:
-    """What only the fast parser refuses: lone surrogates, infinite numbers, something behind the value."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        value, _ = _DECODER.raw_decode(text)
-        return _without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
-    except RecursionError:
-        raise BadRequest(_TOO_DEEP) from None
-    except ValueError:
-        raise BadRequest(syntax_error(text) or "invalid JSON") from None
+def encode_part(value: Any) -> bytes:
+    """As `encode`, for a value that will be sent inside a request: the brackets stand for the levels around it."""
+    return encode([[[[[[[[value]]]]]]]])[8:-8]
 
 
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return _LONE_SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_LONE_SURROGATE.sub("\ufffd", key): _without_surrogates(item) for key, item in value.items()}
-    return value
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise BadRequest(f"json: cannot unmarshal number {digits[:40]} into Go value of type float64")
-    return value
-
-
-def _int(digits: str) -> int | float:
-    if len(digits) <= _LONGEST_INT:
-        return int(digits)
-    value = _float(digits)
-    return int(digits) if -(2.0**63) < value < 2.0**63 else value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
-_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_int, parse_constant=_refuse_constant)
+def _without_lone_surrogates(text: str) -> str:
+    """The JSON text with U+FFFD for each escaped half of a surrogate pair."""
+    if ("\\ud" not in text and "\\uD" not in text) or "\0" in text:
+        return text
+    # A NUL, which JSON text cannot hold, stands for an escaped backslash: what is left of `\u` are escapes.
+    text = text.replace("\\\\", "\0")
+    text = _LONE_LOW.sub(r"\\ufffd", _LONE_HIGH.sub(r"\\ufffd", text))
+    return text.replace("\0", "\\\\")

@@ -26,11 +26,12 @@ class _Broken(Exception):
 
 
 def syntax_error(text: str) -> str:
-    """What Go's decoder says of `text`; "" if it begins with a well-formed value, "invalid JSON" after too many tokens."""
+    """What Go's decoder says of `text`, which a parser refused; "invalid JSON" if none of the first tokens is wrong."""
     try:
-        return "" if _scan(text) else "invalid JSON"
+        _scan(text)
     except _Broken as found:
         return str(found)
+    return "invalid JSON"
 
 
 def _refuse(text: str, position: int, where: str) -> _Broken:
@@ -40,8 +41,8 @@ def _refuse(text: str, position: int, where: str) -> _Broken:
     return _Broken(f"invalid character {quote(chr(byte), chr(39))} {where}")
 
 
-def _scan(text: str) -> bool:
-    """Walk over one value; whether its end was reached. Raises _Broken at the first error.
+def _scan(text: str) -> None:
+    """Walk over one value; raises _Broken at the first error, what follows the value included.
 
     `expected` is what may come next.
     """
@@ -76,8 +77,7 @@ def _scan(text: str) -> bool:
         else:
             position, expected = _scalar_end(text, position), "comma"
         if expected == "comma" and not open_containers:
-            return True
-    return False
+            raise _refuse(text, _space_end(text, position), "after top-level value")
 
 
 def _space_end(text: str, position: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BadRequest
 from .go_text import quote
-from .json_body import encode
+from .json_body import encode, encode_part
 from .messages import Message
 from .options import check_options
 
@@ -60,7 +60,7 @@ class Answered(ModelRequest):
         """
         check_options(self.options)
         if isinstance(self.format, dict):
-            encode(self.format)
+            encode_part(self.format)
         elif self.format not in (None, "", "json"):
             raw = quote(encode(self.format).decode())
             raise BadRequest(f'invalid format: {raw}; expected "json" or a valid JSON Schema object')

@@ -188,4 +188,4 @@ def _fitted(translation: Translation, model: Model, without: frozenset[str], at_
     body = {key: value for key, value in translation.body.items() if key not in without}
     if at_most is not None:
         body["max_tokens"] = at_most
-    return encode({**fit(body, model), "stream": True})
+    return encode({**fit(body, model, drop_unsupported=True), "stream": True})

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..fallback.needs import Needs
 from .images import image_part
-from .json_body import encode
+from .json_body import encode_part
 from .messages import Message
 from .options import sampling
 from .requests import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
@@ -46,7 +46,7 @@ def translate_chat(request: ChatRequest) -> Translation:
         chosen = tool_choice(request.tool_choice, names)
         if chosen is not None:
             body["tool_choice"] = chosen
-        tools_bytes = len(encode(body["tools"]))
+        tools_bytes = len(encode_part(body["tools"]))
     elif in_history:
         # A follow-up whose client left the tools out: some providers demand the definitions of what was called.
         body["tools"] = definitions(({"name": name} for name in in_history), names)

@@ -68,7 +68,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now, self.day = START, date(2026, 8, 22)
-        self.table: Table | None = Table()
+        self.table = Table()
         self.chat: Any = [record("acme/bolt:free"), record("acme/nut:free")]
         self.embeddings: Any = [embedding("acme/embed:free")]
         self.error: Exception | None = None
@@ -116,7 +116,7 @@ def test_the_first_refresh_gives_a_catalogue_and_stores_it(world: World) -> None
     assert free(keeper) == BOTH
     assert keeper.wait_ready(0)
     assert keeper.last_error is None
-    assert world.table and world.table.stored
+    assert world.table.stored
     assert world.table.stored.fetched_at == START
     assert world.table.lease is None, "given back"
 
@@ -128,7 +128,7 @@ def test_a_start_without_copy_and_network_says_why(world: World) -> None:
     assert keeper.refresh_if_due() is False
     assert keeper.current() is None
     assert keeper.last_error == "OpenRouter cannot be reached: no route"
-    assert world.table and world.table.lease is None, "given back after a failure too"
+    assert world.table.lease is None, "given back after a failure too"
 
 
 def test_a_start_without_network_serves_the_stored_copy(world: World) -> None:
@@ -201,7 +201,7 @@ def test_an_absurd_list_does_not_replace_a_good_copy(world: World, chat: Any) ->
     assert keeper.refresh_if_due() is False
     assert free(keeper) == BOTH
     assert "no models" in (keeper.last_error or "")
-    assert world.table and world.table.stored
+    assert world.table.stored
     assert len(world.table.stored.chat) == 2
 
 
@@ -209,7 +209,7 @@ def test_junk_records_are_neither_listed_nor_stored(world: World) -> None:
     world.chat = [*world.chat, "x", {"name": "no id"}, {"id": 3}]
     keeper = world.keeper()
     assert keeper.refresh_if_due()
-    assert world.table and world.table.stored
+    assert world.table.stored
     assert len(world.table.stored.chat) == 2
 
 
@@ -239,7 +239,6 @@ def test_one_process_fetches_and_the_other_picks_it_up(world: World) -> None:
 
 
 def test_a_process_waits_while_another_one_holds_the_lease(world: World) -> None:
-    assert world.table
     world.table.acquire_lease("another", world.now, 60)
     keeper = world.keeper()
     assert keeper.refresh_if_due() is False
@@ -249,12 +248,11 @@ def test_a_process_waits_while_another_one_holds_the_lease(world: World) -> None
 
 
 def test_a_copy_stored_between_the_look_and_the_lease_is_not_fetched_again(world: World) -> None:
-    assert world.table
     first, second = world.keeper(), world.keeper()
     acquire = world.table.acquire_lease
 
     def slow(holder: str, now: float, seconds: float) -> bool:
-        world.table.acquire_lease = acquire  # type: ignore[method-assign, union-attr]
+        world.table.acquire_lease = acquire  # type: ignore[method-assign]
         assert first.refresh_if_due()
         return acquire(holder, now, seconds)
 
@@ -266,12 +264,8 @@ def test_a_copy_stored_between_the_look_and_the_lease_is_not_fetched_again(world
 
 @pytest.mark.parametrize("away", [True, False])
 def test_without_a_database_it_works_from_memory(world: World, away: bool) -> None:
-    if away:
-        assert world.table
-        world.table.away = True
-    else:
-        world.table = None
-    keeper = world.keeper()
+    world.table.away = True
+    keeper = world.keeper() if away else world.keeper(table=None)
     assert keeper.load_stored() is False
     assert keeper.refresh_if_due()
     assert free(keeper) == BOTH
@@ -340,7 +334,6 @@ def test_a_forgotten_model_is_back_when_a_later_list_shows_it(world: World) -> N
 
 
 def test_an_older_list_of_another_process_does_not_bring_a_forgotten_model_back(world: World) -> None:
-    assert world.table
     keeper = world.keeper()
     keeper.refresh_if_due()
     world.now += 10
@@ -408,19 +401,22 @@ def test_the_thread_loads_first_then_refreshes_and_outlives_mistakes(world: Worl
         stop.set()
         return FetchedCatalog([record("acme/new:free")], [], "/models")
 
-    def broken_then_fine(_holder: str, _now: float, _seconds: float) -> bool:
+    def broken_then_held_then_free(_holder: str, _now: float, _seconds: float) -> bool:
         calls.append(1)
-        keeper.request_refresh()  # no second of waiting in the loop
+        keeper.request_refresh()  # so that the loop does not wait for its next second
         if len(calls) == 1:
             raise ZeroDivisionError("a mistake")
-        world.now += 5
         return len(calls) > 2
 
+    def hurrying_clock() -> float:
+        world.now += 10
+        return world.now
+
     calls: list[int] = []
-    assert world.table
-    world.table.acquire_lease = broken_then_fine  # type: ignore[method-assign]
-    keeper = world.keeper(fetch=fetch)
+    world.table.acquire_lease = broken_then_held_then_free  # type: ignore[method-assign]
+    keeper = world.keeper(fetch=fetch, clock=hurrying_clock)
     keeper.run(stop)
+    assert len(calls) == 3
     assert seen == [BOTH], "the stored copy was there before the fetch"
     assert free(keeper) == ["acme/new:free"]
     assert ("catalog.refresh_failed", {"error": "ZeroDivisionError: a mistake", "retry_seconds": 5}) in world.events

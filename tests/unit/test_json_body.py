@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ollama.go_text import quote
-from ollama_proxy.ollama.json_body import decode, encode, parse
+from ollama_proxy.ollama.json_body import decode, encode, encode_part, parse
 from ollama_proxy.ollama.json_syntax import syntax_error
 
 
@@ -24,6 +24,8 @@ from ollama_proxy.ollama.json_syntax import syntax_error
         pytest.param(b'{"a":"\xff"}', {"a": "\ufffd"}, id="bad UTF-8"),
         pytest.param(b'{"a":"\\ud83d"}', {"a": "\ufffd"}, id="lone surrogate"),
         pytest.param(b'{"a":["\\uD83D\\uDE00 \\ude00"]}', {"a": ["\U0001f600 \ufffd"]}, id="pair kept, lone replaced"),
+        pytest.param(b'{"a":"\\\\ud800 \\\\\\ud800"}', {"a": "\\ud800 \\\ufffd"}, id="escaped backslash before a u"),
+        pytest.param(b'{"a":"\\ud800\\ud800\\udc00\\udc00"}', {"a": "\ufffd\U00010000\ufffd"}, id="lone, pair, lone"),
         pytest.param(b'{"\\ud800":1,"b":2}', {"\ufffd": 1, "b": 2}, id="lone surrogate in a key"),
         pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="later duplicate wins"),
         pytest.param(b'{"MODEL":"x"}', {"model": "x"}, id="names without case"),
@@ -66,6 +68,7 @@ def test_accepts(body: bytes, value: dict) -> None:
         (b"[1 2]", "invalid character '2' after array element"),
         (b"[1}", "invalid character '}' after array element"),
         (b"[01]", "invalid character '1' after array element"),
+        (b"00", "invalid character '0' after top-level value"),
         (b"[-x]", "invalid character 'x' in numeric literal"),
         (b"[1.]", "invalid character ']' after decimal point in numeric literal"),
         (b"[1e]", "invalid character ']' in exponent of numeric literal"),
@@ -114,7 +117,7 @@ def test_what_is_too_deep_to_be_written_is_refused() -> None:
         deep = [deep]
     with pytest.raises(BadRequest, match="exceeded max depth"):
         encode(deep)
-    assert encode({"a": [1]}) == b'{"a":[1]}'
+    assert encode({"a": [1]}) == encode_part({"a": [1]}) == b'{"a":[1]}'
 
 
 def test_a_long_value_is_not_echoed_whole() -> None:

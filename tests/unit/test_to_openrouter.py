@@ -293,6 +293,24 @@ def test_embed() -> None:
     )
 
 
+@pytest.mark.parametrize("depth", [100, 240, 244, 245, 246, 250, 260, 1000])
+def test_what_is_accepted_can_be_written_however_deep(depth: int) -> None:
+    schema = b'{"a":' * depth + b"1" + b"}" * depth
+    for body in (
+        b'{"format":%s,"messages":[{"content":"x"}]}',
+        b'{"tools":[{"function":{"name":"f","parameters":%s}}],"messages":[{"content":"x"}]}',
+        b'{"messages":[{"tool_calls":[{"function":{"name":"f","arguments":%s}}]}]}',
+    ):
+        try:
+            request = schemas.read_chat(body % schema)
+            request.check_values()
+            made = translate_chat(request)
+        except BadRequest as refusal:
+            assert depth > 200, refusal.message  # noqa: PT017
+        else:
+            orjson.dumps(made.body)
+
+
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

@@ -1,0 +1,64 @@
+"""What all tests share: the simulator, a proxy in front of it, and the recorded traffic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ProxyServer
+from tests.simulator.process import Simulator
+
+
+@pytest.fixture(scope="session")
+def shared_simulator() -> Iterator[Simulator]:
+    """One simulator for the whole run; tests use `simulator`, which is the same one, reset."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(shared_simulator: Simulator) -> Simulator:
+    """The stand-in OpenRouter, without scenarios and with an empty log."""
+    shared_simulator.reset()
+    return shared_simulator
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    """One proxy with the default settings for tests that leave nothing behind in it."""
+    with ProxyServer(tmp_path_factory.mktemp("proxy"), shared_simulator.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(shared_proxy: ProxyServer, simulator: Simulator) -> ProxyServer:
+    """The shared proxy in front of the reset simulator. A test that makes a model fail takes `start_proxy`."""
+    return shared_proxy
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path, simulator: Simulator) -> Iterator[Callable[..., ProxyServer]]:
+    """Starts proxies of the test's own: `start_proxy(free_mode=False, web_concurrency=2, ...)`, see ProxyServer."""
+    running: list[ProxyServer] = []
+
+    def start(upstream: str | None = None, **options: Any) -> ProxyServer:
+        proxy = ProxyServer(tmp_path, upstream or simulator.url, **options)
+        running.append(proxy)
+        return proxy
+
+    yield start
+    for proxy in running:
+        proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recorded OpenRouter traffic."""
+    folder = os.environ.get("OPENROUTER_RECORDINGS", "")
+    if not folder:
+        pytest.skip("OPENROUTER_RECORDINGS does not name the folder of recorded traffic")
+    return Path(folder)
