@@ -54,7 +54,7 @@ def asked_model(resolution: Resolution, name: str, *, free_mode: bool, strict: b
             return None
         case "invalid":
             raise BadRequest("invalid model name")
-        case "embedding":
+        case "embedding-on-chat":
             raise BadRequest(f'"{name}" does not support chat')
         case "ambiguous":
             meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
