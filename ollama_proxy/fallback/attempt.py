@@ -187,6 +187,8 @@ class Attempt:
         if DONE in payloads:
             self.complete = True
             payloads = payloads[: payloads.index(DONE) + 1]
+        elif (last := self._dialect.last) is not None and any(map(last, payloads)):
+            self.complete = True
         return payloads
 
     def _first_useful(self, answer: Answer, decoder: EventDecoder) -> Generator[Beat, None, Burst]:

@@ -43,6 +43,25 @@ def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, st
     return Candidates(tuple(able), asked)
 
 
+def embedding_candidates(name: str, catalog: Catalog) -> Candidates:
+    """The one model that may embed for `name`: vectors of different models cannot be compared, so none stands in.
+
+    Raises ModelNotFound, or BadRequest for a name that cannot be one or is a chat model's.
+    """
+    resolution = catalog.resolve(name, embedding=True)
+    match resolution.kind:
+        case "model" if resolution.model is not None:
+            return Candidates((resolution.model,), resolution.model)
+        case "invalid":
+            raise BadRequest("invalid model name")
+        case "chat-on-embedding":
+            raise BadRequest(_does_not_support(name, "embeddings"))
+        case "ambiguous":
+            raise ModelNotFound(_which(name, resolution))
+        case _:
+            raise ModelNotFound(f'model "{name}" not found, try pulling it first')
+
+
 def asked_model(resolution: Resolution, name: str, *, free_mode: bool, strict: bool) -> Model | None:
     """The model that `name` means, None where it means the best free one. Raises BadRequest, ModelNotFound."""
     match resolution.kind:
@@ -57,10 +76,14 @@ def asked_model(resolution: Resolution, name: str, *, free_mode: bool, strict: b
         case "embedding-on-chat":
             raise BadRequest(f'"{name}" does not support chat')
         case "ambiguous":
-            meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
-            raise ModelNotFound(f"model '{name}' not found: say which one you mean, {meant}")
+            raise ModelNotFound(_which(name, resolution))
         case _:
             raise ModelNotFound(f"model '{name}' not found")
+
+
+def _which(name: str, resolution: Resolution) -> str:
+    meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
+    return f"model '{name}' not found: say which one you mean, {meant}"
 
 
 #: The needs that a model serves or does not, in the order in which a lack is reported, with the words for it.

@@ -18,7 +18,7 @@ from ollama_proxy.openrouter.classify import classify
 from ollama_proxy.openrouter.dialect import CHAT, Dialect
 from ollama_proxy.openrouter.failure import Blame, Failure, Verdict
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
-from ollama_proxy.fallback.candidates import Candidates, candidates
+from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.services import Services
 from ollama_proxy.fallback.words import duration_words
@@ -36,6 +36,7 @@ class Call:
 
     `name` is the model as the client named it, `path` the endpoint, `body_for` makes the body for a model, without the
     fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
+    `embedding` asks embedding models, and of them only the named one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Call:
     path: str = "/chat/completions"
     dialect: Dialect = CHAT
     headers: Mapping[str, str] = field(default_factory=dict)
+    embedding: bool = False
 
 
 @dataclass(slots=True)
@@ -110,13 +112,16 @@ class Exchange:
 
     def _choose(self) -> Candidates:
         catalog = self._services.catalog()
-        chosen = candidates(
-            self._call.name,
-            catalog,
-            self._call.needs,
-            free_mode=self._settings.free_mode,
-            strict=self._settings.strict_models,
-        )
+        if self._call.embedding:
+            chosen = embedding_candidates(self._call.name, catalog)
+        else:
+            chosen = candidates(
+                self._call.name,
+                catalog,
+                self._call.needs,
+                free_mode=self._settings.free_mode,
+                strict=self._settings.strict_models,
+            )
         self._services.memory.freshen()
         limit = self._services.memory.limit(self._services.clock(), free=self._is_free(chosen.models[0]))
         if limit is not None and not self._worth_waiting(limit.until):
@@ -130,7 +135,10 @@ class Exchange:
 
     @property
     def _only_asked(self) -> bool:
-        """Outside free mode a named model is tried whatever is remembered of it: there is no other."""
+        """A named model outside free mode, or one for embeddings, is tried whatever is remembered of it: no other may
+        answer."""
+        if self._call.embedding:
+            return True
         return not self._settings.free_mode and self._call.name.partition(":")[0].strip().lower() != "free"
 
     def _is_free(self, model: Model) -> bool:

@@ -20,7 +20,8 @@ class Dialect:
 
     `error` gives the error object in it or None; `useful` says that it brings something for the client; `ending` gives
     the reason for which the answer ends, or None; `tokens` the output tokens it reports, 0 if none; `from_whole` makes
-    the one payload of a stream out of a whole body (a streamed call may be answered by one).
+    the one payload of a stream out of a whole body (a streamed call may be answered by one). `last` tells that an
+    unparsed payload ends the stream, for an endpoint that has more than `[DONE]` to say so.
     """
 
     error: Callable[[Payload], Mapping[str, Any] | None]
@@ -28,6 +29,7 @@ class Dialect:
     ending: Callable[[Payload], str | None]
     tokens: Callable[[Payload], int]
     from_whole: Callable[[Payload], Payload]
+    last: Callable[[bytes], bool] | None = None
 
 
 def _completion_tokens(payload: Payload) -> int:

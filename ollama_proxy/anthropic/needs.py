@@ -1,0 +1,71 @@
+"""What a Messages request demands of the model that answers it. Pure: the request's JSON in, `Needs` out.
+
+Reads any JSON without complaint: what is wrong with a request is for OpenRouter to say (docs/contract.md, "Requests").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.ollama.json_body import encode
+
+_BYTES_PER_TOKEN = 4
+
+_THINKS = frozenset({"enabled", "adaptive"})
+
+
+def needs_of(body: Mapping[str, Any]) -> Needs:
+    """The needs of `body`, a checked Messages request. Raises BadRequest for tools nested too deep to be sent on."""
+    text_bytes, images = _measured([body.get("system"), body.get("messages")])
+    tools = body.get("tools")
+    if tools:
+        text_bytes += len(encode(tools))
+    return Needs(
+        tools=bool(tools),
+        images=images,
+        schema=_wants_schema(body),
+        thinking=_object(body.get("thinking")).get("type") in _THINKS,
+        prompt_tokens=text_bytes // _BYTES_PER_TOKEN,
+        output_tokens=body["max_tokens"],
+    )
+
+
+def _measured(roots: list[Any]) -> tuple[int, bool]:
+    """The UTF-8 bytes of all texts below `roots` (contents: strings, blocks, messages), and whether there are images.
+
+    A loop and not a recursion: how deep a request is nested is the client's choice.
+    """
+    size, images = 0, False
+    pending = roots
+    while pending:
+        content = pending.pop()
+        if isinstance(content, str):
+            size += len(content.encode("utf-8", "replace"))
+        elif isinstance(content, list):
+            pending += content
+        elif isinstance(content, Mapping):
+            images = images or content.get("type") == "image"
+            pending += _parts(content)
+            if "input" in content:
+                size += len(encode(content["input"]))
+    return size, images
+
+
+def _parts(block: Mapping[str, Any]) -> list[Any]:
+    """What a message or block says: text, thinking, a tool's result, a document's text; base64 never counts."""
+    parts = [block.get("text"), block.get("thinking"), block.get("content")]
+    source = _object(block.get("source"))
+    if source.get("type") in ("text", "content"):
+        parts += [source.get("data"), source.get("content")]
+    return parts
+
+
+def _wants_schema(body: Mapping[str, Any]) -> bool:
+    wished = _object(body.get("output_config")).get("format") or body.get("output_format")
+    return _object(wished).get("type") == "json_schema"
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

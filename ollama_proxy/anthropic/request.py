@@ -1,0 +1,110 @@
+"""A Messages request: what Ollama demands of it, and the body that goes up for one model.
+
+Pure. Fields are looked at, not translated: OpenRouter speaks this format, and knows fields that nobody here does
+(docs/contract.md, "Requests"; https://docs.anthropic.com/en/api/messages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.fallback.fit import fit
+from ollama_proxy.fallback.guard import guarded
+from ollama_proxy.ollama.go_text import kind, wrong_type
+from ollama_proxy.ollama.json_body import parse
+
+_STRUCT = "MessagesRequest"
+
+#: The fields that are read here, and their Go types as an error names them.
+_TYPES: dict[str, tuple[type, str]] = {
+    "model": (str, "string"),
+    "max_tokens": (int, "int"),
+    "messages": (list, "[]anthropic.MessageParam"),
+    "stream": (bool, "bool"),
+}
+
+#: A budget for thinking below this is refused by Anthropic.
+LEAST_THINKING = 1024
+
+
+def read_messages(body: bytes) -> dict[str, Any]:
+    """The request in `body`, with everything that the client sent.
+
+    Raises BadRequest in Ollama's order: the JSON and its types, then `model`, `max_tokens` and `messages`.
+    """
+    if not body.strip():
+        raise BadRequest("EOF")
+    value = parse(body)
+    if value is not None and not isinstance(value, dict):
+        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type anthropic.{_STRUCT}")
+    asked: dict[str, Any] = value or {}
+    for name, (expected, go_type) in _TYPES.items():
+        _check_type(asked.get(name), expected, f"{_STRUCT}.{name}", go_type)
+    if not (asked.get("model") or "").strip():
+        raise BadRequest("model is required")
+    if (asked.get("max_tokens") or 0) <= 0:
+        raise BadRequest("max_tokens is required and must be positive")
+    messages = asked.get("messages")
+    if not messages:
+        raise BadRequest("messages is required")
+    for message in messages:
+        _check_type(message, dict, f"{_STRUCT}.messages", "anthropic.MessageParam")
+    return asked
+
+
+def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
+    """Raises BadRequest unless `value` is null or of the `expected` type; true is no number here."""
+    if value is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
+        return
+    raise wrong_type(value, path, go_type)
+
+
+def body_for(
+    asked: Mapping[str, Any], model: Model, without: frozenset[str], at_most: int | None, *, free_mode: bool
+) -> dict[str, Any]:
+    """The body for `model`: what the client sent, with nothing that chooses another model or costs money in free mode.
+
+    `without` (names of chat parameters) and `at_most` (output tokens) are what an earlier attempt taught. `max_tokens`
+    is cut to what the model can write, `thinking` follows it and is left out where the model cannot think.
+    """
+    body = guarded(asked, model, free_mode=free_mode)
+    if at_most is not None:
+        body["max_tokens"] = min(body["max_tokens"], at_most)
+    body = fit(body, model)
+    if not model.thinking or "reasoning" in without:
+        _drop_thinking(body)
+    _fit_thinking(body, model, cut=body["max_tokens"] < asked["max_tokens"])
+    for name in without:
+        body.pop(name, None)
+    return body
+
+
+def _drop_thinking(body: dict[str, Any]) -> None:
+    body.pop("thinking", None)
+    config = body.get("output_config")
+    if isinstance(config, Mapping) and "effort" in config:
+        rest = {name: value for name, value in config.items() if name != "effort"}
+        body["output_config"] = rest
+        if not rest:
+            del body["output_config"]
+
+
+def _fit_thinking(body: dict[str, Any], model: Model, *, cut: bool) -> None:
+    """Thinking cannot be switched off where it is mandatory, and its budget must lie below a `max_tokens` that was cut."""
+    thinking = body.get("thinking")
+    if not isinstance(thinking, Mapping):
+        return
+    if thinking.get("type") == "disabled" and model.reasoning_mandatory:
+        del body["thinking"]
+        return
+    budget = thinking.get("budget_tokens")
+    if cut and isinstance(budget, int | float) and budget >= body["max_tokens"]:
+        # Four fifths are what OpenRouter's effort "high" gives to thinking: the rest is for the answer.
+        smaller = body["max_tokens"] * 4 // 5
+        if smaller < LEAST_THINKING:
+            del body["thinking"]
+        else:
+            body["thinking"] = {**thinking, "budget_tokens": smaller}

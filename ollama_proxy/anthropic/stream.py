@@ -1,0 +1,133 @@
+"""From event payloads of OpenRouter's `/messages` to the event stream of a Messages client.
+
+Bytes in, bytes out, no sockets: payloads go down as they are, under the `event:` name that is their `type`, all of a
+burst in one piece. The form is that of https://docs.anthropic.com/en/docs/build-with-claude/streaming; what becomes of
+errors, early ends and whole messages is in docs/contract.md, "Streams".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from ollama_proxy.openrouter.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.events import DONE
+from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.messages_dialect import kind_of, stop_reason_of, usage_of
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+#: Blocks whose text comes in deltas: the delta's type, and the key of the text in block and delta alike.
+_SPOKEN = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
+
+
+class MessageStream:
+    """One streamed answer. `failure` is set when upstream ended it with an error: nothing more is written then."""
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+        #: Token counts as far as they are known, under their upstream names.
+        self.usage: dict[str, Any] = {}
+        self._stop_reason: str | None = None
+        self._stopped = False
+
+    def feed(self, burst: list[bytes]) -> bytes:
+        """What goes to the client for the payloads that one read brought."""
+        written = []
+        for payload in burst:
+            if self._stopped or self.failure is not None or payload == DONE:
+                break
+            try:
+                written.append(self._event(payload))
+            except MalformedChunk as error:
+                self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+        return b"".join(written)
+
+    def finish(self) -> bytes:
+        """The end of the stream, if upstream left it out. Sets `failure` where the message has no end at all."""
+        if self._stopped or self.failure is not None:
+            return b""
+        if self._stop_reason is None:
+            self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended early")
+            return b""
+        self._stopped = True
+        return _STOP
+
+    def _event(self, payload: bytes) -> bytes:
+        match kind_of(payload):
+            case "message_start" | "message_delta":
+                self._note(parse(payload))
+            case "message_stop":
+                self._stopped = True
+            case "message":
+                return self._told(parse(payload))
+            case "error" | "":
+                return self._failed(parse(payload))
+        return _framed(kind_of(payload), payload)
+
+    def _note(self, payload: Mapping[str, Any]) -> None:
+        self.usage |= {name: count for name, count in usage_of(payload).items() if count is not None}
+        if payload.get("type") == "message_delta":
+            self._stop_reason = stop_reason_of(payload) or self._stop_reason
+
+    def _failed(self, payload: Mapping[str, Any]) -> bytes:
+        """An error, or something without a type, which no client could read and is dropped."""
+        if not payload.get("error") and payload.get("type") != "error":
+            return b""
+        if self._stop_reason is not None:
+            # The message was complete: some providers report a reached token limit once more, as an error.
+            return self.finish()
+        self.failure = Failure(Kind.EVENT, 200, body=payload)
+        return b""
+
+    def _told(self, message: Mapping[str, Any]) -> bytes:
+        self._stopped = True
+        self.usage.update(usage_of(message))
+        return b"".join(_framed(event["type"], orjson.dumps(event)) for event in events_of(message))
+
+
+def _framed(kind: str, payload: bytes) -> bytes:
+    if b"\n" in payload:
+        payload = payload.replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), payload)
+
+
+def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The events that tell a whole message: a streamed call may be answered by one."""
+    usage = usage_of(message)
+    started = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    yield {"type": "message_start", "message": {**started, "usage": {**usage, "output_tokens": 0}}}
+    for index, block in enumerate(message.get("content") or ()):
+        begun, deltas = _begun(block)
+        yield {"type": "content_block_start", "index": index, "content_block": begun}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    end = {"stop_reason": message.get("stop_reason"), "stop_sequence": message.get("stop_sequence")}
+    yield {"type": "message_delta", "delta": end, "usage": usage}
+    yield {"type": "message_stop"}
+
+
+def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as it begins, and the deltas that complete it; a block of a type without deltas comes whole."""
+    kind = block.get("type")
+    if kind in _SPOKEN:
+        delta, key = _SPOKEN[kind]
+        begun = {**block, key: ""}
+        deltas: list[dict[str, Any]] = [{"type": delta, key: block.get(key) or ""}]
+        if kind == "thinking":
+            begun["signature"] = ""
+        if block.get("signature"):
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+        if block.get("citations"):
+            begun["citations"] = []
+            deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
+        return begun, deltas
+    if "input" in block:
+        text = orjson.dumps(block["input"]).decode()
+        return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text}]
+    return block, []

@@ -1,0 +1,42 @@
+"""What there is: the liveness text, the version, the models listed, shown and loaded. Answered from memory."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.ollama import schemas
+from ollama_proxy.ollama.lookup import shown_model
+from ollama_proxy.ollama.served import json_reply, listing, read, running, runtime
+
+
+def alive() -> Response:
+    """HEAD, GET /: what clients ask before anything else."""
+    return Response("Ollama is running", content_type="text/plain; charset=utf-8")
+
+
+def version() -> Response:
+    """HEAD, GET /api/version: one key and no other, some clients fail on more."""
+    return json_reply({"version": runtime().settings.ollama_version})
+
+
+def tags() -> Response:
+    """HEAD, GET /api/tags."""
+    return json_reply(listing().tags(runtime().services.catalog()))
+
+
+def ps() -> Response:
+    """GET /api/ps."""
+    return json_reply({"models": running().entries()})
+
+
+def show() -> Response:
+    """POST /api/show."""
+    asked = read(schemas.read_show)
+    if not asked.asked.strip():
+        raise BadRequest("model is required")
+    catalog = runtime().services.catalog()
+    meant = shown_model(asked.asked, catalog, strict=runtime().settings.strict_models)
+    shown = meant.model or listing().alias(catalog)
+    copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
+    return json_reply(listing().show(catalog, shown, asked.asked, copilot=copilot, system=asked.system))

@@ -1,0 +1,113 @@
+"""POST /api/chat and /api/generate: the checks in Ollama's order, then the answer of whichever model serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from flask import Response, request
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.fit import fit
+from ollama_proxy.ollama import schemas
+from ollama_proxy.ollama.answering import respond
+from ollama_proxy.ollama.from_openrouter import (
+    Answer,
+    ChatAnswer,
+    GenerateAnswer,
+    load_reply,
+    rendered_reply,
+    unload_reply,
+)
+from ollama_proxy.ollama.json_body import encode
+from ollama_proxy.ollama.lookup import Meant, chat_model
+from ollama_proxy.ollama.requests import Answered, ChatRequest, GenerateRequest
+from ollama_proxy.ollama.served import json_reply, listing, observation, read, running, runtime
+from ollama_proxy.ollama.tags import Listed
+from ollama_proxy.ollama.to_openrouter import Translation, translate_chat, translate_generate
+
+Request = TypeVar("Request", ChatRequest, GenerateRequest)
+
+
+def chat() -> Response:
+    """POST /api/chat."""
+    asked = read(schemas.read_chat)
+    if not asked.asked.strip():
+        raise BadRequest("model is required")
+    return _serve(asked, translate_chat, ChatAnswer)
+
+
+def generate() -> Response:
+    """POST /api/generate."""
+    asked = read(schemas.read_generate)
+    if not asked.asked.strip():
+        raise ModelNotFound(f"model '{asked.asked}' not found")
+    return _serve(asked, translate_generate, partial(GenerateAnswer, raw=asked.raw))
+
+
+def _serve(asked: Request, translate: Callable[[Request], Translation], answer: Callable[..., Answer]) -> Response:
+    """The checks in Ollama's order: the model exists, unloading, what it can do, values, loading, and then the rest."""
+    observation().asked = asked.asked
+    catalog = runtime().services.catalog()
+    meant = chat_model(asked.asked, catalog, strict=runtime().settings.strict_models)
+    shown = meant.model or listing().alias(catalog)
+    if asked.is_load and asked.keep_alive == 0:
+        return _unloaded(asked, shown)
+    _check_abilities(asked, meant)
+    asked.check_values()
+    if asked.is_load:
+        return _loaded(asked, shown)
+    translation = translate(asked)
+    if asked.debug_render_only:
+        return json_reply(rendered_reply(asked.asked, translation.body, generate=isinstance(asked, GenerateRequest)))
+    return _answered(asked, meant, shown, translation, answer)
+
+
+def _check_abilities(asked: Answered, meant: Meant) -> None:
+    """Raises BadRequest for what the model can never do; whether it can use tools or see images is seen later."""
+    generates = isinstance(asked, GenerateRequest)
+    if meant.embeds:
+        raise BadRequest(f'"{asked.asked}" does not support {"generate" if generates else "chat"}')
+    if isinstance(asked, GenerateRequest) and asked.suffix:
+        raise BadRequest(f'"{asked.asked}" does not support insert')
+
+
+def _unloaded(asked: Answered, model: Listed) -> Response:
+    running().unload(model.name)
+    return json_reply(unload_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
+
+
+def _loaded(asked: Answered, model: Listed) -> Response:
+    """Nothing to answer: the model counts as loaded from now on, which costs OpenRouter nothing."""
+    running().used(model.name, model, asked.keep_alive)
+    return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
+
+
+def _answered(
+    asked: Answered, meant: Meant, model: Listed, translation: Translation, answer: Callable[..., Answer]
+) -> Response:
+    exchange = Exchange(runtime().services, Call(meant.name, translation.needs, partial(_body_for, translation)))
+    made = answer(
+        asked.asked,
+        started_ns=int(observation().began * 1e9),
+        tool_names=translation.tool_names,
+        want_logprobs=asked.logprobs,
+        hide_thinking=asked.think is False,
+        collect=not asked.stream,
+        prompt_tokens=translation.needs.prompt_tokens,
+    )
+    used = partial(running().used, model.name, model, asked.keep_alive)
+    used()
+    return respond(exchange, made, observation(), stream=asked.stream, environ=request.environ, ended=used)
+
+
+
+def _body_for(translation: Translation, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
+    """The body for one model: `without` and `at_most` are what an earlier attempt taught."""
+    body: dict[str, Any] = {key: value for key, value in translation.body.items() if key not in without}
+    if at_most is not None:
+        body["max_tokens"] = at_most
+    return encode({**fit(body, model, drop_unsupported=True), "stream": True})

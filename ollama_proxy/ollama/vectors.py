@@ -1,0 +1,41 @@
+"""Embedding vectors as Ollama gives them. Pure: OpenRouter's body in, lists of numbers out."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from ollama_proxy.errors import UpstreamFailed
+
+_UNIT = 1e-6  # how far from 1 a length may be for a vector to be passed on untouched
+
+
+def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
+    """The `count` vectors of a body of `POST /embeddings`, in the order of the inputs.
+
+    Raises UpstreamFailed if they are not all there, or are not numbers.
+    """
+    data = body.get("data")
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    if all(type(entry.get("index")) is int for entry in entries):
+        entries.sort(key=lambda entry: int(entry["index"]))
+    found = [entry.get("embedding") for entry in entries]
+    if len(found) != count or not all(map(_is_vector, found)):
+        raise UpstreamFailed("upstream error: the model's answer does not hold one vector for each input")
+    return [vector for vector in found if isinstance(vector, list)]
+
+
+def unit(vector: list[float], dimensions: int = 0) -> list[float]:
+    """`vector` cut to `dimensions`, if it has more, and with length 1. One of zeros stays as it is."""
+    if 0 < dimensions < len(vector):
+        vector = vector[:dimensions]
+    length = math.sqrt(sum(map(operator.mul, vector, vector)))
+    if length == 0 or not math.isfinite(length) or abs(length - 1) < _UNIT:
+        return vector
+    return [value / length for value in vector]
+
+
+def _is_vector(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and {type(number) for number in value} <= {int, float}

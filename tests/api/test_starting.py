@@ -1,0 +1,72 @@
+"""What happens before the first request: settings that cannot be used stop the start with one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+
+def start(directory: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a start that is expected to end by itself."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run(
+        [sys.executable, *command], cwd=directory, env=environment, capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "ollama_proxy"], ["-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "wsgi:app"]],
+    ids=["module", "gunicorn"],
+)
+def test_a_missing_key_is_one_line_that_says_what_to_do(tmp_path: Path, command: list[str]) -> None:
+    ended = start(tmp_path, *command)
+    assert ended.returncode == 1
+    [line] = (ended.stderr + ended.stdout).strip().splitlines()
+    assert "OPENROUTER_API_KEY" in line
+    assert "https://openrouter.ai/settings/keys" in line
+    assert "make demo" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("PORT", "eleven", "1 to 65535"),
+        ("FREE_MODE", "perhaps", "true or false"),
+        ("HEARTBEAT_SECONDS", "-1", "more than 0"),
+        ("LOG_FORMAT", "xml", "text, json"),
+        ("ALLOW_NETWORKS", "everyone", "networks"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_one_line(tmp_path: Path, variable: str, value: str, allowed: str) -> None:
+    ended = start(tmp_path, "-m", "ollama_proxy", OPENROUTER_API_KEY="sk-or-x", **{variable: value})
+    assert ended.returncode == 1
+    [line] = ended.stderr.strip().splitlines()
+    assert line.startswith(f"{variable}={value!r}")
+    assert allowed in line
+
+
+def test_the_settings_are_read_from_dotenv_in_the_working_directory_only(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-x\nPORT=nonsense\n")
+    below = tmp_path / "below"
+    below.mkdir()
+    assert "PORT='nonsense'" in start(tmp_path, "-m", "ollama_proxy").stderr
+    assert "OPENROUTER_API_KEY" in start(below, "-m", "ollama_proxy").stderr
+
+
+def test_options_override_the_environment(tmp_path: Path) -> None:
+    ended = start(tmp_path, "-m", "ollama_proxy", "--port", "none", OPENROUTER_API_KEY="sk-or-x", PORT="1")
+    assert "PORT='none'" in ended.stderr
+
+
+def test_a_named_filter_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    ended = start(tmp_path, "-m", "ollama_proxy", "--models-filter", "nowhere.txt", OPENROUTER_API_KEY="sk-or-x")
+    assert ended.returncode == 1
+    [line] = ended.stderr.strip().splitlines()
+    assert "nowhere.txt" in line
