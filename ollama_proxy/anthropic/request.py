@@ -93,7 +93,7 @@ def _drop_thinking(body: dict[str, Any]) -> None:
 
 
 def _fit_thinking(body: dict[str, Any], model: Model, *, cut: bool) -> None:
-    """Thinking cannot be switched off where it is mandatory, and its budget must lie below a `max_tokens` that was cut."""
+    """Mandatory thinking cannot be switched off, and a budget must lie below a `max_tokens` that was cut."""
     thinking = body.get("thinking")
     if not isinstance(thinking, Mapping):
         return

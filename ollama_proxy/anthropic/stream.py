@@ -35,6 +35,11 @@ class MessageStream:
         self._stop_reason: str | None = None
         self._stopped = False
 
+    @property
+    def whole(self) -> bool:
+        """The message has said how it ended: what goes wrong from now on is nobody's loss."""
+        return self._stopped or self._stop_reason is not None
+
     def feed(self, burst: list[bytes]) -> bytes:
         """What goes to the client for the payloads that one read brought."""
         written = []
@@ -47,12 +52,9 @@ class MessageStream:
                 self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
         return b"".join(written)
 
-    def finish(self) -> bytes:
-        """The end of the stream, if upstream left it out. Sets `failure` where the message has no end at all."""
-        if self._stopped or self.failure is not None:
-            return b""
-        if self._stop_reason is None:
-            self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended early")
+    def end(self) -> bytes:
+        """The last event of a whole message; nothing if it has been passed on already."""
+        if self._stopped:
             return b""
         self._stopped = True
         return _STOP
@@ -78,9 +80,9 @@ class MessageStream:
         """An error, or something without a type, which no client could read and is dropped."""
         if not payload.get("error") and payload.get("type") != "error":
             return b""
-        if self._stop_reason is not None:
+        if self.whole:
             # The message was complete: some providers report a reached token limit once more, as an error.
-            return self.finish()
+            return self.end()
         self.failure = Failure(Kind.EVENT, 200, body=payload)
         return b""
 
