@@ -9,7 +9,7 @@ https://openrouter.ai/docs/features/model-routing).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from ollama_proxy.catalog.records import Model
 
@@ -99,19 +99,22 @@ def _chooses_client_tools(choice: Mapping[str, Any]) -> bool:
 
 def _has_file(value: Any) -> bool:
     """True if a file lies anywhere in messages, input items, their contents or tool results."""
-    if isinstance(value, list):
-        return any(_has_file(part) for part in value)
-    if not _is_object(value):
-        return False
-    kind = value.get("type")
-    return (isinstance(kind, str) and kind in _FILE_PARTS) or any(
-        _has_file(value.get(name)) for name in ("content", "output")
-    )
+    left = [value]  # no recursion: how deep a body is nested is the client's choice
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif _is_object(one):
+            kind = one.get("type")
+            if isinstance(kind, str) and kind in _FILE_PARTS:
+                return True
+            left += (one.get("content"), one.get("output"))
+    return False
 
 
 def _is(key: str, name: str) -> bool:
     return key.strip().lower() == name
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping)

@@ -1,0 +1,83 @@
+"""Embeddings: what is asked for, and vectors in the encoding that the client wants.
+
+Pure: bytes and dicts in and out (docs/contract.md, "Requests"; https://platform.openai.com/docs/api-reference/embeddings).
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import orjson
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.openai import schemas
+from ollama_proxy.openai.requests import Request
+
+_ENCODINGS = ("float", "base64")
+
+#: Lists of tokens mean something only to the models whose tokens they are: OpenAI's SDKs count with OpenAI's.
+_TAKES_TOKENS = "openai/"
+
+
+def read_embeddings(data: bytes) -> Request:
+    """The body of POST /v1/embeddings. Raises BadRequest, ModelNotFound."""
+    body = schemas.read(schemas.EMBEDDING, data)
+    given = body.get("input")
+    if given is None or given == []:
+        raise BadRequest("invalid input")
+    if not isinstance(given, str) and not (isinstance(given, list) and all(map(_may_be_input, given))):
+        raise BadRequest("invalid input type")
+    encoding = body.get("encoding_format") or "float"
+    if encoding.lower() not in _ENCODINGS:
+        raise BadRequest(
+            f"Invalid value for 'encoding_format' = {encoding[:40]}. Supported values: ['float', 'base64']."
+        )
+    if body.get("encoding_format"):
+        body["encoding_format"] = encoding.lower()
+    name = body.get("model") or ""
+    if not name.strip():
+        raise ModelNotFound(f"model '{name}' not found")
+    return Request(name, body, Needs())
+
+
+def check_input(body: dict[str, Any], model: Model) -> None:
+    """Raise BadRequest for tokens that would mean something else to this model."""
+    given = body["input"]
+    has_tokens = isinstance(given, list) and any(isinstance(item, int | list) for item in given)
+    if has_tokens and not model.id.startswith(_TAKES_TOKENS):
+        raise BadRequest("invalid input type")
+
+
+def _may_be_input(item: Any) -> bool:
+    """A text, a token, a list of tokens, or parts of several kinds (an object with `content`)."""
+    if isinstance(item, list):
+        return bool(item) and all(type(token) is int for token in item)
+    return isinstance(item, str | dict) or type(item) is int
+
+
+def encoded(body: bytes, *, as_base64: bool) -> bytes:
+    """The answer with its vectors as asked for: numbers, or base64 of little-endian 32-bit floats."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    wrong: type = list if as_base64 else str
+    items = [item for item in answer["data"] if isinstance(item, dict) and isinstance(item.get("embedding"), wrong)]
+    if not items:
+        return body
+    for item in items:
+        item["embedding"] = _to_base64(item["embedding"]) if as_base64 else _to_floats(item["embedding"])
+    return orjson.dumps(answer)
+
+
+def _to_base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _to_floats(text: str) -> list[float]:
+    data = base64.b64decode(text)
+    return list(struct.unpack(f"<{len(data) // 4}f", data[: len(data) // 4 * 4]))

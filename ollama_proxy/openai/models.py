@@ -1,0 +1,77 @@
+"""The model list of the OpenAI API, made once per catalogue (https://platform.openai.com/docs/api-reference/models)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.errors import BadRequest, ModelNotFound
+
+#: Whom OpenAI clients take for the owner of models without a vendor in their id.
+_FREE_OWNER = "openrouter"
+
+
+@dataclass(slots=True)
+class _Replies:
+    catalog: Catalog
+    models: bytes
+    free: dict[str, Any]
+
+
+class ModelList:
+    """Replies of `/v1/models` for whatever catalogue is current. One per process."""
+
+    def __init__(self) -> None:
+        self._replies: _Replies | None = None
+
+    def models(self, catalog: Catalog) -> bytes:
+        """The body of `/v1/models`: the names of `/api/tags`, in the same order."""
+        return self._for(catalog).models
+
+    def model(self, catalog: Catalog, name: str) -> bytes:
+        """The body of `/v1/models/NAME`, which echoes the name. Raises ModelNotFound, BadRequest.
+
+        Asking whether a model is there is no request for an answer: an unknown name stands for no other model here.
+        """
+        resolution = catalog.resolve(name)
+        if resolution.kind == "embedding-on-chat":
+            resolution = catalog.resolve(name, embedding=True)
+        match resolution.kind:
+            case "model" if resolution.model is not None:
+                entry = _entry(resolution.model)
+            case "free":
+                entry = self._for(catalog).free
+            case "invalid":
+                raise BadRequest("invalid model name")
+            case _:
+                raise ModelNotFound(f"model '{name if ':' in name else f'{name}:latest'}' not found")
+        return orjson.dumps({**entry, "id": name})
+
+    def _for(self, catalog: Catalog) -> _Replies:
+        replies = self._replies
+        if replies is None or replies.catalog is not catalog:
+            replies = self._replies = _replies(catalog)
+        return replies
+
+
+def _replies(catalog: Catalog) -> _Replies:
+    created = max((model.created for model in catalog.free), default=0)
+    free = {"id": "free:latest", "object": "model", "created": created, "owned_by": _FREE_OWNER}
+    data = [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
+    if catalog.free_mode and catalog.free:
+        data.insert(0, free)
+    return _Replies(catalog, orjson.dumps({"object": "list", "data": data}), free)
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    vendor, slash, _ = model.id.partition("/")
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": vendor if slash else _FREE_OWNER,
+    }

@@ -1,0 +1,124 @@
+"""From an exchange to a response of the OpenAI API: events as they come, or one body at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from flask import Response
+
+from ollama_proxy.disconnect import DisconnectWatch, watch_client
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.fallback.attempt import Beat, StreamBroken
+from ollama_proxy.fallback.exchange import Exchange
+from ollama_proxy.observation import Observation
+from ollama_proxy.openai.errors import CONTENT_TYPE as JSON
+from ollama_proxy.openai.errors import error_object
+from ollama_proxy.openai.stream import EventStream
+from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.streaming import StreamBody
+
+SSE = "text/event-stream"
+
+#: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def respond_streamed(
+    exchange: Exchange, stream: EventStream, observation: Observation, environ: dict[str, Any]
+) -> Response:
+    """The event stream. Raises ProxyError as long as the true status can be sent."""
+    observation.exchange, observation.streamed = exchange, True
+    watch = watch_client(environ)
+
+    def close() -> None:
+        _stop(watch, exchange)
+
+    def last_event(error: ProxyError) -> bytes:
+        observation.error = error.message
+        return stream.failed(error_object(error))
+
+    writes = _writes(exchange, stream, observation)
+    try:
+        body = StreamBody(next(writes, b""), writes, error_line=last_event, close=close)
+    except BaseException:
+        close()
+        raise
+    response = Response(body, content_type=SSE, headers=_headers_of(exchange), direct_passthrough=True)
+    response.headers["Cache-Control"] = "no-cache"
+    # nginx would hold events back to fill its buffers.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def respond_whole(
+    exchange: Exchange,
+    observation: Observation,
+    environ: dict[str, Any],
+    *,
+    change: Callable[[bytes], bytes] = lambda body: body,
+) -> Response:
+    """Upstream's body, `change`d. Raises ProxyError."""
+    observation.exchange = exchange
+    watch = watch_client(environ)
+    body = b""
+    try:
+        for item in exchange:
+            if not isinstance(item, Beat):
+                body = item[0]
+        exchange.succeeded()
+    finally:
+        _stop(watch, exchange)
+    _note_usage(observation, _usage_of(body))
+    return Response(change(body), content_type=JSON, headers=_headers_of(exchange))
+
+
+def _stop(watch: DisconnectWatch | None, exchange: Exchange) -> None:
+    if watch is not None:
+        watch.stop()
+    exchange.close()
+
+
+def _writes(exchange: Exchange, stream: EventStream, observation: Observation) -> Iterator[bytes]:
+    """The writes of the response. Raises ProxyError where the stream must end in an error."""
+    try:
+        for item in exchange:
+            data = KEEP_ALIVE if isinstance(item, Beat) else stream.feed(item)
+            if data:
+                yield data
+            if stream.failure is not None:
+                raise exchange.broken(stream.failure)
+    except StreamBroken as error:
+        if not stream.whole:
+            raise exchange.broken(error.failure) from error
+    if not (stream.whole or exchange.complete):
+        raise exchange.broken(Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended early"))
+    if last := stream.end():
+        yield last
+    exchange.succeeded()
+    _note_usage(observation, stream.usage)
+
+
+def _usage_of(body: bytes) -> Mapping[str, Any]:
+    try:
+        usage = orjson.loads(body).get("usage")
+    except (orjson.JSONDecodeError, AttributeError):
+        return {}
+    return usage if isinstance(usage, dict) else {}
+
+
+def _note_usage(observation: Observation, usage: Mapping[str, Any]) -> None:
+    observation.prompt_tokens = _count(usage, "prompt_tokens", "input_tokens")
+    observation.completion_tokens = _count(usage, "completion_tokens", "output_tokens")
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((usage[name] for name in names if isinstance(usage.get(name), int)), None)
+
+
+def _headers_of(exchange: Exchange) -> dict[str, str]:
+    """Who answers and how many were asked, as far as it is known when the status goes out."""
+    if exchange.model is None:
+        return {}
+    return {"X-OpenRouter-Model": exchange.model.id, "X-Proxy-Attempts": str(len(exchange.tried))}

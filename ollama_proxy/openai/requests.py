@@ -1,0 +1,136 @@
+"""What each endpoint of the OpenAI API was asked for: the body to pass on, and what the proxy must know about it.
+
+`read_*` takes the bytes of a body to a `Request` or raises BadRequest with Ollama's text. Nothing is changed but what
+OpenRouter would refuse and Ollama takes (docs/contract.md, "Requests"). Knows neither HTTP nor the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.ollama.go_text import kind, quote
+from ollama_proxy.ollama.json_body import encode
+from ollama_proxy.openai import needs, schemas, tools
+
+#: What an effort may be; OpenRouter knows all but Ollama's "ultra".
+_EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none"})
+_ALLOWED_EFFORTS = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
+
+#: An assistant's message without content may carry its turn in one of these.
+_INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "reasoning", "reasoning_details", "refusal", "audio", "images")
+_GO_KINDS = {"number": "float64", "bool": "bool", "object": "map[string]interface {}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`name` is the model as the client wrote it, `body` goes up once it is fitted to a model.
+
+    `limit_name` is the field that limits the output.
+    """
+
+    name: str
+    body: dict[str, Any]
+    needs: Needs
+    stream: bool = False
+    limit_name: str = "max_tokens"
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the client wants the usage in its stream."""
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def read_chat(data: bytes, *, free_mode: bool) -> Request:
+    """The body of POST /v1/chat/completions."""
+    body = schemas.read(schemas.CHAT, data)
+    if not body.get("messages"):
+        raise BadRequest("[] is too short - 'messages'")
+    name = _model_of(body)
+    body["messages"] = [_message(message) for message in body["messages"]]
+    _fix_efforts(body)
+    _drop_endless(body, "max_tokens", "max_completion_tokens")
+    tools.keep_known_tools(body, tools.only_functions if free_mode else tools.chat_tools)
+    limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+    return Request(name, body, needs.chat_needs(body), body.get("stream") is True, limit)
+
+
+def read_completion(data: bytes) -> Request:
+    """The body of POST /v1/completions."""
+    body = schemas.read(schemas.COMPLETION, data)
+    name = body.get("model") or ""
+    if not name.strip():
+        raise ModelNotFound(f"model '{name}' not found")
+    _drop_endless(body, "max_tokens")
+    return Request(name, body, needs.completion_needs(body), body.get("stream") is True)
+
+
+def read_responses(data: bytes, *, free_mode: bool) -> Request:
+    """The body of POST /v1/responses."""
+    body = schemas.read(schemas.RESPONSES, data)
+    name = _model_of(body)
+    _fix_efforts(body)
+    _drop_endless(body, "max_output_tokens")
+    tools.keep_known_tools(body, tools.only_functions if free_mode else tools.response_tools)
+    return Request(name, body, needs.responses_needs(body), body.get("stream") is True, "max_output_tokens")
+
+
+def _model_of(body: dict[str, Any]) -> str:
+    name: str = body.get("model") or ""
+    if not name.strip():
+        raise BadRequest("model is required")
+    return name
+
+
+def _message(message: Any) -> Any:
+    """A message as OpenRouter takes it. Raises BadRequest for contents that are none."""
+    if not isinstance(message, dict):
+        return message
+    content = message.get("content")
+    if content is None:
+        if not any(message.get(name) for name in _INSTEAD_OF_CONTENT):
+            raise BadRequest("invalid message content type: <nil>")
+    elif not isinstance(content, str | list):
+        raise BadRequest(f"invalid message content type: {_GO_KINDS[kind(content)]}")
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and any(_has_parsed_arguments(call) for call in calls):
+        return {**message, "tool_calls": [_with_text_arguments(call) for call in calls]}
+    return message
+
+
+def _has_parsed_arguments(call: Any) -> bool:
+    """Arguments as an object, as in Ollama's own API: OpenRouter takes their text only."""
+    function = call.get("function") if isinstance(call, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("arguments"), dict)
+
+
+def _with_text_arguments(call: Any) -> Any:
+    if not _has_parsed_arguments(call):
+        return call
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": encode(function["arguments"]).decode()}}
+
+
+def _fix_efforts(body: dict[str, Any]) -> None:
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict) and isinstance(reasoning.get("effort"), str):
+        body["reasoning"] = {**reasoning, "effort": _effort(reasoning["effort"])}
+    if isinstance(body.get("reasoning_effort"), str):
+        body["reasoning_effort"] = _effort(body["reasoning_effort"])
+
+
+def _effort(effort: str) -> str | None:
+    """The effort in OpenRouter's words; an empty one is none."""
+    if effort and effort not in _EFFORTS:
+        raise BadRequest(f"invalid reasoning value: {quote(effort)} (must be {_ALLOWED_EFFORTS})")
+    return "max" if effort == "ultra" else effort or None
+
+
+def _drop_endless(body: dict[str, Any], *names: str) -> None:
+    """A limit below one means no limit to Ollama, and a mistake to OpenRouter."""
+    for name in names:
+        if isinstance(body.get(name), int) and body[name] < 1:
+            del body[name]

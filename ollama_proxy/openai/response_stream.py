@@ -1,0 +1,130 @@
+"""OpenRouter's responses on their way to an OpenAI client: events without names in, events with names out.
+
+OpenRouter leaves the `event:` lines out and ends with `[DONE]`; OpenAI, and Ollama after it, do the opposite. Payloads
+go through as they are. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
+https://platform.openai.com/docs/api-reference/responses-streaming).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ollama_proxy.openai.stream import event
+from ollama_proxy.openrouter import chunks
+from ollama_proxy.openrouter.events import DONE
+from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.more_dialects import response_error
+
+_TYPE_FIRST = b'{"type":"'
+_CREATED = "response.created"
+_LAST = ("response.completed", "response.incomplete")
+
+#: Payloads of these types are parsed, and those whose type is not their first field. All others are passed on unread.
+_SPECIAL = frozenset(name.encode() for name in (*_LAST, _CREATED, "response.failed", "error"))
+
+
+class ResponseStream:
+    """The events of /responses."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._created: Mapping[str, Any] | None = None
+        self._whole = False
+        self.failure: Failure | None = None
+        self.usage: Mapping[str, Any] = {}
+
+    @property
+    def whole(self) -> bool:
+        return self._whole
+
+    def feed(self, burst: Sequence[bytes]) -> bytes:
+        out: list[bytes] = []
+        for payload in burst:
+            if payload == DONE:
+                continue
+            kind = payload[9 : payload.find(b'"', 9)] if payload.startswith(_TYPE_FIRST) else b""
+            if kind and kind not in _SPECIAL and b"\n" not in payload:
+                out.append(b"event: %b\ndata: %b\n\n" % (kind, payload))
+            else:
+                out.append(self._special(payload))
+                if self.failure is not None:
+                    break
+            self._last = payload
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        return b""
+
+    def failed(self, error: Mapping[str, Any]) -> bytes:
+        """The response as failed, which agents read, then the error event, on which the SDKs raise."""
+        number = _sequence_number(self._last) + 1
+        code = "rate_limit_exceeded" if error.get("type") == "rate_limit_error" else "server_error"
+        told = {"code": code, "message": error["message"]}
+        response = {**(self._created or {"object": "response", "output": []}), "status": "failed", "error": told}
+        return _named("response.failed", {"response": response, "sequence_number": number}) + _named(
+            "error", {**told, "param": None, "sequence_number": number + 1, "error": error}
+        )
+
+    def _special(self, payload: bytes) -> bytes:
+        try:
+            parsed = chunks.parse(payload)
+        except chunks.MalformedChunk as error:
+            self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+            return b""
+        if response_error(parsed) is not None:
+            self.failure = Failure(Kind.EVENT, 200, body=parsed)
+            return b""
+        name, response = parsed.get("type"), parsed.get("response")
+        before = b""
+        if isinstance(response, dict) and name == _CREATED:
+            self._created = response
+        elif isinstance(response, dict) and name in _LAST:
+            before = b"" if self._created else b"".join(_as_events(response))
+            self._whole = True
+            if isinstance(usage := response.get("usage"), dict):
+                self.usage = usage
+        if before:
+            return before + _named(str(name), {**parsed, "sequence_number": before.count(b"\n\n")})
+        named = b"event: %b\n" % name.encode() if isinstance(name, str) and name.isprintable() else b""
+        return named + event(payload)
+
+
+def _named(name: str, payload: Mapping[str, Any]) -> bytes:
+    return b"event: %b\n" % name.encode() + event(orjson.dumps({"type": name, **payload}))
+
+
+def _sequence_number(payload: bytes) -> int:
+    try:
+        number = chunks.parse(payload).get("sequence_number")
+    except chunks.MalformedChunk:
+        return -1
+    return number if isinstance(number, int) else -1
+
+
+def _as_events(response: Mapping[str, Any]) -> Iterator[bytes]:
+    """What comes before the last event, for a response that upstream sent whole: clients collect the items there."""
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    yield _named(_CREATED, {"sequence_number": 0, "response": begun})
+    number = 1
+    for index, item in enumerate(response.get("output") or []):
+        content = item.get("content") if isinstance(item, dict) else None
+        for name, more in (
+            ("response.output_item.added", {"item": {**item, "content": []} if content else item}),
+            *_text_deltas(item.get("id"), content),
+            ("response.output_item.done", {"item": item}),
+        ):
+            yield _named(name, {"sequence_number": number, "output_index": index, **more})
+            number += 1
+
+
+def _text_deltas(item_id: Any, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for index, part in enumerate(content if isinstance(content, list) else []):
+        if isinstance(part, dict) and part.get("type") == "output_text":
+            place = {"item_id": item_id, "content_index": index}
+            yield "response.content_part.added", {**place, "part": {**part, "text": ""}}
+            yield "response.output_text.delta", {**place, "delta": part.get("text") or "", "logprobs": []}
+            yield "response.output_text.done", {**place, "text": part.get("text") or "", "logprobs": []}
+            yield "response.content_part.done", {**place, "part": part}

@@ -1,0 +1,130 @@
+"""The request bodies of the OpenAI API: the types of the fields that Ollama knows, and nothing about all others.
+
+A body is passed through, so what comes out is what came in, with the known names in lower case. A refusal has Ollama's
+text (docs/contract.md, "Errors").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema
+
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.ollama.fields import Flag, GoField, Text
+from ollama_proxy.ollama.go_text import kind, wrong_type
+from ollama_proxy.ollama.json_body import parse
+
+
+class Object(GoField):
+    """An object; `go_type` is Ollama's name of it."""
+
+    python_type: type = dict
+
+    def __init__(self, go_type: str) -> None:
+        super().__init__()
+        self.go_type = go_type
+
+
+class Array(Object):
+    python_type = list
+
+
+class Number(GoField):
+    """Any number."""
+
+    go_type = "float64"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if type(value) not in (int, float):
+            raise wrong_type(value, self.path(attr), self.go_type)
+        return value
+
+
+class Whole(GoField):
+    """A whole number, also when it is written with a point: some languages know no others."""
+
+    go_type = "int"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if type(value) is int or (type(value) is float and value.is_integer()):
+            return int(value)
+        raise wrong_type(value, self.path(attr), self.go_type)
+
+
+class PassedSchema(Schema):
+    """A body that goes on to OpenRouter; `struct` is Ollama's name of it, which error texts mention."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    struct = ""
+
+    model = Text()
+    stream = Flag()
+
+
+class SampledSchema(PassedSchema):
+    stream_options = Object("openai.StreamOptions")
+    max_tokens = Whole()
+    seed = Whole()
+    temperature = Number()
+    top_p = Number()
+    frequency_penalty = Number()
+    presence_penalty = Number()
+
+
+class ChatSchema(SampledSchema):
+    struct = "ChatCompletionRequest"
+
+    messages = Array("[]openai.Message")
+    max_completion_tokens = Whole()
+    response_format = Object("openai.ResponseFormat")
+    tools = Array("[]api.Tool")
+    reasoning = Object("openai.Reasoning")
+    reasoning_effort = Text()
+    logprobs = Flag()
+    top_logprobs = Whole()
+
+
+class CompletionSchema(SampledSchema):
+    struct = "CompletionRequest"
+
+    prompt = Text()
+    suffix = Text()
+
+
+class EmbeddingSchema(PassedSchema):
+    struct = "EmbedRequest"
+
+    dimensions = Whole()
+    encoding_format = Text()
+
+
+class ResponsesSchema(PassedSchema):
+    struct = "ResponsesRequest"
+
+    instructions = Text()
+    max_output_tokens = Whole()
+    temperature = Number()
+    top_p = Number()
+    tools = Array("[]openai.ResponsesTool")
+    reasoning = Object("openai.ResponsesReasoning")
+    text = Object("openai.ResponsesText")
+
+
+CHAT, COMPLETION, EMBEDDING, RESPONSES = ChatSchema(), CompletionSchema(), EmbeddingSchema(), ResponsesSchema()
+
+
+def read(schema: PassedSchema, data: bytes) -> dict[str, Any]:
+    """The body as it was sent: its known fields have the right types, or are null. Raises BadRequest."""
+    if not data.strip():
+        raise BadRequest("EOF")
+    value = parse(data)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type openai.{schema.struct}")
+    body = {lower if (lower := name.lower()) in schema.fields else name: field for name, field in value.items()}
+    body.update(schema.load({name: field for name, field in body.items() if field is not None}))
+    return body

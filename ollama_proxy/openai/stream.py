@@ -1,0 +1,152 @@
+"""OpenRouter's completions on their way to an OpenAI client: bursts of payloads in, bytes of events out.
+
+Nothing is re-encoded but the few payloads that say something special; the others are only looked through for the words
+that make one special. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
+https://platform.openai.com/docs/api-reference/chat-streaming).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import is_
+from typing import Any, Protocol
+
+import orjson
+
+from ollama_proxy.openrouter import chunks
+from ollama_proxy.openrouter.events import DONE
+from ollama_proxy.openrouter.failure import Failure, Kind
+
+#: Between two payloads in a stream of unnamed events.
+_BETWEEN = b"\n\ndata: "
+
+#: A payload without any of these is passed on unread. Inside a JSON string a quote is escaped, so texts do not match.
+_SPECIAL = (b'"usage"', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
+
+
+def event(payload: bytes) -> bytes:
+    """An event without a name."""
+    return b"data: " + _one_line(payload) + b"\n\n"
+
+
+def _one_line(payload: bytes) -> bytes:
+    """The payload as the `data:` lines of one event (WHATWG HTML 9.2.6: a newline in the data starts a new line)."""
+    return payload.replace(b"\n", b"\ndata: ") if b"\n" in payload else payload
+
+
+class EventStream(Protocol):
+    """What a pump needs to know of a stream that it passes on."""
+
+    #: What went wrong upstream after the stream had begun: nothing behind it is passed on.
+    failure: Failure | None
+    #: Upstream's usage object, empty until it has come.
+    usage: Mapping[str, Any]
+
+    @property
+    def whole(self) -> bool:
+        """The answer has said how it ended."""
+
+    def feed(self, burst: Sequence[bytes]) -> bytes:
+        """The events for one burst of payloads; look at `failure` then."""
+
+    def end(self) -> bytes:
+        """The last events of a whole answer; nothing if they have been passed on already."""
+
+    def failed(self, error: Mapping[str, Any]) -> bytes:
+        """What ends a stream that broke: `error` is OpenAI's error object."""
+
+
+class CompletionStream:
+    """The events of /chat/completions and /completions.
+
+    OpenRouter's usage comes with a choice that repeats the finish. A client sees each finish once, and the usage only
+    if it asked for it: in one chunk of its own, with empty `choices`, before the end.
+    """
+
+    def __init__(self, *, include_usage: bool) -> None:
+        """`include_usage` is what the client's `stream_options` say."""
+        self._include_usage = include_usage
+        self._finished: set[int] = set()
+        self._usage_chunk: dict[str, Any] | None = None
+        self._done = False
+        self.failure: Failure | None = None
+        self.usage: Mapping[str, Any] = {}
+
+    @property
+    def whole(self) -> bool:
+        return self._done or bool(self._finished)
+
+    def feed(self, burst: Sequence[bytes]) -> bytes:
+        if not burst:
+            return b""
+        block = _BETWEEN.join(burst)
+        plain = block.count(b"\n") == 2 * (len(burst) - 1) and burst[-1] != DONE
+        if plain and not any([word in block for word in _SPECIAL]):  # noqa: C419 - a list is faster for four
+            return b"data: " + block + b"\n\n"
+        out: list[bytes] = []
+        for payload in burst:
+            if payload == DONE:
+                out.append(self.end())
+            elif any([word in payload for word in _SPECIAL]):  # noqa: C419
+                out.append(self._special(payload))
+            else:
+                out.append(event(payload))
+            if self.failure is not None:
+                break
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        if self._done:
+            return b""
+        self._done = True
+        usage = event(orjson.dumps(self._usage_chunk)) if self._usage_chunk else b""
+        return usage + event(DONE)
+
+    def failed(self, error: Mapping[str, Any]) -> bytes:
+        return event(orjson.dumps({"error": error}))
+
+    def _special(self, payload: bytes) -> bytes:
+        try:
+            chunk = chunks.parse(payload)
+        except chunks.MalformedChunk as error:
+            self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+            return b""
+        late_limit = False
+        if chunks.error_of(chunk) is not None:
+            late_limit = chunks.is_late_limit(chunk, finished=bool(self._finished))
+            if not late_limit:
+                self.failure = Failure(Kind.EVENT, 200, body=chunk)
+                return b""
+        usage = chunks.usage_of(chunk)
+        choices = chunk.get("choices")
+        given = choices if isinstance(choices, list) else []
+        kept = [self._first_finish(choice) for choice in given]
+        if usage is None and not late_limit and all(map(is_, kept, given)):
+            return event(payload)
+        rest = {name: value for name, value in chunk.items() if name not in ("usage", "error")}
+        if usage is not None:
+            self.usage = usage
+            self._usage_chunk = {**rest, "choices": [], "usage": usage} if self._include_usage else None
+        kept = [choice for choice in kept if _carries(choice)]
+        return event(orjson.dumps({**rest, "choices": kept})) if kept else b""
+
+    def _first_finish(self, choice: Any) -> Any:
+        """The choice; without its finish reason if that has been passed on before."""
+        finish = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if not finish:
+            return choice
+        index = choice.get("index") or 0
+        if index in self._finished:
+            return {**choice, "finish_reason": None}
+        self._finished.add(index)
+        return choice
+
+
+def _carries(choice: Any) -> bool:
+    """True if there is anything in a choice that the client does not know yet."""
+    if not isinstance(choice, dict) or choice.get("finish_reason"):
+        return True
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
+        return True
+    return bool(choice.get("text") or choice.get("logprobs"))

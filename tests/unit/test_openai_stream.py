@@ -1,0 +1,206 @@
+"""Streams passed on to OpenAI clients: pure, from payloads to bytes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ollama_proxy.openai.response_stream import ResponseStream
+from ollama_proxy.openai.stream import CompletionStream
+from ollama_proxy.openrouter.events import DONE, EventDecoder
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0}
+
+
+def chunk(text: str | None = "", finish: str | None = None, *, index: int = 0, **more: Any) -> bytes:
+    choice = {"index": index, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return json.dumps({"id": "gen-1", "choices": [choice], **more}, separators=(",", ":")).encode()
+
+
+def passed(stream: CompletionStream | ResponseStream, *bursts: list[bytes]) -> bytes:
+    return b"".join(stream.feed(burst) for burst in bursts)
+
+
+def payloads(data: bytes) -> list[Any]:
+    return [json.loads(payload) if payload != DONE else "[DONE]" for payload in EventDecoder().feed(data)]
+
+
+def finishes(events: list[Any]) -> list[str]:
+    choices = [choice for event in events if event != "[DONE]" for choice in event["choices"]]
+    return [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+
+
+def test_ordinary_payloads_are_passed_on_byte_by_byte() -> None:
+    burst = [b'{"x": 1,  "unknown":"\\u00e9 \\"usage\\" \\"error\\""}', chunk("a"), chunk("b", tool="\\n")]
+    data = CompletionStream(include_usage=False).feed(burst)
+    assert data == b"".join(b"data: " + payload + b"\n\n" for payload in burst)
+
+
+@pytest.mark.parametrize("include_usage", [True, False])
+@pytest.mark.parametrize(
+    "last",
+    [
+        chunk("", "stop", usage=USAGE),
+        chunk("", None, usage=USAGE),
+        chunk(None, "stop", usage=USAGE),
+        b'{"id":"gen-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"cost":0}}',
+    ],
+    ids=["repeats the finish", "null finish", "null content", "no choices"],
+)
+def test_the_usage_comes_once_without_choices_and_only_if_asked_for(last: bytes, include_usage: bool) -> None:
+    stream = CompletionStream(include_usage=include_usage)
+    events = payloads(passed(stream, [chunk("a"), chunk("", "stop")], [last, DONE]))
+    assert finishes(events) == ["stop"]
+    assert events[-1] == "[DONE]"
+    assert [event for event in events[:-1] if "usage" in event] == (
+        [{"id": "gen-1", "choices": [], "usage": USAGE}] if include_usage else []
+    )
+    assert len(events) == (4 if include_usage else 3)
+    assert stream.usage == USAGE
+
+
+def test_a_finish_that_comes_only_with_the_usage_is_not_lost() -> None:
+    events = payloads(passed(CompletionStream(include_usage=True), [chunk("a", "length", usage=USAGE), DONE]))
+    assert events[0]["choices"][0]["delta"]["content"] == "a"
+    assert "usage" not in events[0]
+    assert finishes(events) == ["length"]
+    assert events[1:] == [{"id": "gen-1", "choices": [], "usage": USAGE}, "[DONE]"]
+
+
+def test_each_choice_finishes_once() -> None:
+    stream = CompletionStream(include_usage=False)
+    burst = [chunk("a", "stop"), chunk("b", "length", index=1), chunk("", "stop"), chunk("", "length", index=1), DONE]
+    assert finishes(payloads(stream.feed(burst))) == ["stop", "length"]
+
+
+def test_usage_in_every_chunk_is_taken_out_and_the_last_one_told() -> None:
+    stream = CompletionStream(include_usage=True)
+    events = payloads(passed(stream, [chunk("a", usage={"n": 1}), chunk("b", "stop", usage=USAGE), DONE]))
+    assert [event.get("usage") for event in events[:-1]] == [None, None, USAGE]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"id":"g","error":{"code":502,"message":"m"},"choices":[]}',
+        b'{"error": "text"}',
+        b'{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}',
+        b'{"choices":[{"index":0,"error":{"message":"m"},"delta":{}}]}',
+        b'{"error": not json',
+    ],
+    ids=["object", "string", "finish reason", "in the choice", "not JSON"],
+)
+def test_an_error_ends_the_stream_behind_what_came_before_it(payload: bytes) -> None:
+    stream = CompletionStream(include_usage=False)
+    data = stream.feed([chunk("a"), payload, chunk("never"), DONE])
+    assert payloads(data) == [json.loads(chunk("a"))]
+    assert stream.failure is not None
+    told = {"message": "m", "type": "api_error", "param": None, "code": None}
+    assert payloads(stream.failed(told)) == [{"error": told}]
+
+
+def test_a_token_limit_told_after_the_finish_is_no_error() -> None:
+    stream = CompletionStream(include_usage=True)
+    late = chunk("", None, usage=USAGE, error={"code": 400, "message": "Token limit reached"})
+    events = payloads(stream.feed([chunk("a", "length"), late, DONE]))
+    assert stream.failure is None
+    assert finishes(events) == ["length"]
+    assert "error" not in json.dumps(events)
+    assert events[1]["usage"] == USAGE
+
+
+def test_the_end_is_made_up_where_upstream_closed_without_it() -> None:
+    stream = CompletionStream(include_usage=True)
+    data = stream.feed([chunk("a", "stop"), chunk("", "stop", usage=USAGE)])
+    assert stream.whole
+    assert payloads(data + stream.end())[1:] == [{"id": "gen-1", "choices": [], "usage": USAGE}, "[DONE]"]
+    assert stream.end() == b""
+
+
+def test_a_payload_of_several_lines_stays_one_event() -> None:
+    data = CompletionStream(include_usage=False).feed([b'{\n"a":1}', b'{"b":2}'])
+    assert payloads(data) == [{"a": 1}, {"b": 2}]
+
+
+CHAT = [chunk("a"), chunk("b"), chunk("", "stop"), chunk("", "stop", usage=USAGE), DONE]
+RESPONSE = {
+    "id": "r",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "ab"}]}],
+    "error": None,
+}
+EVENTS: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {**RESPONSE, "output": []}, "sequence_number": 0},
+    {"type": "response.output_text.delta", "delta": 'a "type":"response.failed"', "sequence_number": 1},
+    {"type": "response.output_text.delta", "delta": "b", "sequence_number": 2},
+    {"sequence_number": 3, "type": "response.custom.event"},
+    {"type": "response.completed", "response": {**RESPONSE, "usage": {"input_tokens": 3}}, "sequence_number": 4},
+]
+RESPONSES = [json.dumps(event, separators=(",", ":")).encode() for event in EVENTS] + [DONE]
+
+
+def in_bursts(items: list[bytes], cuts: set[int]) -> list[list[bytes]]:
+    edges = [0, *sorted(cut % (len(items) + 1) for cut in cuts), len(items)]
+    return [items[one:other] for one, other in pairwise(edges)]
+
+
+@given(st.sets(st.integers(0, 5)))
+def test_it_does_not_matter_how_the_payloads_were_cut_into_bursts(cuts: set[int]) -> None:
+    for items, make in ((CHAT, lambda: CompletionStream(include_usage=True)), (RESPONSES, ResponseStream)):
+        assert passed(make(), *in_bursts(items, cuts)) == passed(make(), items)
+
+
+def named(data: bytes) -> list[tuple[str, Any]]:
+    events = []
+    for text in data.decode().split("\n\n")[:-1]:
+        first, second = text.split("\n", 1)
+        events.append((first.removeprefix("event: "), json.loads(second.removeprefix("data: "))))
+    return events
+
+
+def test_responses_get_their_names_and_no_done() -> None:
+    stream = ResponseStream()
+    assert named(stream.feed(RESPONSES)) == [(event["type"], event) for event in EVENTS]
+    assert stream.whole
+    assert stream.usage == {"input_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"type":"response.failed","response":{"error":{"code":"server_error","message":"m"}}}',
+        b'{"type":"error","code":"x","message":"m"}',
+        b'{"error":{"message":"m"}}',
+        b'{"type":"error","error":{"message":"m"}}',
+        b"not json",
+    ],
+)
+def test_a_failed_response_ends_in_both_kinds_of_error(payload: bytes) -> None:
+    stream = ResponseStream()
+    assert len(named(stream.feed([*RESPONSES[:2], payload, *RESPONSES[2:]]))) == 2
+    assert stream.failure is not None
+    told = {"message": "said safely", "type": "api_error", "param": None, "code": None}
+    failed, error = named(stream.failed(told))
+    assert failed[0] == failed[1]["type"] == "response.failed"
+    assert failed[1]["response"]["id"] == "r"
+    assert failed[1]["response"]["status"] == "failed"
+    assert failed[1]["response"]["error"] == {"code": "server_error", "message": "said safely"}
+    assert error[0] == error[1]["type"] == "error"
+    assert error[1]["error"] == told
+    assert (failed[1]["sequence_number"], error[1]["sequence_number"]) == (2, 3)
+
+
+def test_a_response_sent_whole_becomes_the_events_that_clients_collect() -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    whole = {"id": "r", "output": [*RESPONSE["output"], call], "status": "completed", "usage": {"input_tokens": 3}}
+    data = ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode(), DONE])
+    events = named(data)
+    assert [event["sequence_number"] for _, event in events] == list(range(len(events)))
+    assert events[0][0] == "response.created"
+    assert [event["item"] for name, event in events if name == "response.output_item.done"] == whole["output"]
+    assert "".join(event["delta"] for name, event in events if name == "response.output_text.delta") == "ab"
+    assert events[-1][1]["response"] == whole
