@@ -14,10 +14,8 @@ from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
 from ollama_proxy.ollama import lines
 from ollama_proxy.ollama.from_openrouter import Answer
+from ollama_proxy.ollama.served import NDJSON, json_reply
 from ollama_proxy.streaming import StreamBody
-
-NDJSON = "application/x-ndjson"
-JSON = "application/json; charset=utf-8"
 
 
 def respond(
@@ -53,7 +51,7 @@ def respond(
         close()
         raise
     close()
-    return Response(lines.encode(answer.whole()), content_type=JSON, headers=headers_of(exchange))
+    return json_reply(answer.whole(), headers=headers_of(exchange))
 
 
 def _streamed(

@@ -104,7 +104,6 @@ def _answered(
     return respond(exchange, made, observation(), stream=asked.stream, environ=request.environ, ended=used)
 
 
-
 def _body_for(translation: Translation, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
     """The body for one model: `without` and `at_most` are what an earlier attempt taught."""
     body: dict[str, Any] = {key: value for key, value in translation.body.items() if key not in without}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Response, request
 
@@ -14,20 +14,25 @@ from ollama_proxy.disconnect import watch_client
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.answering import headers_of
 from ollama_proxy.ollama.json_body import encode
-from ollama_proxy.ollama.lookup import check_name, embedding_model
+from ollama_proxy.ollama.lookup import Meant, check_name, embedding_model
 from ollama_proxy.ollama.requests import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.served import json_reply, observation, read, running, runtime
 from ollama_proxy.ollama.to_openrouter import translate_embed
-from ollama_proxy.ollama.vectors import unit, vectors_of
+from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors_of
 from ollama_proxy.openrouter.chunks import parse, usage_of
-from ollama_proxy.openrouter.dialect import EMBEDDINGS
+from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
 
-_BYTES_PER_TOKEN = 4
-_SAFE_BYTES_PER_TOKEN = 3  # a text that must be cut anyway is cut to what fits even if its tokens are short
+
+class Embedded(NamedTuple):
+    """What came of a request: the vectors, durations and counts for the reply, and its headers."""
+
+    vectors: list[list[float]]
+    metrics: dict[str, int]
+    headers: dict[str, str]
 
 
 def embed() -> Response:
@@ -36,10 +41,9 @@ def embed() -> Response:
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
     check_name(asked.asked, runtime().services.catalog())
-    texts = asked.texts()
-    body, headers = _vectors(asked, texts, truncate=asked.truncate)
-    reply = {"model": asked.asked, "embeddings": [unit(vector, asked.dimensions) for vector in body.vectors]}
-    return _with_headers(json_reply(reply | body.metrics), headers)
+    made = _embed(asked, truncate=asked.truncate)
+    vectors = [unit(vector, asked.dimensions) for vector in made.vectors]
+    return json_reply({"model": asked.asked, "embeddings": vectors, **made.metrics}, headers=made.headers)
 
 
 def embeddings() -> Response:
@@ -47,5 +51,66 @@ def embeddings() -> Response:
     asked = read(schemas.read_embedding)
     if not asked.asked.strip():
         raise BadRequest("model is required")
-    body, headers = _vectors(asked, asked.texts(), truncate=True)
-    return _with_headers(json_reply({"embedding": body.vectors[0] if body.vectors else []}), headers)
+    made = _embed(asked, truncate=True)
+    return json_reply({"embedding": made.vectors[0] if made.vectors else []}, headers=made.headers)
+
+
+def _embed(asked: EmbedRequest | EmbeddingRequest, *, truncate: bool) -> Embedded:
+    """The checks in Ollama's order, then the vectors; without a text the model is only loaded."""
+    observation().asked = asked.asked
+    texts = asked.texts()
+    meant = embedding_model(asked.asked, runtime().services.catalog())
+    asked.check_values()
+    assert meant.model is not None
+    try:
+        if not texts:
+            return Embedded([], {}, {})
+        fitting(texts, meant.model.context_length, truncate=truncate)
+        return _vectors(asked, meant, len(texts))
+    finally:
+        running().used(meant.model.name, meant.model, asked.keep_alive)
+
+
+def _vectors(asked: EmbedRequest | EmbeddingRequest, meant: Meant, count: int) -> Embedded:
+    translation = translate_embed(asked)
+    call = Call(
+        meant.name,
+        translation.needs,
+        partial(_body_for, translation.body),
+        streamed=False,
+        path="/embeddings",
+        dialect=EMBEDDINGS,
+        embedding=True,
+    )
+    exchange = observation().exchange = Exchange(runtime().services, call)
+    watch = watch_client(request.environ)
+    try:
+        body = parse(_whole(exchange))
+        vectors = vectors_of(body, count)
+        exchange.succeeded()
+    except MalformedVectors as error:
+        raise exchange.broken(Failure(Kind.MALFORMED, 200, detail=str(error))) from error
+    finally:
+        if watch is not None:
+            watch.stop()
+        exchange.close()
+    return Embedded(vectors, _metrics(body), headers_of(exchange))
+
+
+def _whole(exchange: Exchange) -> bytes:
+    """The body of the answer. Heartbeats have nowhere to go: the status is still open."""
+    return b"".join(payload for item in exchange if not isinstance(item, Beat) for payload in item)
+
+
+def _metrics(body: Mapping[str, Any]) -> dict[str, int]:
+    tokens = (usage_of(body) or {}).get("prompt_tokens")
+    noted = observation()
+    noted.prompt_tokens = tokens if type(tokens) is int and tokens > 0 else None
+    spent = max(int((time.monotonic() - noted.began) * 1e9), 1)
+    counted = {} if noted.prompt_tokens is None else {"prompt_eval_count": noted.prompt_tokens}
+    return {"total_duration": spent, "load_duration": 1, **counted}
+
+
+def _body_for(body: Mapping[str, Any], model: Model, *_lessons: object) -> bytes:
+    texts = fitting(body["input"], model.context_length, truncate=True)
+    return encode({**body, "input": texts, "model": model.id})

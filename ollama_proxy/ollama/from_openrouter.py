@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ollama_proxy.ollama.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line
+from ollama_proxy.ollama.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, encode, error_line
 from ollama_proxy.ollama.logprobs import logprobs_of
 from ollama_proxy.ollama.metrics import Stopwatch, metrics
 from ollama_proxy.ollama.times import rfc3339
@@ -41,7 +41,8 @@ class Answer:
     for the caller to try another model or to send `error_line`. With `collect` no lines are made and `whole` gives
     the object.
 
-    `started_ns` is a reading of `monotonic`. `prompt_tokens` is an estimate for upstreams that send no usage.
+    `hide_thinking` is for `think: false` to a model that cannot help thinking. `started_ns` is a reading of
+    `monotonic`. `prompt_tokens` is an estimate for upstreams that send no usage.
     """
 
     _shape: LineShape
@@ -53,6 +54,7 @@ class Answer:
         started_ns: int,
         tool_names: Mapping[str, str] = {},
         want_logprobs: bool = False,
+        hide_thinking: bool = False,
         collect: bool = False,
         prompt_tokens: int = 0,
         clock: Callable[[], int] = time.time_ns,
@@ -64,6 +66,7 @@ class Answer:
         self.usage: dict[str, Any] | None = None
         self._model = model
         self._want_logprobs = want_logprobs
+        self._hide_thinking = hide_thinking
         self._prompt_tokens = prompt_tokens
         self._clock = clock
         self._stopwatch = Stopwatch(started_ns, monotonic)
@@ -185,7 +188,8 @@ class Answer:
         if reasoning or delta.get("reasoning_details"):
             thinking = reasoning_of(delta)
             if thinking:
-                out.thinking(thinking)
+                if not self._hide_thinking:
+                    out.thinking(thinking)
                 useful = True
         logprobs = logprobs_of(choice) if self._want_logprobs else None
         content, refusal = delta.get("content"), delta.get("refusal")
@@ -274,6 +278,15 @@ def load_reply(model: str, *, generate: bool = False, now_ns: int | None = None)
 def unload_reply(model: str, *, generate: bool = False, now_ns: int | None = None) -> dict[str, Any]:
     """Returns the whole answer to a request that only unloads a model: the same with `keep_alive` 0."""
     return _idle_reply(model, "unload", generate, now_ns)
+
+
+def rendered_reply(model: str, body: Mapping[str, Any], *, generate: bool = False) -> dict[str, Any]:
+    """Returns the answer to `_debug_render_only`: not a template here, but the body that OpenRouter would get."""
+    now_ns = time.time_ns()
+    reply = _empty_generate(model, now_ns) if generate else _empty_chat(model, now_ns)
+    if not generate:
+        reply["message"] = {"role": "", "content": ""}
+    return {**reply, "done": False, "_debug_info": {"rendered_template": encode(body).decode()}}
 
 
 def _idle_reply(model: str, reason: str, generate: bool, now_ns: int | None) -> dict[str, Any]:

@@ -122,6 +122,13 @@ class CreateSchema(PullSchema):
     struct = "CreateRequest"
 
 
+class WebSchema(RequestSchema):
+    """The searches of ollama.com: only that there is a JSON object matters here."""
+
+    struct = "WebRequest"
+    request = dict
+
+
 class DeleteSchema(ModelSchema):
     struct = "DeleteRequest"
     request = requests.DeleteRequest
@@ -138,6 +145,7 @@ class CopySchema(RequestSchema):
 _CHAT, _GENERATE = ChatSchema(), GenerateSchema()
 _EMBED, _EMBEDDING, _SHOW = EmbedSchema(), EmbeddingSchema(), ShowSchema()
 _PULL, _PUSH, _CREATE, _DELETE, _COPY = PullSchema(), PushSchema(), CreateSchema(), DeleteSchema(), CopySchema()
+_WEB = WebSchema()
 
 
 def _read(schema: RequestSchema, body: bytes) -> Any:
@@ -192,3 +200,8 @@ def read_delete(body: bytes) -> requests.DeleteRequest:
 def read_copy(body: bytes) -> requests.CopyRequest:
     """The body of POST /api/copy."""
     return cast(requests.CopyRequest, _read(_COPY, body))
+
+
+def read_web(body: bytes) -> dict[str, object]:
+    """The body of POST /api/experimental/web_search and web_fetch, of which nothing is kept."""
+    return cast(dict[str, object], _read(_WEB, body))

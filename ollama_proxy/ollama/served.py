@@ -58,7 +58,9 @@ def read(reader: Callable[[bytes], Read]) -> Read:
     return reader(body)
 
 
-def json_reply(value: Mapping[str, Any] | bytes, *, status: int = 200, content_type: str = JSON) -> Response:
+def json_reply(
+    value: Mapping[str, Any] | bytes, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Response:
     """One JSON object, without a line's end, as Ollama sends it."""
     body = value if isinstance(value, bytes) else lines.encode(value)
-    return Response(body, status=status, content_type=content_type)
+    return Response(body, content_type=content_type, headers=dict(headers or {}))

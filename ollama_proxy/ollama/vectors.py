@@ -7,15 +7,21 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.errors import UpstreamFailed
+from ollama_proxy.errors import BadRequest
 
 _UNIT = 1e-6  # how far from 1 a length may be for a vector to be passed on untouched
+_BYTES_PER_TOKEN = 4
+_SAFE_BYTES_PER_TOKEN = 3  # a text that must be cut anyway is cut to what fits even if its tokens are short
+
+
+class MalformedVectors(ValueError):
+    """A body that does not hold the vectors. The message says what is wrong and holds none of the body."""
 
 
 def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
     """The `count` vectors of a body of `POST /embeddings`, in the order of the inputs.
 
-    Raises UpstreamFailed if they are not all there, or are not numbers.
+    Raises MalformedVectors if they are not all there, or are not numbers.
     """
     data = body.get("data")
     entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
@@ -23,7 +29,7 @@ def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
         entries.sort(key=lambda entry: int(entry["index"]))
     found = [entry.get("embedding") for entry in entries]
     if len(found) != count or not all(map(_is_vector, found)):
-        raise UpstreamFailed("upstream error: the model's answer does not hold one vector for each input")
+        raise MalformedVectors("the answer does not hold one vector for each input")
     return [vector for vector in found if isinstance(vector, list)]
 
 
@@ -39,3 +45,21 @@ def unit(vector: list[float], dimensions: int = 0) -> list[float]:
 
 def _is_vector(value: object) -> bool:
     return isinstance(value, list) and bool(value) and {type(number) for number in value} <= {int, float}
+
+
+def fitting(texts: list[str], window: int, *, truncate: bool) -> list[str]:
+    """The texts, those cut that are too long for a window of so many tokens (0: unknown).
+
+    Without `truncate` raises BadRequest for the first of them, in Ollama's words. Tokens are estimated.
+    """
+    if window <= 0:
+        return texts
+    most = window * _BYTES_PER_TOKEN
+    fitted = []
+    for text in texts:
+        if len(text) * 4 > most and len(data := text.encode()) > most:
+            if not truncate:
+                raise BadRequest("the input length exceeds the context length")
+            text = data[: window * _SAFE_BYTES_PER_TOKEN].decode(errors="ignore")
+        fitted.append(text)
+    return fitted

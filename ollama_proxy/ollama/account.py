@@ -1,0 +1,53 @@
+"""What Ollama's clients ask about an account at ollama.com. There is none: each answer is one that they cope with."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from flask import Response
+
+from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
+from ollama_proxy.ollama import schemas
+from ollama_proxy.ollama.served import json_reply, listing, read, runtime
+from ollama_proxy.ollama.tags import Listed, context_length
+
+_MOST_RECOMMENDED = 6
+
+
+def status() -> Response:
+    """GET /api/status: no models of ollama.com, so that launchers offer none."""
+    return json_reply({"cloud": {"disabled": True, "source": "config"}})
+
+
+def me() -> NoReturn:
+    """POST /api/me. Not Ollama's 401: the CLI turns any 401 into "sign in to Ollama", which nobody can here."""
+    raise NotImplementedHere("this server has no accounts at ollama.com, and its models need none")
+
+
+def signout(**_key: str) -> NoReturn:
+    """POST /api/signout, and its older form DELETE /api/user/keys/:key, whatever the key."""
+    raise Unauthorized("you are not currently signed in")
+
+
+def web_search() -> NoReturn:
+    """POST /api/experimental/web_search."""
+    read(schemas.read_web)
+    raise Forbidden("ollama cloud is disabled: web search is unavailable")
+
+
+def web_fetch() -> NoReturn:
+    """POST /api/experimental/web_fetch."""
+    read(schemas.read_web)
+    raise Forbidden("ollama cloud is disabled: web fetch is unavailable")
+
+
+def recommendations() -> Response:
+    """GET /api/experimental/model-recommendations: the first models of the list that an agent can use."""
+    catalog = runtime().services.catalog()
+    models: list[Listed] = [listing().alias(catalog)] if catalog.free else []
+    models += [model for model in catalog.models if model.tools]
+    return json_reply({"recommendations": [_recommendation(model) for model in models[:_MOST_RECOMMENDED]]})
+
+
+def _recommendation(model: Listed) -> dict[str, object]:
+    return {"model": model.name, "description": model.title, "context_length": context_length(model)}
