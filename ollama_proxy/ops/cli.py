@@ -15,7 +15,7 @@ from ollama_proxy.fallback.words import duration_words
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.engine import StorageUnavailable
-from ollama_proxy.storage.failures import FailureRow
+from ollama_proxy.storage.failures import FailureRow, LimitRow
 
 
 def register(app: Flask) -> None:
@@ -57,7 +57,7 @@ def db_current() -> None:
 def db_history() -> None:
     """Print all versions, newest first."""
     for revision in migrate.history():
-        click.echo(f"{revision.revision}  {revision.summary}")
+        click.echo(f"{revision.id}  {revision.summary}")
 
 
 @click.command("models")
@@ -103,14 +103,14 @@ def _failure_rows(runtime: Runtime) -> dict[str, FailureRow]:
         return {}
 
 
-def _limits(runtime: Runtime) -> Sequence[object]:
+def _limits(runtime: Runtime) -> Sequence[LimitRow]:
     try:
         return runtime.failures.limits()
     except StorageUnavailable:
         return []
 
 
-def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

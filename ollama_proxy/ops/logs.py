@@ -7,6 +7,7 @@ break out of a line.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from typing import Any
@@ -20,38 +21,82 @@ from ollama_proxy.observation import Observation
 #: A client can send any name: what is logged of it ends here.
 LONGEST_NAME = 120
 
+_PLAIN = re.compile(r"[!#-<>-~]+")
+
 
 def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's logging alike. Called once per process, before anything is logged."""
     level = logging.getLevelNamesMapping()[settings.log_level]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    if settings.log_format == "json":
-        renderer: list[Any] = [structlog.processors.JSONRenderer(serializer=_json)]
-    else:
-        renderer = [
-            structlog.processors.KeyValueRenderer(
-                key_order=["timestamp", "level", "event"], drop_missing=True, repr_native_str=False
-            )
-        ]
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[structlog.contextvars.merge_contextvars, *_FIELDS, _renderer(settings.log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(level, logging.INFO), format="%(asctime)s %(levelname)s %(message)s", force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(standard_formatter(settings.log_format))
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     # urllib3 and werkzeug have a line for each connection and request; ours says more.
     for noisy in ("urllib3", "werkzeug", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def server_logging(settings: Settings) -> dict[str, Any]:
+    """gunicorn's `logconfig_dict`: its lines look like ours, so that a collector reads one format."""
+    formatter = {"()": lambda: standard_formatter(settings.log_format)}
+    handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
+    logger = {"level": settings.log_level, "handlers": ["ours"], "propagate": False, "qualname": "gunicorn.error"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"ours": formatter},
+        "handlers": {"ours": handler},
+        "root": {"level": "WARNING", "handlers": ["ours"]},
+        "loggers": {"gunicorn.error": logger},
+    }
+
+
+def standard_formatter(log_format: str) -> logging.Formatter:
+    """A formatter that gives the standard library's records the form of our lines."""
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_FIELDS, processors=last)
+
+
+_FIELDS: list[Any] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
+def _renderer(log_format: str) -> Any:
+    return structlog.processors.JSONRenderer(serializer=_json) if log_format == "json" else _text
+
+
+def _text(_logger: Any, _name: str, fields: dict[str, Any]) -> str:
+    """`TIME LEVEL EVENT name=value ...`; a traceback follows on lines of its own."""
+    traceback = fields.pop("exception", "")
+    head = f"{fields.pop('timestamp', '')} {fields.pop('level', ''):7} {_one_line(str(fields.pop('event', '')))}"
+    values = " ".join(f"{name}={_value(value)}" for name, value in fields.items())
+    return f"{head} {values}".rstrip() + (f"\n{traceback}" if traceback else "")
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else orjson.dumps(_one_line(text)).decode().replace("\\\\", "\\")
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _json(fields: dict[str, Any], **_: Any) -> str:
     return orjson.dumps(fields, default=str).decode()
+
+
+def shown(text: str) -> str:
+    """A client's own words, as a log may hold them: cut short, and without control characters."""
+    return text[:LONGEST_NAME].encode("unicode_escape").decode()
 
 
 class RequestLog:
@@ -63,17 +108,20 @@ class RequestLog:
     def began(self, observation: Observation) -> None:
         """Nothing is logged before a request has ended."""
 
+    def answering(self, observation: Observation) -> None:
+        """Nor when its answer begins."""
+
     def ended(self, observation: Observation) -> None:
         """The line. `tried` reads like "a:free (rate limited), b:free"."""
         fields: dict[str, Any] = {
             "request_id": observation.request_id,
             "method": observation.method,
-            "path": observation.path,
+            "path": shown(observation.path),
             "status": observation.status,
             "ms": round((time.monotonic() - observation.began) * 1000, 1),
         }
         if observation.asked:
-            fields["asked"] = observation.asked[:LONGEST_NAME].encode("unicode_escape").decode()
+            fields["asked"] = shown(observation.asked)
         exchange = observation.exchange
         if exchange is not None:
             fields["model"] = exchange.model.id if exchange.model is not None else None

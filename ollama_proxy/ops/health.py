@@ -1,0 +1,61 @@
+"""`/health` and `/health/ready`, for load balancers and container engines.
+
+Both answer anybody, so they tell states and no reasons: those are in the log and in what `flask doctor` prints.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, current_app
+
+from ollama_proxy import __version__
+from ollama_proxy.ops.key import KeyState
+from ollama_proxy.ops.metrics import is_degraded
+from ollama_proxy.runtime import Runtime
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.route("/health", methods=["GET", "HEAD"])
+def health() -> Response:
+    """The process is up and answers."""
+    return _json({"status": "ok", "name": "ollama-proxy", "version": __version__})
+
+
+@blueprint.route("/health/ready", methods=["GET", "HEAD"])
+def ready() -> Response:
+    """200 if requests can be served, 503 before there is a model list (docs/contract.md, "Endpoints")."""
+    report = readiness(current_app.extensions["ollama_proxy"], time.time())
+    return _json(report, status=503 if report["status"] == "unready" else 200)
+
+
+def readiness(runtime: Runtime, now: float) -> dict[str, Any]:
+    """`status` is `ready`, `degraded` (it serves, but something is wrong) or `unready`; the rest says which part.
+
+    `catalog` has its age in whole seconds. `key` is what OpenRouter said of it at the start.
+    """
+    catalog = runtime.services.keeper.current()
+    runtime.services.memory.freshen()
+    database = "degraded" if is_degraded(runtime) else "ok"
+    if catalog is None:
+        status = "unready"
+    elif database == "degraded" or runtime.key_state == KeyState.REFUSED:
+        status = "degraded"
+    else:
+        status = "ready"
+    return {
+        "status": status,
+        "catalog": {"present": catalog is not None}
+        | ({} if catalog is None else {"models": len(catalog.models), "age_seconds": int(now - catalog.fetched_at)}),
+        "database": database,
+        "key": runtime.key_state,
+    }
+
+
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    response = Response(orjson.dumps(content), status=status, content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,58 @@
+"""What gunicorn's master does once, before the first worker: ask for the key, say who is served, migrate.
+
+Nothing here may stop the start but a key that OpenRouter refuses: with OpenRouter or the database away the server
+starts, and gets by until they are back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from gevent import Timeout
+
+from ollama_proxy import __version__
+from ollama_proxy.access import describe
+from ollama_proxy.config import Settings
+from ollama_proxy.openrouter.client import SMALL_TIMEOUT, Client
+from ollama_proxy.ops import logs
+from ollama_proxy.ops.key import REFUSED_TEXT, KeyCheck, KeyState, check_key
+from ollama_proxy.storage import migrate
+from ollama_proxy.storage.engine import StorageUnavailable, sqlalchemy_url
+
+log = structlog.get_logger("ollama_proxy")
+
+
+def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeyState:
+    """Ask OpenRouter for the key, once and for at most 3 s. `refused` gets the line to end with, or to log."""
+    client = Client(settings.openrouter_base_url, settings.openrouter_api_key)
+    checked = KeyCheck(KeyState.UNKNOWN, reason=f"no answer in {SMALL_TIMEOUT:g} s")
+    # A name server that does not answer is slower than any time-out of the client.
+    with Timeout(SMALL_TIMEOUT, False):
+        checked = check_key(client)
+    client.close()
+    if checked.state is KeyState.REFUSED:
+        refused(REFUSED_TEXT)
+    elif checked.state is KeyState.UNKNOWN:
+        logs.configure(settings)
+        log.warning(f"the key could not be checked: {checked.reason}")
+    return checked.state
+
+
+def announce(settings: Settings) -> None:
+    """The log's first lines: the version, who is served, and where that could be strangers."""
+    logs.configure(settings)
+    mode = "free models only" if settings.free_mode else "all models"
+    who, *warnings = describe(settings)
+    log.info(f"ollama-proxy {__version__}: {mode}. {who}")
+    for warning in warnings:
+        log.warning(warning)
+
+
+def migrate_database(settings: Settings, instance: Path) -> None:
+    """Bring the database up to date, if it can be reached. Other machines may do so at the same time."""
+    try:
+        migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
+    except StorageUnavailable as error:
+        log.warning(f"the database could not be migrated, going on without it: {error}")
