@@ -25,6 +25,9 @@ from ollama_proxy.openrouter.failure import Failure, Kind
 #: Seconds for the body of an error answer, whose headers are there already.
 ERROR_BODY_TIMEOUT = 10.0
 
+#: Seconds; a time-out of 0 would mean not to wait for the socket at all.
+SHORTEST_WAIT = 0.001
+
 #: Seconds for the connection's last bytes behind `[DONE]`: with them it can be used again.
 TRAILER_TIMEOUT = 0.5
 
@@ -69,15 +72,20 @@ class Pulse:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self.heard = time.monotonic()
+        self._heard = self._heard_before = time.monotonic()
 
     def left(self) -> float:
-        """Seconds until the client must hear something."""
-        return self.heard + self._interval - time.monotonic()
+        """Seconds until the client must hear something; 0 or less: now."""
+        return self._heard + self._interval - time.monotonic()
 
     def beat(self) -> Beat:
-        self.heard = time.monotonic()
+        """The client hears something now."""
+        self._heard_before, self._heard = self._heard, time.monotonic()
         return BEAT
+
+    def missed(self) -> None:
+        """The client heard nothing after all of what `beat` was called for last."""
+        self._heard = self._heard_before
 
 
 class Attempt:
@@ -91,8 +99,11 @@ class Attempt:
         self._patience = patience
         self._pulse = pulse
         self._dialect = dialect
-        self._deadline = time.monotonic() + (patience.first_token if streamed else patience.whole)
+        self._last_byte = time.monotonic()
+        self._deadline = self._last_byte + (patience.first_token if streamed else patience.whole)
         self._answer: Answer | None = None
+        #: When the answer's headers were there, on the monotonic clock in nanoseconds.
+        self.accepted_ns: int | None = None
         #: The answer has said that it is complete.
         self.complete = False
 
@@ -105,8 +116,9 @@ class Attempt:
 
     def __iter__(self) -> Iterator[Beat | Burst]:
         answer = self._answer = yield from self._headers()
+        self.accepted_ns = time.monotonic_ns()
         if answer.status != 200:
-            raise AttemptFailed(_error_answer(answer))
+            raise AttemptFailed((yield from self._error_answer(answer)))
         if self._streamed and answer.is_stream:
             yield from self._stream(answer)
         elif answer.is_json:
@@ -126,7 +138,10 @@ class Attempt:
 
     def _slice(self) -> float:
         """How long the next wait may last: until a heartbeat is due or the patience ends."""
-        return max(min(self._pulse.left(), self._deadline - time.monotonic()), 0.001)
+        return max(min(self._pulse.left(), self._deadline - time.monotonic(), self._silence_left()), SHORTEST_WAIT)
+
+    def _silence_left(self) -> float:
+        return self._last_byte + self._patience.silence - time.monotonic()
 
     def _still_waiting(self) -> Iterator[Beat]:
         """A beat if one is due. Raises AttemptFailed when the patience has ended."""
@@ -134,15 +149,27 @@ class Attempt:
             if self._streamed:
                 raise AttemptFailed(Failure(Kind.FIRST_TOKEN_TIMEOUT, detail="no first token in time"))
             raise AttemptFailed(Failure(Kind.TOTAL_TIMEOUT, detail="no whole answer in time"))
+        if self._silence_left() <= 0:
+            raise AttemptFailed(Failure(Kind.READ_TIMEOUT, detail="nothing came for too long"))
         if self._pulse.left() <= 0:
             yield self._pulse.beat()
 
+    def _next(self, answer: Answer) -> Generator[Beat, None, bytes]:
+        """The next bytes of the body, b"" at its end. Comments and padding keep the bytes coming: the clock runs on."""
+        while True:
+            yield from self._still_waiting()
+            if (data := self._read(answer, self._slice())) is not None:
+                return data
+
     def _read(self, answer: Answer, timeout: float) -> bytes | None:
         try:
-            return answer.body.read(timeout)
+            data = answer.body.read(timeout)
         except BodyBroken:
             # What the answer has said until now decides whether it was whole: here it simply ends.
             return b""
+        if data:
+            self._last_byte = time.monotonic()
+        return data
 
     def _judge(self, payload: bytes, answer: Answer) -> Mapping[str, Any]:
         """The parsed payload. Raises AttemptFailed if it is an error or nothing that can be read."""
@@ -161,18 +188,15 @@ class Attempt:
         first = yield from self._first_useful(answer, decoder)
         self._pulse.beat()
         yield first
-        heard = time.monotonic()
         while not self.complete:
-            data = self._read(answer, max(min(self._pulse.left(), self._patience.silence), 0.001))
+            if self._pulse.left() <= 0:
+                yield self._pulse.beat()
+            data = self._read(answer, max(min(self._pulse.left(), self._silence_left()), SHORTEST_WAIT))
             if data is None:
-                if time.monotonic() - heard > self._patience.silence:
+                if self._silence_left() <= 0:
                     raise StreamBroken(Failure(Kind.READ_TIMEOUT, detail="the stream fell silent"))
-                if self._pulse.left() <= 0:
-                    yield self._pulse.beat()
                 continue
-            heard = time.monotonic()
-            burst = self._payloads(decoder, data)
-            if burst or self.complete:
+            if burst := self._payloads(decoder, data):
                 self._pulse.beat()
                 yield burst
             if not data:
@@ -197,10 +221,7 @@ class Attempt:
         ending: str | None = None
         tokens = 0
         while True:
-            data = self._read(answer, self._slice())
-            if data is None:
-                yield from self._still_waiting()
-                continue
+            data = yield from self._next(answer)
             try:
                 burst = self._payloads(decoder, data)
             except StreamBroken as error:
@@ -217,8 +238,6 @@ class Attempt:
             if self.complete or not data:
                 self._check_without_output(ending, tokens, answer)
                 return held
-            # Comments and empty deltas keep the socket busy: they are no progress, the clock runs on.
-            yield from self._still_waiting()
 
     def _check_without_output(self, ending: str | None, tokens: int, answer: Answer) -> None:
         """The answer is over and said nothing. It counts only if it ended properly and tokens were spent on it."""
@@ -238,29 +257,26 @@ class Attempt:
 
     def _whole(self, answer: Answer) -> Iterator[Beat | Burst]:
         """A JSON body: read to its end, judged, and passed on as one burst."""
-        parts: list[bytes] = []
-        while True:
-            data = self._read(answer, self._slice())
-            if data is None:
-                yield from self._still_waiting()
-                continue
-            if not data:
-                break
-            parts.append(data)
-            if sum(map(len, parts)) > LONGEST_ANSWER:
-                raise AttemptFailed(Failure(Kind.MALFORMED, detail="the answer is too long"))
-        body = b"".join(parts).strip()
-        parsed = self._judge(body, answer)
+        body = bytearray()
+        while data := (yield from self._next(answer)):
+            body += data
+            if len(body) > LONGEST_ANSWER:
+                raise AttemptFailed(Failure(Kind.MALFORMED, 200, detail="the answer is too long"))
+        whole = bytes(body).strip()
+        parsed = self._judge(whole, answer)
         if not self._dialect.useful(self._dialect.from_whole(parsed)):
             self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
         self.complete = True
         self._pulse.beat()
-        yield [orjson.dumps(self._dialect.from_whole(parsed)), DONE] if self._streamed else [body]
+        yield [orjson.dumps(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
 
-
-def _error_answer(answer: Answer) -> Failure:
-    try:
-        body = answer.read_all(timeout=ERROR_BODY_TIMEOUT, limit=LONGEST_ERROR)
-    except UpstreamError:
-        body = b""
-    return Failure(Kind.STATUS, answer.status, answer.headers, body)
+    def _error_answer(self, answer: Answer) -> Generator[Beat, None, Failure]:
+        """The failure that an answer with an error status is; its body as far as it comes in time."""
+        self._deadline = min(self._deadline, time.monotonic() + ERROR_BODY_TIMEOUT)
+        body = bytearray()
+        try:
+            while len(body) <= LONGEST_ERROR and (data := (yield from self._next(answer))):
+                body += data
+        except AttemptFailed:
+            pass  # the status and what is there of the body say enough
+        return Failure(Kind.STATUS, answer.status, answer.headers, bytes(body))

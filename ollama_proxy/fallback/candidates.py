@@ -37,9 +37,9 @@ def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, st
     able = [model for model in pool if _lacking(model, needs) is None]
     if not able:
         raise _nobody(name, asked, pool, needs)
-    if needs.thinking and (thinkers := [model for model in able if model.thinking]):
-        # Whoever asks for thinking gets it from any model that can; where none can, an answer without beats none.
-        able = thinkers
+    if needs.thinking and any(model.thinking for model in able):
+        # Thinking is a wish, which the asked model may ignore; its stand-ins are such that can, as long as there are.
+        able = [model for model in able if model.thinking or model is asked]
     return Candidates(tuple(able), asked)
 
 

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.errors import ProxyError, RateLimited, Unavailable, UpstreamFailed
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.dialect import CHAT, Dialect
-from ollama_proxy.openrouter.failure import Blame, Failure, Verdict
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
 from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
 from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
 from ollama_proxy.fallback.services import Services
-from ollama_proxy.fallback.words import duration_words
+from ollama_proxy.openrouter.classify import classify
+from ollama_proxy.openrouter.dialect import CHAT, Dialect
+from ollama_proxy.openrouter.failure import Blame, Failure, Verdict
+from ollama_proxy.storage.failures import LimitRow
 
-#: After so many failures alike that come from the request's own content, the next model would say the same.
+#: After so many models failed alike for the request's own content, the next one would say the same.
 MOST_ALIKE = 3
 
 #: Waiting requests start again within this many seconds after a limit's reset, not all at once.
-RESET_SPREAD = 0.25
+RESET_SPREAD = (0.01, 0.25)
+
+#: A later attempt gets at least so many seconds for its first token, however little of the budget is left.
+SHORTEST_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Call:
 
     `name` is the model as the client named it, `path` the endpoint, `body_for` makes the body for a model, without the
     fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
-    `embedding` asks embedding models, and of them only the named one.
+    `embedding` asks embedding models, and of them only the named one. `own_provider` says that the client itself chose
+    providers: a model that they rule out is not to blame.
     """
 
     name: str
@@ -47,6 +51,23 @@ class Call:
     dialect: Dialect = CHAT
     headers: Mapping[str, str] = field(default_factory=dict)
     embedding: bool = False
+    own_provider: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an earlier attempt taught of the body: fields to leave out, and a smaller max_tokens."""
+
+    without: frozenset[str] = frozenset()
+    at_most: int | None = None
+
+    def after(self, verdict: Verdict) -> _Change | None:
+        """The change with which the same model may accept the request; None if there is nothing left to change."""
+        if verdict.without - self.without:
+            return replace(self, without=self.without | verdict.without)
+        if verdict.smaller_max_tokens is not None and self.at_most is None:
+            return replace(self, at_most=verdict.smaller_max_tokens)
+        return None
 
 
 @dataclass(slots=True)
@@ -71,7 +92,7 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._attempt_began = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
-        self._waited = False
+        self._has_waited = False
         #: The model that answers, once the first burst is there.
         self.model: Model | None = None
         self.tried: list[Tried] = []
@@ -87,6 +108,11 @@ class Exchange:
         """The answer has said that it is whole."""
         return self._attempt is not None and self._attempt.complete
 
+    @property
+    def accepted_ns(self) -> int | None:
+        """When upstream accepted the request (its headers came), on the monotonic clock; None before that."""
+        return None if self._attempt is None else self._attempt.accepted_ns
+
     def close(self) -> None:
         """End it: the upstream connection is given back or closed. May be called more than once."""
         if self._attempt is not None:
@@ -94,6 +120,10 @@ class Exchange:
         self._run.close()
 
     # What the reader of the bursts reports
+
+    def unheard(self) -> None:
+        """Nothing was written to the client for the last burst: the next heartbeat is due as if it had not come."""
+        self._pulse.missed()
 
     def succeeded(self) -> None:
         """The answer was whole: the model's earlier failures are forgotten."""
@@ -103,94 +133,96 @@ class Exchange:
     def broken(self, failure: Failure) -> ProxyError:
         """The answer broke off or turned out to be none, after parts of it went out. Returns what the client is told."""
         assert self.model is not None
-        verdict = classify(failure, now=self._services.clock())
-        self._file(self.model, verdict)
-        self.tried[-1].reason = verdict.reason
-        return _error_of(verdict)
+        verdict = self._judge(self.model, failure)
+        self._remember(self.model, verdict)
+        return refused(verdict, now=self._services.clock())
 
     # Choosing
 
     def _choose(self) -> Candidates:
-        catalog = self._services.catalog()
-        if self._call.embedding:
-            chosen = embedding_candidates(self._call.name, catalog)
+        services, call = self._services, self._call
+        catalog = services.catalog()
+        if call.embedding:
+            chosen = embedding_candidates(call.name, catalog)
         else:
+            settings = self._settings
             chosen = candidates(
-                self._call.name,
-                catalog,
-                self._call.needs,
-                free_mode=self._settings.free_mode,
-                strict=self._settings.strict_models,
+                call.name, catalog, call.needs, free_mode=settings.free_mode, strict=settings.strict_models
             )
-        self._services.memory.freshen()
-        limit = self._services.memory.limit(self._services.clock(), free=self._is_free(chosen.models[0]))
-        if limit is not None and not self._worth_waiting(limit.until):
-            raise self._limit_error(limit.message, limit.status, limit.until)
-        if self._only_asked:
-            return chosen
-        ready = tuple(model for model in chosen.models if not self._cooling(model))
-        if not ready:
-            raise self._all_cooling(chosen.models)
-        return Candidates(ready, chosen.asked)
+        services.memory.freshen()
+        self._falls_back = not call.embedding and (self._settings.free_mode or chosen.asked is None)
+        # Where there are several candidates, all are free.
+        self._is_free = chosen.models[0].is_free
+        limit = self._limit()
+        if limit is not None and not self._may_wait(limit):
+            raise limited(limit, now=services.clock())
+        return Candidates(self._ready(chosen.models), chosen.asked) if self._falls_back else chosen
 
-    @property
-    def _only_asked(self) -> bool:
-        """A named model outside free mode, or one for embeddings, is tried whatever is remembered of it: no other may
-        answer."""
-        if self._call.embedding:
-            return True
-        return not self._settings.free_mode and self._call.name.partition(":")[0].strip().lower() != "free"
-
-    def _is_free(self, model: Model) -> bool:
-        return model.is_free
-
-    def _cooling(self, model: Model) -> bool:
-        return self._services.memory.cooling(model, self._services.clock()) is not None
-
-    def _all_cooling(self, models: tuple[Model, ...]) -> Unavailable:
+    def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
+        """Those that are not cooling down. A model that no other may stand in for is tried whatever is remembered."""
         now = self._services.clock()
-        rows = [(row, model) for model in models if (row := self._services.memory.cooling(model, now)) is not None]
-        row, model = min(rows, key=lambda pair: pair[0].until)
-        left = row.until - now
-        return Unavailable(
-            f"upstream error: every model that could serve this request is cooling down; the first back is "
-            f"{model.name} in {duration_words(left)} ({row.reason})",
-            retry_after=max(int(left + 0.999), 1),
-        )
+        cooling = [(model, self._services.memory.cooling(model, now)) for model in models]
+        ready = tuple(model for model, why in cooling if why is None)
+        if not ready:
+            raise all_cooling([(model, why) for model, why in cooling if why is not None], now=now)
+        return ready
+
+    def _limit(self) -> LimitRow | None:
+        """The limit of the account that holds now for what this request needs."""
+        return self._services.memory.limit(self._services.clock(), free=self._is_free)
 
     # Trying
 
     def _attempts(self) -> Iterator[Beat | Burst]:
-        yield from self._wait_for_limit()
+        if (limit := self._limit()) is not None:
+            yield from self._wait_for(limit)
         for model in self._candidates.models:
-            if self._failures and (self._cooling(model) and not self._only_asked):
-                continue
-            without: frozenset[str] = frozenset()
-            at_most: int | None = None
-            while True:
-                if self.tried and not self._may_go_on(model):
-                    raise self._given_up()
-                try:
-                    yield from self._try(model, without, at_most)
-                    return
-                except AttemptFailed as error:
-                    verdict = self._failed(model, error.failure)
-                again = yield from self._same_model_again(verdict, without, at_most)
-                if again is None:
-                    break
-                without, at_most = again
+            if self._failures and self._is_cooling(model):
+                continue  # another request has found out meanwhile
+            if (yield from self._answered_by(model)):
+                return
         raise self._given_up()
 
-    def _try(self, model: Model, without: frozenset[str], at_most: int | None) -> Iterator[Beat | Burst]:
+    def _is_cooling(self, model: Model) -> bool:
+        return self._services.memory.cooling(model, self._services.clock()) is not None
+
+    def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
+        """Try `model`, and again where that promises more. False: try the next one. Raises ProxyError to stop."""
+        change = _Change()
+        while True:
+            self._check_may_try()
+            try:
+                yield from self._try(model, change)
+                return True
+            except AttemptFailed as error:
+                verdict = self._judge(model, error.failure)
+            if (changed := change.after(verdict)) is not None:
+                # Neither the model nor the account is to blame if the changed request passes.
+                change = changed
+                continue
+            self._remember(model, verdict)
+            if (limit := self._limit()) is not None and verdict.blame is Blame.ACCOUNT_LIMIT and self._may_wait(limit):
+                yield from self._wait_for(limit)
+                continue
+            self._stop_if_hopeless(verdict)
+            return False
+
+    def _try(self, model: Model, change: _Change) -> Iterator[Beat | Burst]:
         services, call = self._services, self._call
-        if self._is_free(model):
+        body = call.body_for(model, change.without, change.at_most)
+        patience = self._patience()
+        if model.is_free:
             services.free_requests.add()
-        self.tried.append(Tried(model.id))
+        tried = Tried(model.id)
+        self.tried.append(tried)
         self._attempt_began = services.clock()
         started = time.monotonic()
-        pending = services.client.start(call.path, call.body_for(model, without, at_most), call.headers)
         attempt = self._attempt = Attempt(
-            pending, streamed=call.streamed, patience=self._patience(), pulse=self._pulse, dialect=call.dialect
+            services.client.start(call.path, body, call.headers),
+            streamed=call.streamed,
+            patience=patience,
+            pulse=self._pulse,
+            dialect=call.dialect,
         )
         try:
             for item in attempt:
@@ -199,15 +231,15 @@ class Exchange:
                     self.first_token_seconds = time.monotonic() - self._began
                 yield item
         finally:
-            self.tried[-1].seconds = time.monotonic() - started
+            tried.seconds = time.monotonic() - started
             attempt.close()
 
     def _patience(self) -> Patience:
         settings = self._settings
-        first = settings.first_token_timeout_seconds if settings.free_mode else settings.whole_answer_timeout_seconds
-        if settings.free_mode and self.tried[1:]:
-            # A later attempt may not start its clock anew: the budget is for all of them together.
-            first = max(min(first, self._budget_left()), 1.0)
+        first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
+        if self.tried:
+            # A later attempt does not start the clock anew: the budget is for all of them together.
+            first = max(min(first, self._budget_left()), SHORTEST_PATIENCE)
         return Patience(
             first_token=first,
             silence=settings.upstream_read_timeout_seconds,
@@ -217,98 +249,78 @@ class Exchange:
     def _budget_left(self) -> float:
         return self._began + self._settings.fallback_budget_seconds - time.monotonic()
 
-    def _may_go_on(self, model: Model) -> bool:
-        """May another attempt be made, after one has failed?"""
-        if len(self.tried) >= self._settings.max_attempts or self._budget_left() <= 0:
-            return False
-        return not (self._is_free(model) and self._services.free_requests.exhausted())
+    def _check_may_try(self) -> None:
+        """Raises ProxyError if no attempt may be made now: a limit holds, or the request has had its share."""
+        if (limit := self._limit()) is not None:
+            raise limited(limit, now=self._services.clock())
+        if self.tried and (note := self._used_up()):
+            raise self._given_up(note)
 
-    def _failed(self, model: Model, failure: Failure) -> Verdict:
+    def _used_up(self) -> str:
+        """Why a request that has failed may not try again; "" if it may."""
+        settings = self._settings
+        if len(self.tried) >= settings.max_attempts:
+            return f"no further attempt: MAX_ATTEMPTS is {settings.max_attempts}"
+        if self._budget_left() <= 0:
+            return f"no further attempt: FALLBACK_BUDGET_SECONDS is {settings.fallback_budget_seconds:g}"
+        # After the account's own limit has reset, what was counted here before means nothing.
+        if self._is_free and not self._has_waited and self._services.free_requests.exhausted():
+            return f"no further attempt: FREE_REQUESTS_PER_MINUTE is {settings.free_requests_per_minute}"
+        return ""
+
+    # Judging
+
+    def _judge(self, model: Model, failure: Failure) -> Verdict:
         verdict = classify(failure, now=self._services.clock())
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
-        self._file(model, verdict)
+        self._services.observe_failure(model.id, verdict)
         return verdict
 
-    def _file(self, model: Model, verdict: Verdict) -> None:
+    def _remember(self, model: Model, verdict: Verdict) -> None:
+        if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
+            return  # the client's own choice of providers has ruled the model out
         self._services.memory.failed(model, verdict, began_at=self._attempt_began)
-        self._services.observe_failure(model.id, verdict)
         if verdict.refresh:
             self._services.model_is_gone(model.id)
 
-    def _same_model_again(
-        self, verdict: Verdict, without: frozenset[str], at_most: int | None
-    ) -> Any:  # Generator[Beat, None, tuple[frozenset[str], int | None] | None]
-        """What to change for another try on the same model; None for the next model. Raises where nothing can help."""
+    def _stop_if_hopeless(self, verdict: Verdict) -> None:
+        """Raises ProxyError where no other model can help."""
         match verdict.blame:
-            case Blame.ACCOUNT_LIMIT | Blame.UNKNOWN_LIMIT if not self._waited and self._worth_waiting(
-                verdict.retry_at or float("inf")
-            ):
-                yield from self._wait_until(verdict.retry_at or 0.0)
-                return without, at_most
-            case Blame.ACCOUNT_LIMIT | Blame.UNKNOWN_LIMIT:
-                raise self._limit_error(verdict.message, verdict.status, verdict.retry_at)
-            case _ if verdict.without - without:
-                return without | verdict.without, at_most
-            case _ if verdict.smaller_max_tokens is not None and at_most is None:
-                return without, verdict.smaller_max_tokens
-            case Blame.ACCOUNT | Blame.REQUEST | Blame.NETWORK:
-                raise _error_of(verdict)
-            case Blame.CAPABILITY | Blame.MODERATION if self._alike(verdict) >= MOST_ALIKE:
-                raise _error_of(verdict)
-        return None
+            case Blame.ACCOUNT_LIMIT | Blame.UNKNOWN_LIMIT | Blame.ACCOUNT | Blame.REQUEST | Blame.NETWORK:
+                raise refused(verdict, now=self._services.clock())
+            case Blame.CAPABILITY | Blame.MODERATION:
+                alike = {model.id for model, other in self._failures if other.blame is verdict.blame}
+                if len(alike) >= MOST_ALIKE:
+                    raise refused(verdict, now=self._services.clock())
 
-    def _alike(self, verdict: Verdict) -> int:
-        return sum(other.blame is verdict.blame for _, other in self._failures)
+    def _given_up(self, note: str = "") -> ProxyError:
+        now = self._services.clock()
+        cooling = [self._services.memory.cooling(model, now) for model in self._candidates.models]
+        untils = [why.until for why in cooling if why is not None]
+        back_at = min(untils) if len(untils) == len(cooling) else None
+        more = any(why is None for why in cooling) if self._falls_back else False
+        return given_up(self._failures, now=now, back_at=back_at, note=note if more else "")
 
     # Waiting for a limit to lift
 
-    def _worth_waiting(self, until: float) -> bool:
-        return until - self._services.clock() <= self._settings.ratelimit_wait_seconds
+    def _may_wait(self, limit: LimitRow) -> bool:
+        """May the request wait for `limit` to lift? Once, if it is soon, and if it may be sent after that."""
+        left = limit.until - self._services.clock()
+        if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
+            return False
+        return len(self.tried) < self._settings.max_attempts and (not self.tried or left < self._budget_left())
 
-    def _wait_for_limit(self) -> Iterator[Beat]:
-        limit = self._services.memory.limit(self._services.clock(), free=self._is_free(self._candidates.models[0]))
-        if limit is not None:
-            yield from self._wait_until(limit.until)
-
-    def _wait_until(self, until: float) -> Iterator[Beat]:
-        self._waited = True
-        end = time.monotonic() + max(until - self._services.clock(), 0.0) + random.uniform(0, RESET_SPREAD)
+    def _wait_for(self, limit: LimitRow) -> Iterator[Beat]:
+        self._has_waited = True
+        left = max(limit.until - self._services.clock(), 0.0)
+        end = time.monotonic() + left + random.uniform(*RESET_SPREAD)
         while (left := end - time.monotonic()) > 0:
             time.sleep(max(min(left, self._pulse.left()), 0.001))
             if self._pulse.left() <= 0:
                 yield self._pulse.beat()
-
-    # What the client is told
-
-    def _limit_error(self, message: str, status: int, until: float | None) -> ProxyError:
-        left = 1 if until is None else max(int(until - self._services.clock() + 0.999), 1)
-        kind = RateLimited if status == 429 else UpstreamFailed
-        return kind(message, status=status, retry_after=left)
-
-    def _given_up(self) -> ProxyError:
-        """Nobody answered. One failure is told as it was; of several, who was tried and why each failed."""
-        verdicts = [verdict for _, verdict in self._failures]
-        if len({model.id for model, _ in self._failures}) == 1 or all(v.blame is Blame.PRIVACY for v in verdicts):
-            return _error_of(verdicts[-1], now=self._services.clock())
-        chain = "; ".join(f"{model.name}: {verdict.reason}" for model, verdict in self._failures)
-        return Unavailable(
-            f"upstream error: none of the models tried answered ({chain})", retry_after=self._soonest_return()
-        )
-
-    def _soonest_return(self) -> int | None:
-        """Seconds until the first of the failed models is back, if none is left that could be tried now."""
-        now = self._services.clock()
-        rows = [self._services.memory.cooling(model, now) for model in self._candidates.models]
-        untils = [row.until for row in rows if row is not None]
-        if len(untils) < len(rows):
-            return None
-        return max(int(min(untils) - now + 0.999), 1)
-
-
-def _error_of(verdict: Verdict, *, now: float | None = None) -> ProxyError:
-    wait = None if verdict.retry_at is None or now is None else max(int(verdict.retry_at - now + 0.999), 1)
-    return ProxyError(verdict.message, status=verdict.status, retry_after=wait)
+        # Somebody else may have met the limit again.
+        self._services.memory.freshen()
 
 
 __all__ = ["Call", "Exchange", "StreamBroken", "Tried"]

@@ -34,7 +34,7 @@ _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 def fit(body: Mapping[str, Any], model: Model, *, drop_unsupported: bool = False) -> dict[str, Any]:
     """`body` with `model` set, in the form in which this model takes it.
 
-    Always: `max_tokens` and `max_completion_tokens` cut to what the model can write, `reasoning` left out where it
+    Always: `max_tokens` and its other spellings cut to what the model can write, `reasoning` left out where it
     cannot think, an effort replaced by the nearest that it has, switching off by the least where it must think.
     With `drop_unsupported` (a request that was translated, not one passed through) also: parameters the model does not
     list are left out, tool-call ids get the form that Mistral demands.
@@ -55,7 +55,7 @@ def _cut_output(fitted: dict[str, Any], model: Model) -> None:
     most = model.max_completion_tokens
     if not most:
         return
-    for name in ("max_tokens", "max_completion_tokens"):
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
         asked = fitted.get(name)
         if isinstance(asked, int | float) and not isinstance(asked, bool) and asked > most:
             fitted[name] = most

@@ -1,20 +1,22 @@
 """What is remembered of failures: which models cool down, which account limits hold, and until when.
 
 The truth is two SQL tables that all processes share; this is a process's copy of them, at most a second old while
-requests come. A healthy request writes nothing. With the database away the copy goes on by itself, and what it learned
-is written when the database is back (docs/contract.md, "Failures").
+requests come. A healthy request writes nothing. Writes are made behind the request's back; with the database away they
+wait, and the copy goes on by itself (docs/contract.md, "Failures").
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.config import Settings
+from ollama_proxy.fallback.cooldown import DAY, Cooldown, cooldown_for, limit_for, merged
 from ollama_proxy.openrouter.background import Background
 from ollama_proxy.openrouter.failure import Blame, Verdict
 from ollama_proxy.storage.engine import StorageUnavailable
@@ -29,14 +31,11 @@ LOAD_PATIENCE = 0.25
 #: After a failed statement the database is left alone for so long (seconds): connecting to a dead one costs seconds.
 DATABASE_REST = 3.0
 
-DAY = 86_400.0
+#: So many writes wait for a database that is away; then the oldest are dropped.
+MOST_UNSAVED = 1000
 
-#: Seconds that nothing is sent after an account or key error, or after a 429 that says nothing about itself.
-ACCOUNT_PAUSE = 60.0
-UNKNOWN_LIMIT_PAUSE = 30.0
 
-#: A failure of the model itself counts at most so many times in its cooldown.
-MOST_COUNTED = 5
+Row = TypeVar("Row", FailureRow, LimitRow)
 
 
 class Table(Protocol):
@@ -58,32 +57,27 @@ class Table(Protocol):
         record_digest: str | None,
     ) -> FailureRow: ...
     def clear_if_older(self, model: str, began_at: float) -> bool: ...
+    def prune(self, now: float) -> int: ...
     def record_limit(
         self, scope: str, *, until: float, reason: str, message: str, status: int, now: float
     ) -> LimitRow: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Cooldown:
-    """How long a failure is remembered: `base` seconds, times the count if `multiply`, at least until `until`."""
+class Cooling:
+    """Why a model is left out, and until when (UTC epoch seconds)."""
 
-    base: float
-    multiply: bool = False
-    until: float | None = None
+    until: float
+    reason: str
+    blame: str
 
 
-def cooldown_for(verdict: Verdict, settings: Settings, *, now: float) -> Cooldown | None:
-    """The cooldown of the model that `verdict` blames; None where the model is not to blame."""
-    latest = None if verdict.retry_at is None else min(verdict.retry_at, now + DAY)
-    match verdict.blame:
-        case Blame.MODEL_RATE_LIMIT | Blame.STEALTH_LIMIT:
-            return Cooldown(settings.ratelimit_cooldown_minutes * 60, until=latest)
-        case Blame.MODEL_FAILING:
-            return Cooldown(settings.failure_cooldown_minutes * 60, multiply=True, until=latest)
-        case Blame.MODEL_GONE | Blame.PRIVACY:
-            return Cooldown(DAY)
-        case _:
-            return None
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A statement that is still to be made, and which model or limit it is about."""
+
+    about: str
+    save: Callable[[Table], object]
 
 
 class FailureMemory:
@@ -95,49 +89,40 @@ class FailureMemory:
         table: Table | None,
         *,
         clock: Callable[[], float] = time.time,
-        warn: Callable[[str], None] = lambda text: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives UTC epoch seconds. `warn` gets one text when the database goes away and one when it is back."""
+        """`clock` gives UTC epoch seconds, `monotonic` seconds that nobody can put back. `table` None: memory only."""
         self._settings = settings
         self._table = table
         self._clock = clock
-        self._warn = warn
+        self._monotonic = monotonic
         self._models: dict[str, FailureRow] = {}
         self._limits: dict[str, LimitRow] = {}
-        self._unsaved: dict[str, Callable[[Table], object]] = {}
-        self._loaded_at = float("-inf")
-        self._loading: Background[bool] | None = None
-        self._lock = threading.Lock()
-        self._rest_until = 0.0
+        self._read_at = self._rest_until = float("-inf")
+        self._lock = threading.Lock()  # guards the two below; never held over a statement
+        self._unsaved: deque[_Write] = deque(maxlen=MOST_UNSAVED)
+        self._synchronising: Background[bool] | None = None
+        #: The database could not be used when it was last tried.
         self.degraded = False
 
     # Reading
 
     def freshen(self) -> None:
         """Read the shared state if this copy is older than a second. Waits at most a quarter of a second."""
-        now = self._clock()
-        if self._table is None or now - self._loaded_at <= FRESH_SECONDS or now < self._rest_until:
-            return
-        with self._lock:
-            if self._loading is None:
-                self._loading = Background(self._load, discard=lambda _: None)
-            loading = self._loading
-        if loading.wait(LOAD_PATIENCE):
-            with self._lock:
-                if self._loading is loading:
-                    self._loading = None
+        if self._table is not None and not self._is_fresh() and not self._database_rests():
+            self._start_synchronising(self._table).wait(LOAD_PATIENCE)
 
-    def cooling(self, model: Model, now: float) -> FailureRow | None:
-        """The failure for which `model` is left out at `now`, or None.
+    def cooling(self, model: Model, now: float) -> Cooling | None:
+        """Why `model` is left out at `now`, or None.
 
         A model that was gone or gated is tried again as soon as its own catalogue record has changed.
         """
         row = self._models.get(model.id)
-        if row is None or row.until <= now:
-            return None
-        if row.record_digest and row.record_digest != model.digest:
-            return None
-        return row
+        found = [Cooling(row.until, row.reason, row.blame)] if row is not None and not _outdated(row, model) else []
+        if model.is_stealth and (limit := self._limits.get("stealth")) is not None:
+            found.append(Cooling(limit.until, limit.reason, Blame.STEALTH_LIMIT.value))
+        latest = max(found, key=lambda cooling: cooling.until, default=None)
+        return latest if latest is not None and latest.until > now else None
 
     def limit(self, now: float, *, free: bool) -> LimitRow | None:
         """The account limit that holds at `now`, the later one of several. `free`: is a free model asked?"""
@@ -146,77 +131,39 @@ class FailureMemory:
         return max(rows, key=lambda row: row.until, default=None)
 
     def rows(self) -> Iterable[FailureRow]:
-        """All that is remembered, for the gauges."""
+        """All that is remembered of models, for the gauges."""
         return tuple(self._models.values())
-
-    def _load(self) -> bool:
-        table = self._table
-        assert table is not None
-        try:
-            for key, save in list(self._unsaved.items()):
-                save(table)
-                self._unsaved.pop(key, None)
-            models = {row.model: row for row in table.load()}
-            limits = {row.scope: row for row in table.limits()}
-        except StorageUnavailable as error:
-            self._lost(error)
-            return False
-        self._models, self._limits = models, limits
-        self._loaded_at = self._clock()
-        if self.degraded:
-            self.degraded = False
-            self._warn("the database is back: failures are shared and kept again")
-        return True
-
-    def _lost(self, error: StorageUnavailable) -> None:
-        self._rest_until = self._clock() + DATABASE_REST
-        if not self.degraded:
-            self.degraded = True
-            self._warn(f"the database cannot be used, failures are remembered by this process alone: {error}")
 
     # Writing
 
     def failed(self, model: Model, verdict: Verdict, *, began_at: float) -> None:
-        """An attempt with `model` that began at `began_at` failed. Remembers what is to be remembered."""
+        """An attempt with `model` that began at `began_at` failed. Remembers what is to be remembered. Never waits."""
         now = self._clock()
-        if (limit := self._limit_of(verdict, now)) is not None:
+        if (limit := limit_for(verdict, now=now)) is not None:
             self._record_limit(limit)
-        elif (cooldown := cooldown_for(verdict, self._settings, now=now)) is not None:
-            digest = model.digest if verdict.blame is Blame.MODEL_GONE else None
-            self._record_model(model.id, verdict, cooldown, digest, began_at=began_at, now=now)
+        if (cooldown := cooldown_for(verdict, self._settings, now=now)) is not None:
+            known = self._models.get(model.id)
+            if known is not None and _outdated(known, model):
+                # It was tried because its record has changed: the old deadline must not outlast the new failure.
+                self._forget(model, began_at)
+            self._record_model(model, verdict, cooldown, began_at=began_at, now=now)
 
     def succeeded(self, model: Model, *, began_at: float) -> None:
-        """An attempt that began at `began_at` was answered: older failures of the model are forgotten."""
+        """An attempt that began at `began_at` was answered: older failures of the model are forgotten. Never waits."""
         row = self._models.get(model.id)
-        if row is None or row.failed_at >= began_at:
-            return
-        self._models.pop(model.id, None)
-        self._save(model.id, lambda table: table.clear_if_older(model.id, began_at))
+        if row is not None and row.failed_at < began_at:
+            self._forget(model, began_at)
 
-    def _limit_of(self, verdict: Verdict, now: float) -> LimitRow | None:
-        match verdict.blame:
-            case Blame.ACCOUNT_LIMIT:
-                scope, until = "free", verdict.retry_at or now + ACCOUNT_PAUSE
-            case Blame.UNKNOWN_LIMIT:
-                scope, until = "free", verdict.retry_at or now + UNKNOWN_LIMIT_PAUSE
-            case Blame.ACCOUNT:
-                scope, until = "account", now + ACCOUNT_PAUSE
-            case _:
-                return None
-        return LimitRow(
-            scope=scope,
-            until=until,
-            reason=verdict.reason,
-            message=verdict.message,
-            status=verdict.status,
-            updated_at=now,
-        )
+    def _forget(self, model: Model, began_at: float) -> None:
+        self._models.pop(model.id, None)
+        self._write(model.id, lambda table: table.clear_if_older(model.id, began_at))
 
     def _record_limit(self, row: LimitRow) -> None:
         known = self._limits.get(row.scope)
-        self._limits[row.scope] = row if known is None or row.until >= known.until else known
-        self._save(
-            f"limit {row.scope}",
+        if known is None or row.until >= known.until:
+            self._limits[row.scope] = row
+        self._write(
+            row.scope,
             lambda table: table.record_limit(
                 row.scope,
                 until=row.until,
@@ -227,66 +174,102 @@ class FailureMemory:
             ),
         )
 
-    def _record_model(
-        self, model: str, verdict: Verdict, cooldown: Cooldown, digest: str | None, *, began_at: float, now: float
-    ) -> None:
-        row = _merged(self._models.get(model), model, verdict, cooldown, digest, began_at=began_at, now=now)
-        self._models[model] = row
-
-        def save(table: Table) -> None:
-            self._models[model] = table.record(
-                model,
-                blame=verdict.blame.value,
-                reason=verdict.reason,
+    def _record_model(self, model: Model, verdict: Verdict, cooldown: Cooldown, *, began_at: float, now: float) -> None:
+        digest = model.digest if verdict.blame is Blame.MODEL_GONE else None
+        new = FailureRow(model.id, verdict.blame.value, 0, now, now, verdict.reason, digest)
+        self._models[model.id] = merged(self._models.get(model.id), new, cooldown, began_at=began_at)
+        self._write(
+            model.id,
+            lambda table: table.record(
+                model.id,
+                blame=new.blame,
+                reason=new.reason,
                 began_at=began_at,
                 now=now,
                 base_seconds=cooldown.base,
                 multiply=cooldown.multiply,
                 until_at_least=cooldown.until,
                 record_digest=digest,
-            )
+            ),
+        )
 
-        self._save(model, save)
-
-    def _save(self, key: str, save: Callable[[Table], object]) -> None:
-        """Write now, or as soon as the database is back. The last word on a key is the one that counts."""
+    def _write(self, about: str, save: Callable[[Table], object]) -> None:
         if self._table is None:
             return
-        if self._clock() < self._rest_until:
-            self._unsaved[key] = save
-            return
+        with self._lock:
+            self._unsaved.append(_Write(about, save))
+        if not self._database_rests():
+            self._start_synchronising(self._table)
+
+    # Synchronising with the database: one at a time, in the background
+
+    def _is_fresh(self) -> bool:
+        return self._monotonic() - self._read_at <= FRESH_SECONDS
+
+    def _database_rests(self) -> bool:
+        return self._monotonic() < self._rest_until
+
+    def _start_synchronising(self, table: Table) -> Background[bool]:
+        """The synchronisation that runs; it also takes what is written while it runs."""
+        with self._lock:
+            if self._synchronising is None:
+                self._synchronising = Background(lambda: self._synchronise(table), discard=lambda _: None)
+            return self._synchronising
+
+    def _synchronise(self, table: Table) -> bool:
         try:
-            save(self._table)
-            self._unsaved.pop(key, None)
-        except StorageUnavailable as error:
-            self._unsaved[key] = save
-            self._lost(error)
+            while True:
+                while (write := self._next_write()) is not None:
+                    self._make(write, table)
+                if not self._is_fresh():
+                    self._read(table)
+                self.degraded = False
+                with self._lock:
+                    if not self._unsaved:
+                        self._synchronising = None
+                        return True
+        except Exception:  # noqa: BLE001 - whatever broke, a later request must be able to try again
+            self.degraded = True
+            self._rest_until = self._monotonic() + DATABASE_REST
+            with self._lock:
+                self._synchronising = None
+            return False
+
+    def _next_write(self) -> _Write | None:
+        with self._lock:
+            return self._unsaved.popleft() if self._unsaved else None
+
+    def _make(self, write: _Write, table: Table) -> None:
+        try:
+            write.save(table)
+        except StorageUnavailable:
+            with self._lock:
+                if len(self._unsaved) < MOST_UNSAVED:
+                    self._unsaved.appendleft(write)
+            raise
+
+    def _read(self, table: Table) -> None:
+        """Take over what the tables hold, but of nothing that has been learned here since."""
+        models = {row.model: row for row in table.load()}
+        limits = {row.scope: row for row in table.limits()}
+        now = self._clock()
+        with self._lock:
+            learned = {write.about for write in self._unsaved}
+        self._models = _without(models, learned) | _only(self._models, learned)
+        self._limits = _without(limits, learned) | _only(self._limits, learned)
+        self._read_at = self._monotonic()
+        if any(row.until <= now and row.failed_at < now - DAY for row in models.values()):
+            table.prune(now)
 
 
-def _merged(
-    old: FailureRow | None,
-    model: str,
-    verdict: Verdict,
-    cooldown: Cooldown,
-    digest: str | None,
-    *,
-    began_at: float,
-    now: float,
-) -> FailureRow:
-    """What the table's upsert does, for a process that has no table: the same rules, see `storage.failures`."""
-    if old is None or now - old.failed_at > DAY:
-        count, counted = 1, True
-    else:
-        counted = began_at > old.failed_at
-        count = old.count + counted
-    factor = min(count, MOST_COUNTED) if cooldown.multiply else 1
-    until = max(now + cooldown.base * factor, cooldown.until or 0.0, old.until if old is not None else 0.0)
-    return FailureRow(
-        model=model,
-        blame=verdict.blame.value,
-        count=count,
-        failed_at=now if counted or old is None else old.failed_at,
-        until=until,
-        reason=verdict.reason,
-        record_digest=digest,
-    )
+def _outdated(row: FailureRow, model: Model) -> bool:
+    """The failure was about another state of the model's catalogue record."""
+    return bool(row.record_digest) and row.record_digest != model.digest
+
+
+def _only(rows: dict[str, Row], keys: set[str]) -> dict[str, Row]:
+    return {key: row for key, row in rows.items() if key in keys}
+
+
+def _without(rows: dict[str, Row], keys: set[str]) -> dict[str, Row]:
+    return {key: row for key, row in rows.items() if key not in keys}

@@ -133,14 +133,25 @@ def usage_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
 def as_chunk(completion: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a whole completion as the one chunk of a stream: each choice's `message` becomes its `delta`.
 
-    OpenRouter may answer a streamed call with a whole body. An error body has no choices and stays as it is.
+    OpenRouter may answer a streamed call with a whole body. An error body has no choices and stays as it is. Tool calls
+    get the `index` that they need in a stream.
     """
     chunk = dict(completion)
+    if chunk.get("object") == "chat.completion":
+        chunk["object"] = "chat.completion.chunk"
     choices = completion.get("choices")
     if isinstance(choices, list):
         chunk["choices"] = [
-            {**{key: value for key, value in choice.items() if key != "message"}, "delta": delta_of(choice)}
+            {**{key: value for key, value in choice.items() if key != "message"}, "delta": _indexed(delta_of(choice))}
             for choice in choices
             if isinstance(choice, dict)
         ]
     return chunk
+
+
+def _indexed(delta: dict[str, Any]) -> dict[str, Any]:
+    calls = delta.get("tool_calls")
+    if not isinstance(calls, list):
+        return delta
+    numbered = [{"index": index, **call} if isinstance(call, dict) else call for index, call in enumerate(calls)]
+    return {**delta, "tool_calls": numbered}

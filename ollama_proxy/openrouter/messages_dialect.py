@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.openrouter.chunks import parse
+from ollama_proxy.openrouter.chunks import MalformedChunk, parse
 from ollama_proxy.openrouter.dialect import Dialect
 
 _KIND_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.-]+)"')
@@ -77,8 +77,13 @@ def usage_of(payload: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_last(payload: bytes) -> bool:
-    """Tells whether the stream is over with this payload."""
-    return b"message_stop" in payload[:64] and kind_of(payload) == "message_stop"
+    """Tells whether the stream is over with this payload. Never raises: what cannot be read is no end."""
+    if b'"message_stop"' not in payload:
+        return False
+    try:
+        return kind_of(payload) == "message_stop"
+    except MalformedChunk:
+        return False
 
 
 def _is_useful_block(block: Mapping[str, Any]) -> bool:

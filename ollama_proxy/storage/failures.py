@@ -22,7 +22,10 @@ TEXT_LIMIT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """What is remembered of a model; times in UTC epoch seconds. It cools down while now < `until`."""
+    """What is remembered of a model; times in UTC epoch seconds. It cools down while now < `until`.
+
+    `count` is of the failures that lengthen the cooldown, `failed_at` the last failure of any kind.
+    """
 
     model: str
     blame: str
@@ -66,16 +69,21 @@ class FailureTable:
     ) -> FailureRow:
         """File a failure of an attempt that began at `began_at`, and return what is remembered now.
 
-        The count rises only for an attempt that began after the last counted failure: 50 parallel failures are one. It
-        starts again at 1 after a quiet day. The cooldown is `base_seconds`, with `multiply` times the count (at most
-        5), and lasts at least until `until_at_least`. The later deadline wins, with the blame and reason that set it.
+        The cooldown is `base_seconds`, with `multiply` times the count (at most 5), and lasts at least until
+        `until_at_least`. The later deadline wins, with the blame and reason that set it. Only failures with `multiply`
+        are counted, and of those only the ones whose attempt began after the failure before: 50 parallel ones are one.
+        A quiet day ends the count.
         """
         now, base_seconds = float(now), float(base_seconds)
         old = MODEL_FAILURES.c
+        first = int(multiply)
         quiet = literal(now) - old.failed_at > QUIET_SECONDS
-        counted = or_(quiet, old.failed_at < began_at)
-        count = case((quiet, 1), (counted, old.count + 1), else_=old.count)
-        factor: ColumnElement[int] = case((count > MOST_COUNTED, MOST_COUNTED), else_=count) if multiply else literal(1)
+        newer = or_(quiet, old.failed_at < began_at)
+        if multiply:
+            count: ColumnElement[int] = case((quiet, 1), (or_(newer, old.count == 0), old.count + 1), else_=old.count)
+            factor: ColumnElement[int] = case((count > MOST_COUNTED, MOST_COUNTED), else_=count)
+        else:
+            count, factor = case((quiet, 0), else_=old.count), literal(1)
         floor = float(until_at_least or 0)
         until = _later(literal(now) + literal(base_seconds) * factor, literal(floor))
         new = {
@@ -88,10 +96,10 @@ class FailureTable:
         changed: dict[str, Any] = {name: case((keeps, old[name]), else_=literal(new[name])) for name in new}
         changed["until"] = case((keeps, old.until), else_=until)
         changed["count"] = count
-        changed["failed_at"] = case((counted, _later(old.failed_at, literal(now))), else_=old.failed_at)
+        changed["failed_at"] = case((newer, _later(old.failed_at, literal(now))), else_=old.failed_at)
 
         def statement(connection: Any) -> FailureRow:
-            insert = upsert(connection, MODEL_FAILURES).values(model=model, count=1, failed_at=now, **new)
+            insert = upsert(connection, MODEL_FAILURES).values(model=model, count=first, failed_at=now, **new)
             whole = insert.on_conflict_do_update(index_elements=["model"], set_=changed).returning(*MODEL_FAILURES.c)
             return FailureRow(*connection.execute(whole).one())
 

@@ -41,9 +41,23 @@ STORIES: dict[str, list[tuple[tuple[float, float, dict[str, Any]], tuple[int, fl
         ((3400, 3401, {}), (5, 4901, 3401)),
         ((5000, 5001, {}), (6, 6501, 5001)),
     ],
-    "without multiply the cooldown stays the base time": [
-        ((-1, 0, {"multiply": False, "base_seconds": 60}), (1, 60, 0)),
-        ((100, 101, {"multiply": False, "base_seconds": 60}), (2, 161, 101)),
+    "a rate limit cools down for the base time each time and is not counted": [
+        ((-1, 0, {"multiply": False, "base_seconds": 60}), (0, 60, 0)),
+        ((100, 101, {"multiply": False, "base_seconds": 60}), (0, 161, 101)),
+    ],
+    "rate limits between failures leave the count as it is": [
+        ((-1, 0, {}), (1, 300, 0)),
+        ((400, 401, {"multiply": False, "base_seconds": 60}), (1, 461, 401)),
+        ((500, 501, {}), (2, 1101, 501)),
+    ],
+    "the first failure counts even if its attempt began before a rate limit was met": [
+        ((1, 2, {"multiply": False, "base_seconds": 60}), (0, 62, 2)),
+        ((-1, 3, {}), (1, 303, 2)),
+        ((-1, 4, {}), (1, 304, 2)),
+    ],
+    "a rate limit after a quiet day ends the count": [
+        ((-1, 0, {}), (1, 300, 0)),
+        ((1 + DAY, 2 + DAY, {"multiply": False, "base_seconds": 60}), (0, 62 + DAY, 2 + DAY)),
     ],
     "an attempt that began before the last counted failure is not counted": [
         ((-5, 0, {}), (1, 300, 0)),
@@ -58,8 +72,8 @@ STORIES: dict[str, list[tuple[tuple[float, float, dict[str, Any]], tuple[int, fl
         ((400, 401, {"until_at_least": NOW + 9000}), (2, 9000, 401)),
     ],
     "a known later deadline stays": [
-        ((-1, 0, {"base_seconds": DAY, "multiply": False}), (1, DAY, 0)),
-        ((10, 11, {"base_seconds": 60, "multiply": False}), (2, DAY, 11)),
+        ((-1, 0, {"base_seconds": DAY, "multiply": False}), (0, DAY, 0)),
+        ((10, 11, {"base_seconds": 60, "multiply": False}), (0, DAY, 11)),
     ],
     "a quiet day ends the count": [
         ((-1, 0, {}), (1, 300, 0)),

@@ -1,0 +1,72 @@
+"""What a client is told when nobody could answer its request. Pure: verdicts and times in, a ProxyError out.
+
+The texts hold model names and a classifier's words, never anything of the request (docs/contract.md, "Failures").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
+from ollama_proxy.fallback.memory import Cooling
+from ollama_proxy.fallback.words import duration_words
+from ollama_proxy.openrouter.failure import Blame, Verdict
+from ollama_proxy.openrouter.known_errors import PRIVACY_PAGE
+from ollama_proxy.storage.failures import LimitRow
+
+#: Where every model tried says one of these, what the last one said is the answer.
+_ONE_SAYS_IT_FOR_ALL = (Blame.PRIVACY, Blame.CAPABILITY, Blame.MODERATION)
+
+
+def refused(verdict: Verdict, *, now: float, note: str = "") -> ProxyError:
+    """One failure, told as it was."""
+    wait = None if verdict.retry_at is None else whole_seconds(verdict.retry_at - now)
+    return ProxyError(verdict.message + (f" ({note})" if note else ""), status=verdict.status, retry_after=wait)
+
+
+def limited(limit: LimitRow, *, now: float) -> ProxyError:
+    """An account limit that holds, told as when it was met."""
+    return ProxyError(limit.message, status=limit.status, retry_after=whole_seconds(limit.until - now))
+
+
+def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> ProxyError:
+    """Every model that could serve the request is left out for now: the soonest one back, and when."""
+    pairs = list(cooling)
+    model, first = min(pairs, key=lambda pair: pair[1].until)
+    if all(one.blame == Blame.PRIVACY for _, one in pairs):
+        return UpstreamFailed(
+            "upstream error: the privacy or provider settings of the OpenRouter account rule out every model that could "
+            f"serve this request (see {PRIVACY_PAGE}; after a change: flask --app wsgi failures clear)"
+        )
+    left = first.until - now
+    return Unavailable(
+        f"upstream error: every model that could serve this request is cooling down; the first back is "
+        f"{model.name} in {duration_words(left)} ({first.reason})",
+        retry_after=whole_seconds(left),
+    )
+
+
+def given_up(
+    failures: Sequence[tuple[Model, Verdict]], *, now: float, back_at: float | None, note: str = ""
+) -> ProxyError:
+    """Nobody answered. One failure is told as it was; of several, who was tried and why each failed.
+
+    `back_at` is when the first of the models is back, None if one could be tried at once. `note` says why no further
+    model was tried.
+    """
+    model, verdict = failures[-1]
+    blames = {other.blame for _, other in failures}
+    if all(other is model for other, _ in failures) or (len(blames) == 1 and verdict.blame in _ONE_SAYS_IT_FOR_ALL):
+        return refused(verdict, now=now, note=note)
+    chain = "; ".join(f"{model.name}: {verdict.reason}" for model, verdict in failures)
+    return Unavailable(
+        f"upstream error: none of the models tried answered ({chain})" + (f"; {note}" if note else ""),
+        retry_after=None if back_at is None else whole_seconds(back_at - now),
+    )
+
+
+def whole_seconds(seconds: float) -> int:
+    """For Retry-After: rounded up, at least 1."""
+    return max(math.ceil(seconds), 1)
