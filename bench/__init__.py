@@ -1,0 +1,6 @@
+"""How fast the server is: each row measured against the upstream itself, nginx and, where installed, LiteLLM, in one run.
+
+    python -m bench [--rows request,burst] [--seconds 3]
+
+It uses the server as users do, through its ports, and imports nothing of it.
+"""
