@@ -10,7 +10,6 @@ monkey.patch_all()
 import os  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from contextlib import suppress  # noqa: E402
 from math import ceil  # noqa: E402
 from pathlib import Path  # noqa: E402
 from shutil import rmtree  # noqa: E402
@@ -22,12 +21,15 @@ if str(ROOT) not in sys.path:
 from gunicorn.http import wsgi as gunicorn_wsgi  # noqa: E402
 
 from ollama_proxy import __version__  # noqa: E402
+from ollama_proxy.catalog.filters import FilterError, Filters  # noqa: E402
 from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
+from ollama_proxy.ops.logs import server_logging  # noqa: E402
+from ollama_proxy.storage.engine import sqlalchemy_url  # noqa: E402
 from ollama_proxy.worker import raise_file_limit  # noqa: E402
 
 
 def _stop(text):
-    """End the start with one line. Here it is exit code 1; in a worker it would be an endless respawn."""
+    """End the start with one line. Here it is exit code 1; in a worker it could be an endless respawn."""
     print(text, file=sys.stderr)  # noqa: T201
     raise SystemExit(1)
 
@@ -39,6 +41,15 @@ def _settings():
         _stop(error)
     if not loaded.openrouter_api_key:
         _stop(missing_key_text())
+    # The workers read these anew; what they would stumble over is found here.
+    try:
+        Filters.load(loaded.models_filter, Path.cwd())
+    except FilterError as error:
+        _stop(f"MODELS_FILTER: {error}" if loaded.models_filter else error)
+    try:
+        sqlalchemy_url(loaded.database_url, ROOT / "instance")
+    except ValueError as error:
+        _stop(f"DATABASE_URL cannot be used (its value is not shown here): {error}")
     return loaded
 
 
@@ -78,31 +89,57 @@ control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = settings.log_level.lower()
+logconfig_dict = server_logging(settings)
 
-# Has to be known before prometheus_client is imported. Not fatal: without it, each worker counts for itself.
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _OWN_METRICS = "ollama-proxy-metrics-"
-if _METRICS not in os.environ:
-    with suppress(OSError):
-        os.environ[_METRICS] = tempfile.mkdtemp(prefix=_OWN_METRICS)
+#: What OpenRouter says of the key, for the workers' readiness.
+_key_state = "unknown"
 
 
 def on_starting(server):
     """Once, in the master, before it listens."""
     raise_file_limit()
-    from ollama_proxy.storage import migrate
-    from ollama_proxy.storage.engine import sqlalchemy_url
+    from ollama_proxy.ops import starting
 
+    _ask_for_key(refused=_stop)
+    starting.announce(settings)
+    starting.migrate_database(settings, ROOT / "instance")
+    _share_metrics(server)
+
+
+def on_reload(server):
+    """In the master, on SIGHUP: this file has been read again."""
+    _ask_for_key(refused=server.log.error)
+
+
+def _ask_for_key(refused):
+    from ollama_proxy.ops import starting
+
+    global _key_state
+    _key_state = starting.key_state(settings, refused=refused)
+
+
+def _share_metrics(server):
+    """Name the folder through which the workers add up their counts, before prometheus_client is imported."""
+    given = os.environ.pop(_METRICS, "")
     try:
-        migrate.upgrade(sqlalchemy_url(settings.database_url, ROOT / "instance"))
-    except Exception as error:  # noqa: BLE001 - the server runs without its database, too
-        server.log.warning("The database could not be migrated; going on without: %s", error)
+        # Not fatal: without it, each worker counts for itself.
+        folder = Path(given or tempfile.mkdtemp(prefix=_OWN_METRICS))
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.db"):  # the counts of an earlier start
+            old.unlink()
+        (folder / "writable").touch()
+        os.environ[_METRICS] = str(folder)
+    except OSError as error:
+        server.log.warning("Each worker counts its metrics for itself: %s", error)
 
 
 def post_worker_init(worker):
     """In each worker, once the application is loaded."""
     extension = getattr(worker.app.callable, "extensions", {}).get("ollama_proxy")
     if extension is not None:
+        extension.key_state = _key_state
         extension.start_background()
 
 

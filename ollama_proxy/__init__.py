@@ -24,11 +24,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     from flask import Flask
 
+    from ollama_proxy.anthropic.routes import blueprint as anthropic
     from ollama_proxy.config import load_settings
     from ollama_proxy.front import Front
+    from ollama_proxy.observation import Observers
     from ollama_proxy.ollama.routes import blueprint as ollama
-    from ollama_proxy.ops import cli, logs
-    from ollama_proxy.routing import ExactRule, plain_text_errors
+    from ollama_proxy.openai.routes import blueprint as openai
+    from ollama_proxy.ops import cli, doctor, health, logs, metrics
+    from ollama_proxy.routing import ExactRule, MergedSlashes, plain_text_errors
     from ollama_proxy.runtime import build_runtime
 
     settings = settings or load_settings()
@@ -37,12 +40,23 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule
     app.url_map.strict_slashes = False
-    runtime = build_runtime(settings, instance_path=app.instance_path, observer=logs.RequestLog())
+    counts = metrics.Metrics()
+    runtime = build_runtime(
+        settings,
+        instance_path=app.instance_path,
+        observer=Observers(logs.RequestLog(), counts),
+        observe_failure=counts.failed,
+    )
     app.extensions["ollama_proxy"] = runtime
     app.register_blueprint(ollama)
+    app.register_blueprint(openai)
+    app.register_blueprint(anthropic)
+    app.register_blueprint(health.blueprint)
+    metrics.register(app, counts)
     plain_text_errors(app)
     cli.register(app)
+    doctor.register(app)
     app.wsgi_app = Front(  # type: ignore[method-assign]
-        app.wsgi_app, runtime.access, runtime.observer, first_request=runtime.start_background
+        MergedSlashes(app.wsgi_app), runtime.access, runtime.observer, first_request=runtime.start_background
     )
     return app

@@ -52,6 +52,7 @@ class Front:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             observation.status = int(status[:3])
+            self._observer.answering(observation)
             return start_response(status, headers + extra, exc_info)
 
         try:

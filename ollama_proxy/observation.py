@@ -18,7 +18,10 @@ ENVIRON_KEY = "ollama_proxy.observation"
 
 @dataclass(slots=True)
 class Observation:
-    """One request. Times are seconds, `began` a monotonic clock's; token counts are upstream's, None if unknown."""
+    """One request. Times are seconds, `began` a monotonic clock's; token counts are upstream's, None if unknown.
+
+    `route` is the route's template, empty for a path that has none.
+    """
 
     request_id: str
     method: str
@@ -26,6 +29,7 @@ class Observation:
     began: float = field(default_factory=time.monotonic)
     status: int = 0
     client: str = ""
+    route: str = ""
     asked: str = ""
     streamed: bool = False
     exchange: Exchange | None = None
@@ -35,18 +39,29 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Told when requests begin and end. It must not raise and not wait."""
+    """Told when requests begin, when their status goes out, and when they end. It must not raise and not wait."""
 
     def began(self, observation: Observation) -> None: ...
+
+    def answering(self, observation: Observation) -> None: ...
 
     def ended(self, observation: Observation) -> None: ...
 
 
-class NoObserver:
-    """Watches nothing."""
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
     def began(self, observation: Observation) -> None:
-        pass
+        for observer in self._observers:
+            observer.began(observation)
+
+    def answering(self, observation: Observation) -> None:
+        for observer in self._observers:
+            observer.answering(observation)
 
     def ended(self, observation: Observation) -> None:
-        pass
+        for observer in self._observers:
+            observer.ended(observation)

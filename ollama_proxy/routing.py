@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response
 from werkzeug.exceptions import MethodNotAllowed
@@ -31,3 +34,18 @@ def plain_text_errors(app: Flask) -> None:
         response = Response("405 method not allowed", status=405, content_type="text/plain")
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or (), reverse=True))
         return response
+
+
+class MergedSlashes:
+    """A WSGI application that takes `//api/tags` for `/api/tags`, and so does what Ollama's router redirects to.
+
+    A base URL that ends in a slash is a common mistake in a client's settings, and not every client follows redirects.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "//" in (path := environ["PATH_INFO"]):
+            environ["PATH_INFO"] = re.sub("//+", "/", path)
+        return self._application(environ, start_response)

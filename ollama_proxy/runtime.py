@@ -18,7 +18,7 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.quota import FreeRequestCount
-from ollama_proxy.fallback.services import Services
+from ollama_proxy.fallback.services import FailureObserver, Services
 from ollama_proxy.observation import Observer
 from ollama_proxy.openrouter.client import Client
 from ollama_proxy.storage.catalog import CatalogTable
@@ -39,6 +39,8 @@ class Runtime:
     filters: FilterFiles
     access: AccessPolicy
     observer: Observer
+    #: What OpenRouter said of the key at the start, see `ops.key.KeyState`. Whoever starts the server sets it.
+    key_state: str = "unknown"
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -57,8 +59,13 @@ class Runtime:
         self._stop.set()
 
 
-def build_runtime(settings: Settings, *, instance_path: str, observer: Observer) -> Runtime:
-    """Join the parts. Opens no connection and starts no thread. Raises FilterError for a filter file named but missing."""
+def build_runtime(
+    settings: Settings, *, instance_path: str, observer: Observer, observe_failure: FailureObserver
+) -> Runtime:
+    """Join the parts. Opens no connection and starts no thread.
+
+    Raises FilterError for a filter file named but missing, ValueError for a database URL that is none.
+    """
     client = Client(
         settings.openrouter_base_url,
         settings.openrouter_api_key,
@@ -83,6 +90,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observer: Observer)
         keeper=keeper,
         memory=FailureMemory(settings, failures),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
+        observe_failure=observe_failure,
     )
     return Runtime(settings, services, database, failures, filters, AccessPolicy(settings), observer)
 

@@ -26,9 +26,11 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors as http_errors
+from gunicorn.http import wsgi
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
+from ollama_proxy import __version__
 from ollama_proxy.config import load_settings
 from ollama_proxy.connection import ProxyParser, close_after_answer, unread_bytes
 from ollama_proxy.disconnect import ClientGone
@@ -42,6 +44,9 @@ ARRIVING_SECONDS = 0.1
 LAST_LINE_SECONDS = 2.0
 #: A peer that acknowledges nothing, or reads nothing, for so long is gone (tcp(7), TCP_USER_TIMEOUT).
 DEAD_PEER_SECONDS = 120
+
+# gunicorn drops an application's own `Server` header and sends this name.
+wsgi.SERVER = f"ollama-proxy/{__version__}"
 
 _MOST_FILES = 1 << 20
 _TICK_SECONDS = 1.0

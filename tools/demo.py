@@ -1,4 +1,4 @@
-"""`make demo`: the simulator and the server, without a key or a network. Lists the models, streams one chat, stays up."""
+"""`make demo`: simulator and server, without a key or a network. Lists the models, streams one chat, stays up."""
 
 from __future__ import annotations
 

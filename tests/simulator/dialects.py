@@ -10,6 +10,16 @@ from tests.simulator.answers import DONE, Envelope, Frame, encode, frame
 from tests.simulator.replies import Reply, ToolCall
 
 Json = dict[str, Any]
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -198,8 +208,12 @@ def _block_events(index: int, block: Json, reply: Reply) -> Iterator[Json]:
     yield {"type": "content_block_stop", "index": index}
 
 
+def message_error_body(error: Json) -> Json:
+    """An error as /messages says it, which knows no codes but types."""
+    inner = {"type": ERROR_TYPES.get(error["code"], "api_error"), "message": error["message"]}
+    return {"type": "error", "error": inner}
+
+
 def message_error(error: Json) -> Frame:
     """How /messages says inside a stream that it failed."""
-    kinds = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
-    inner = {"type": kinds.get(error["code"], "api_error"), "message": error["message"]}
-    return named_frame({"type": "error", "error": inner})
+    return named_frame(message_error_body(error))

@@ -255,8 +255,7 @@ class StandIn:
             kind = "text/html; charset=UTF-8" if body.lstrip().startswith("<") else kind
         else:
             if path == "/messages" and isinstance(body, dict) and "code" in (body.get("error") or {}):
-                inner = {"type": "api_error", "message": body["error"]["message"]}
-                body = {"type": "error", "error": inner}
+                body = dialects.message_error_body(body["error"])
             data = b"" if body is None else answers.encode(body)
         headers = {**_headers(None), "Content-Type": kind, **made.headers}
         return Answer(made.status, headers, [Frame(data)], length=len(data))
