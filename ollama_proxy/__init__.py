@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure(settings)
     app = Flask("ollama_proxy", static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_rule_class = ExactRule
+    app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
     counts = metrics.Metrics()
     runtime = build_runtime(

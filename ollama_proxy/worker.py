@@ -93,6 +93,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         #: Greenlets that wait for a request's head, with their sockets: what a drain may end at once.
         self._waiting: dict[Any, Any] = {}
         self._drain_seconds = load_settings().drain_seconds
+        # The application logs requests; gunicorn would gather a tenth of a short request's time for a line nobody gets.
+        self.log.access = lambda *_: None
         super().init_process()
 
     def load_wsgi(self) -> None:

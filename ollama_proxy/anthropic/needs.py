@@ -13,7 +13,7 @@ from ollama_proxy.ollama.json_body import encode
 
 _BYTES_PER_TOKEN = 4
 
-_THINKS = frozenset({"enabled", "adaptive"})
+_THINKS = ("enabled", "adaptive")
 
 
 def needs_of(body: Mapping[str, Any]) -> Needs:

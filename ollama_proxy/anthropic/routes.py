@@ -9,16 +9,17 @@ from __future__ import annotations
 import structlog
 from flask import Blueprint, Response, current_app, request
 
-from ollama_proxy.anthropic.answering import respond
 from ollama_proxy.anthropic.errors import CONTENT_TYPE, error_body
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
+from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.ollama.json_body import encode
 from ollama_proxy.openrouter.messages_dialect import MESSAGES
+from ollama_proxy.passing import respond_streamed, respond_whole
 from ollama_proxy.request_body import read_body
 from ollama_proxy.runtime import Runtime
 
@@ -84,7 +85,10 @@ def messages() -> Response:
         dialect=MESSAGES,
         headers={} if settings.free_mode else _forwarded(),
     )
-    return respond(Exchange(runtime.services, call), observation, stream=streamed, environ=request.environ)
+    exchange = Exchange(runtime.services, call)
+    if streamed:
+        return respond_streamed(exchange, MessageStream(), observation, request.environ)
+    return respond_whole(exchange, observation, request.environ, change=with_content)
 
 
 def _forwarded() -> dict[str, str]:

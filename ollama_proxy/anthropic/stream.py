@@ -7,11 +7,13 @@ errors, early ends and whole messages is in docs/contract.md, "Streams".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from ollama_proxy.anthropic.errors import error_event
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.openrouter.chunks import MalformedChunk, parse
 from ollama_proxy.openrouter.events import DONE
 from ollama_proxy.openrouter.failure import Failure, Kind
@@ -28,10 +30,12 @@ _SPOKEN = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "think
 class MessageStream:
     """One streamed answer. `failure` is set when upstream ended it with an error: nothing more is written then."""
 
+    heartbeat = PING
+
     def __init__(self) -> None:
         self.failure: Failure | None = None
         #: Token counts as far as they are known, under their upstream names.
-        self.usage: dict[str, Any] = {}
+        self.usage: Mapping[str, Any] = {}
         self._stop_reason: str | None = None
         self._stopped = False
 
@@ -40,7 +44,7 @@ class MessageStream:
         """The message has said how it ended: what goes wrong from now on is nobody's loss."""
         return self._stopped or self._stop_reason is not None
 
-    def feed(self, burst: list[bytes]) -> bytes:
+    def feed(self, burst: Sequence[bytes]) -> bytes:
         """What goes to the client for the payloads that one read brought."""
         written = []
         for payload in burst:
@@ -59,6 +63,10 @@ class MessageStream:
         self._stopped = True
         return _STOP
 
+    def failed(self, error: ProxyError) -> bytes:
+        """The event that SDKs raise on."""
+        return error_event(error)
+
     def _event(self, payload: bytes) -> bytes:
         match kind_of(payload):
             case "message_start" | "message_delta":
@@ -72,7 +80,8 @@ class MessageStream:
         return _framed(kind_of(payload), payload)
 
     def _note(self, payload: Mapping[str, Any]) -> None:
-        self.usage |= {name: count for name, count in usage_of(payload).items() if count is not None}
+        known = {name: count for name, count in usage_of(payload).items() if count is not None}
+        self.usage = {**self.usage, **known}
         if payload.get("type") == "message_delta":
             self._stop_reason = stop_reason_of(payload) or self._stop_reason
 
@@ -88,7 +97,7 @@ class MessageStream:
 
     def _told(self, message: Mapping[str, Any]) -> bytes:
         self._stopped = True
-        self.usage.update(usage_of(message))
+        self.usage = usage_of(message)
         return b"".join(_framed(event["type"], orjson.dumps(event)) for event in events_of(message))
 
 
@@ -98,12 +107,20 @@ def _framed(kind: str, payload: bytes) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), payload)
 
 
+def with_content(body: bytes) -> bytes:
+    """A whole message as it came, but that its `content` is a list: SDKs iterate over it."""
+    message = parse(body)
+    return body if message.get("content") is not None else orjson.dumps({**message, "content": []})
+
+
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The events that tell a whole message: a streamed call may be answered by one."""
     usage = usage_of(message)
     started = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     yield {"type": "message_start", "message": {**started, "usage": {**usage, "output_tokens": 0}}}
-    for index, block in enumerate(message.get("content") or ()):
+    content = message.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    for index, block in enumerate(blocks):
         begun, deltas = _begun(block)
         yield {"type": "content_block_start", "index": index, "content_block": begun}
         for delta in deltas:
@@ -117,7 +134,7 @@ def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A block as it begins, and the deltas that complete it; a block of a type without deltas comes whole."""
     kind = block.get("type")
-    if kind in _SPOKEN:
+    if isinstance(kind, str) and kind in _SPOKEN:
         delta, key = _SPOKEN[kind]
         begun = {**block, key: ""}
         deltas: list[dict[str, Any]] = [{"type": delta, key: block.get(key) or ""}]

@@ -127,6 +127,11 @@ class CatalogKeeper:
             if self._catalog is not None:
                 self._catalog = self._catalog.without(self._gone.keys())
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last attempt to fetch the list failed: there is nothing to wait for then."""
+        return self._failures > 0
+
     def wait_ready(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the first copy; whether there is one."""
         return self._ready.wait(timeout)

@@ -1,12 +1,12 @@
 """Which models may answer a request, and in what order. Pure: catalogue, needs and name in, models out.
 
-The rules are those of docs/contract.md, "Requests": the asked model first, then, in free mode, every free model that can
-serve the request's needs, by usable context, largest first.
+The rules are those of docs/contract.md, "Requests": the asked model first, then, in free mode, every free model that
+can serve the request's needs, by usable context, largest first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ollama_proxy.catalog.records import Model
@@ -26,7 +26,7 @@ class Candidates:
 def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, strict: bool) -> Candidates:
     """The models that may answer a chat or generate request for `name`.
 
-    Raises ModelNotFound, or BadRequest for a name that cannot be one and for needs that no model allowed here can serve.
+    Raises ModelNotFound, or BadRequest for a name that cannot be one and for needs that no model here can serve.
     """
     asked = asked_model(catalog.resolve(name), name, free_mode=free_mode, strict=strict)
     if not free_mode and asked is not None:
@@ -87,7 +87,7 @@ def _which(name: str, resolution: Resolution) -> str:
 
 
 #: The needs that a model serves or does not, in the order in which a lack is reported, with the words for it.
-_ABILITIES = (
+_ABILITIES: tuple[tuple[str, str, Callable[[Model], bool]], ...] = (
     ("tools", "tools", lambda model: model.tools),
     ("images", "image input", lambda model: model.vision),
     ("schema", "structured output", lambda model: model.json_schema),
@@ -99,7 +99,7 @@ def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | No
     for need, words, has in _ABILITIES:
         if getattr(needs, need) and not has(model):
             return words
-    if judge_size and needs.prompt_tokens + output_tokens(model, needs) > model.context_length:
+    if judge_size and 0 < model.context_length < needs.prompt_tokens + output_tokens(model, needs):
         return "context"
     return None
 
@@ -113,19 +113,18 @@ def _does_not_support(name: str, lack: str) -> str:
     return f'"{name}" does not support {lack}'
 
 
-def _nobody(name: str, asked: Model | None, pool: Iterable[Model], needs: Needs) -> BadRequest | ModelNotFound:
-    """Why none of `pool` can serve: the most common lack decides the words."""
-    models = list(pool)
-    if not models:
+def _nobody(name: str, asked: Model | None, pool: Sequence[Model], needs: Needs) -> BadRequest | ModelNotFound:
+    """Why none of `pool` can serve: the asked model's lack, else the most common one, decides the words."""
+    if not pool:
         return ModelNotFound(f"model '{name}' not found: no free model passes the filters")
-    lacks = [lack for model in models if (lack := _lacking(model, needs))]
-    most = max(set(lacks), key=lacks.count)
+    lacks = [_lacking(model, needs) for model in pool]
+    most = lacks[0] if asked is not None else max(lacks, key=lacks.count)
     if most == "context":
         wanted = needs.prompt_tokens + needs.output_tokens
-        largest = max(model.context_length for model in models)
+        largest = max(model.context_length for model, lack in zip(pool, lacks, strict=True) if lack == most)
         return BadRequest(
             f"the request needs a context of about {wanted} tokens, more than any model here has "
             f"that can serve it (the largest: {largest}): shorten it or ask for fewer tokens"
         )
-    text = _does_not_support(name, most)
+    text = _does_not_support(name, str(most))
     return BadRequest(text if asked is not None else f"{text}: no free model does")

@@ -100,7 +100,7 @@ class Exchange:
         self._candidates = self._choose()
         self._run = self._attempts()
 
-    def __iter__(self) -> Iterator[Beat | Burst]:
+    def __iter__(self) -> Generator[Beat | Burst, None, None]:
         return self._run
 
     @property
@@ -131,7 +131,7 @@ class Exchange:
         self._services.memory.succeeded(self.model, began_at=self._attempt_began)
 
     def broken(self, failure: Failure) -> ProxyError:
-        """The answer broke off or turned out to be none, after parts of it went out. Returns what the client is told."""
+        """The answer broke off, or was none, after parts of it went out. Returns what the client is told."""
         assert self.model is not None
         verdict = self._judge(self.model, failure)
         self._remember(self.model, verdict)
@@ -173,7 +173,7 @@ class Exchange:
 
     # Trying
 
-    def _attempts(self) -> Iterator[Beat | Burst]:
+    def _attempts(self) -> Generator[Beat | Burst, None, None]:
         if (limit := self._limit()) is not None:
             yield from self._wait_for(limit)
         for model in self._candidates.models:

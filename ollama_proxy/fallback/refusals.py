@@ -37,8 +37,8 @@ def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> Prox
     model, first = min(pairs, key=lambda pair: pair[1].until)
     if all(one.blame == Blame.PRIVACY for _, one in pairs):
         return UpstreamFailed(
-            "upstream error: the privacy or provider settings of the OpenRouter account rule out every model that could "
-            f"serve this request (see {PRIVACY_PAGE}; after a change: flask --app wsgi failures clear)"
+            "upstream error: the privacy or provider settings of the OpenRouter account rule out every model that "
+            f"could serve this request (see {PRIVACY_PAGE}; after a change: flask --app wsgi failures clear)"
         )
     left = first.until - now
     return Unavailable(

@@ -11,10 +11,13 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
-from ollama_proxy.openrouter.client import Client
-from ollama_proxy.openrouter.failure import Verdict
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.quota import FreeRequestCount
+from ollama_proxy.openrouter.client import Client
+from ollama_proxy.openrouter.failure import Verdict
+
+#: Seconds that a request waits for the first model list of a server that has just started.
+START_PATIENCE = 2.0
 
 
 class FailureObserver(Protocol):
@@ -40,8 +43,10 @@ class Services:
     observe_failure: FailureObserver = field(default=_nobody)
 
     def catalog(self) -> Catalog:
-        """The current catalogue. Raises Unavailable while there is none."""
+        """The current catalogue. Waits a moment for the first one; raises Unavailable while there is none."""
         catalog = self.keeper.current()
+        if catalog is None and not self.keeper.has_failed and self.keeper.wait_ready(START_PATIENCE):
+            catalog = self.keeper.current()
         if catalog is None:
             reason = self.keeper.last_error or "it is being fetched"
             raise Unavailable(f"upstream error: there is no model list yet: {reason}", retry_after=5)

@@ -76,10 +76,13 @@ def _writes(exchange: Exchange, answer: Answer, observation: Observation) -> Ite
             if isinstance(item, Beat):
                 yield answer.heartbeat()
                 continue
+            answer.accepted(exchange.accepted_ns)
             writes = answer.feed(item)
             if exchange.complete and answer.failure is None:
                 finished = True
                 writes += answer.finish()
+            if not writes:
+                exchange.unheard()
             yield from writes
             if answer.failure is not None:
                 raise exchange.broken(answer.failure)

@@ -83,9 +83,9 @@ class Answer:
         """Whether nothing useful came and upstream counted no token: a failure of the model, if it is the end."""
         return not self.has_output and not (self.usage or {}).get("completion_tokens")
 
-    def accepted(self) -> None:
+    def accepted(self, at: int | None = None) -> None:
         """Notes the time at which upstream accepted the request; without it, the first payloads are taken for that."""
-        self._stopwatch.accepted()
+        self._stopwatch.accepted(at)
 
     def feed(self, payloads: Iterable[bytes]) -> list[bytes]:
         """Returns the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.

@@ -22,10 +22,10 @@ class Stopwatch:
         self._accepted: int | None = None
         self._first_token: int | None = None
 
-    def accepted(self) -> None:
-        """Notes that the upstream accepted the request; only the first call counts."""
+    def accepted(self, at: int | None = None) -> None:
+        """Notes that the upstream accepted the request, now or `at` that time; only the first call counts."""
         if self._accepted is None:
-            self._accepted = self._monotonic()
+            self._accepted = self._monotonic() if at is None else at
 
     def first_token(self) -> None:
         """Notes the first useful piece of the answer; only the first call counts."""

@@ -60,6 +60,8 @@ def _socket_of(response: requests.Response) -> tuple[socket.socket | None, Any]:
 def _framing_of(response: requests.Response) -> Framing:
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return ChunkedFraming()
+    if response.status_code in (204, 304):
+        return LengthFraming(0)  # RFC 9112, 6.3: without a body, whatever the headers say
     length = response.headers.get("Content-Length", "")
     return LengthFraming(int(length)) if length.isdigit() else CloseFraming()
 
@@ -135,7 +137,7 @@ class LibraryBody:
 
     def read(self, timeout: float) -> bytes | None:
         try:
-            return bytes(self._response.raw.read1(READ_SIZE, decode_content=True))
+            return bytes(self._response.raw.read1(READ_SIZE, decode_content=True) or b"")
         except ReadTimeoutError:
             return None
         except (HTTPError, OSError) as error:

@@ -67,7 +67,8 @@ class Answer:
         try:
             while size <= limit:
                 data = self.body.read(max(deadline - time.monotonic(), 0.001))
-                if data is None:
+                # A reader that cannot wait for less than the library's time-out may be late with some data.
+                if data is None or time.monotonic() > deadline:
                     raise UpstreamError(Failure(Kind.TOTAL_TIMEOUT, detail="the answer did not arrive in time"))
                 if not data:
                     return b"".join(parts)

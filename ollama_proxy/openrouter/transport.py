@@ -28,31 +28,35 @@ class StaleConnection(http.client.RemoteDisconnected):
     """A pooled connection that the server had closed. No byte of an answer came, so the call may be sent again."""
 
 
+#: How a connection that the peer has closed shows itself.
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
 class _KnowsItsUse:
     """Turns a reset of a reused connection into StaleConnection; a fresh one's stays what it is."""
 
-    _calls = 0
+    _has_answered = False
 
     def connect(self) -> None:
-        self._calls = 0
+        self._has_answered = False
         super().connect()  # type: ignore[misc]
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._calls += 1
         try:
             super().request(*args, **kwargs)  # type: ignore[misc]
-        except ConnectionError as error:
+        except _CLOSED as error:
             raise self._stale(error) from error
 
     def getresponse(self) -> Any:
         try:
-            return super().getresponse()  # type: ignore[misc]
-        except ConnectionError as error:
+            response = super().getresponse()  # type: ignore[misc]
+        except _CLOSED as error:
             raise self._stale(error) from error
+        self._has_answered = True
+        return response
 
-    def _stale(self, error: ConnectionError) -> ConnectionError:
-        # connect() runs inside the first request(), so a fresh connection counts 0 here.
-        return StaleConnection("the kept-alive connection was closed") if self._calls else error
+    def _stale(self, error: OSError) -> OSError:
+        return StaleConnection("the kept-alive connection was closed") if self._has_answered else error
 
 
 class _PlainConnection(_KnowsItsUse, HTTPConnection):

@@ -36,7 +36,7 @@ def steps() -> list[Step]:
 
 
 def is_ignored(path: str) -> bool:
-    """Whether .dockerignore keeps `path` (relative to the project) out of the build: the last line that matches wins."""
+    """Whether .dockerignore keeps `path` (within the project) out of the build: the last line that matches wins."""
     ignored = False
     parts = path.split("/")
     names = ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
 import zstandard
 
-from tests.servers import PATIENCE, ProxyServer
+from tests.servers import PATIENCE, ProxyServer, wait_for
 from tests.simulator.process import Simulator
 
 EMBER = "tidal/ember-4:free"
@@ -38,7 +38,8 @@ def events(text: str) -> list[Any]:
 
 def text_of(body: Any) -> str:
     if body["object"] == "response":
-        return "".join(part["text"] for item in body["output"] for part in item["content"])
+        messages = [item for item in body["output"] if item["type"] == "message"]
+        return "".join(part["text"] for item in messages for part in item["content"])
     choice = body["choices"][0]
     return choice["message"]["content"] if "message" in choice else choice["text"]
 
@@ -48,6 +49,19 @@ def streamed_text(path: str, said: list[Any]) -> str:
         return "".join(event["delta"] for event in said if event["type"] == "response.output_text.delta")
     choices = [choice for event in said if event != "[DONE]" for choice in event["choices"]]
     return "".join(choice.get("text") or choice.get("delta", {}).get("content") or "" for choice in choices)
+
+
+@pytest.fixture(scope="module")
+def forgetful_server(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    """Remembers no failure of a model, so that many tests can share it."""
+    forgets = {"failure_cooldown_minutes": 0, "ratelimit_cooldown_minutes": 0, "free_requests_per_minute": 0}
+    with ProxyServer(tmp_path_factory.mktemp("forgetful"), shared_simulator.url, **forgets) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def forgetful(forgetful_server: ProxyServer, simulator: Simulator) -> ProxyServer:
+    return forgetful_server
 
 
 # Models
@@ -126,7 +140,7 @@ def test_the_clients_key_stays_here(proxy: ProxyServer, simulator: Simulator) ->
     [entry] = simulator.chats()
     assert "client" not in json.dumps(entry["headers"])
     assert "mine" not in json.dumps(entry["headers"])
-    assert entry["key"] == "-key"
+    assert entry["key"].endswith("-key")
 
 
 @pytest.mark.parametrize("authorization", ["Bearer ", "Bearer", "", "Basic eA=="])
@@ -171,13 +185,10 @@ NAMES = [
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("path", list(ROUTES))
-def test_free_mode_cannot_be_made_to_pay(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator, path: str, stream: bool
-) -> None:
-    proxy = start_proxy(free_requests_per_minute=0)
+def test_free_mode_cannot_be_made_to_pay(forgetful: ProxyServer, simulator: Simulator, path: str, stream: bool) -> None:
     for name in NAMES:
         for spend in ATTEMPTS_TO_SPEND:
-            proxy.post(path, {**ROUTES[path], "stream": stream, **spend, "model": name})
+            forgetful.post(path, {**ROUTES[path], "stream": stream, **spend, "model": name})
     entries = simulator.chats(minimum=0)
     assert len(entries) >= len(ATTEMPTS_TO_SPEND)
     for entry in entries:
@@ -275,21 +286,21 @@ def test_bad_bodies_are_refused_in_ollamas_words(
 # Failures upstream
 
 
-@pytest.mark.parametrize("path", list(ROUTES))
 @pytest.mark.parametrize(
     ("error", "status"), [("401_bad_key", 502), ("402_credits", 502), ("403_key_limit", 502), ("free_per_day", 429)]
 )
 def test_what_is_wrong_with_our_account_is_no_fault_of_the_client(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator, path: str, error: str, status: int
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, error: str, status: int
 ) -> None:
     proxy = start_proxy()
     simulator.scenario("*", error_name=error, reset_in=3600)
-    answer = proxy.post(path, {"model": model_for(path), **ROUTES[path], "stream": path != "/v1/embeddings"})
-    assert answer.status_code == status
-    assert "upstream error" in answer.json()["error"]["message"]
-    assert "user_" not in answer.text
-    assert ("Retry-After" in answer.headers) is (status == 429)
-    assert len(simulator.chats()) == 1
+    for path in ROUTES:
+        answer = proxy.post(path, {"model": model_for(path), **ROUTES[path], "stream": path != "/v1/embeddings"})
+        assert answer.status_code == status
+        assert "upstream error" in answer.json()["error"]["message"]
+        assert "user_" not in answer.text
+        assert "Retry-After" in answer.headers or status != 429
+    assert len(simulator.chats()) == 1, "it is not asked again while it is known what is wrong"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -300,15 +311,10 @@ def test_what_is_wrong_with_our_account_is_no_fault_of_the_client(
     ids=["rate limit", "empty", "error in a 200"],
 )
 def test_a_failing_model_is_stood_in_for_before_the_client_sees_anything(
-    start_proxy: Callable[..., ProxyServer],
-    simulator: Simulator,
-    path: str,
-    stream: bool,
-    failure: dict[str, Any],
+    forgetful: ProxyServer, simulator: Simulator, path: str, stream: bool, failure: dict[str, Any]
 ) -> None:
-    proxy = start_proxy()
     simulator.scenario(EMBER, **failure)
-    answer = proxy.post(path, {"model": "ember-4:free", **ROUTES[path], "stream": stream})
+    answer = forgetful.post(path, {"model": "ember-4:free", **ROUTES[path], "stream": stream})
     assert answer.status_code == 200
     assert answer.headers["X-Proxy-Attempts"] == "2"
     other = answer.headers["X-OpenRouter-Model"]
@@ -317,11 +323,10 @@ def test_a_failing_model_is_stood_in_for_before_the_client_sees_anything(
     assert text == f"This is {other} speaking. You said: a b c"
 
 
-def test_no_other_model_embeds(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
-    proxy = start_proxy()
+def test_no_other_model_embeds(forgetful: ProxyServer, simulator: Simulator) -> None:
     simulator.scenario("lexicon/embed-small:free", error_name="502", times=2)
     for status in (502, 502, 200):
-        answer = proxy.post("/v1/embeddings", {"model": "embed-small:free", "input": "x"})
+        answer = forgetful.post("/v1/embeddings", {"model": "embed-small:free", "input": "x"})
         assert answer.status_code == status
     assert {entry["model"] for entry in simulator.chats()} == {"lexicon/embed-small:free"}
 
@@ -331,11 +336,10 @@ def test_no_other_model_embeds(start_proxy: Callable[..., ProxyServer], simulato
     "failure", [{"in_stream_error": 8, "error_name": "502"}, {"early_close": 8}, {"early_end": 8}], ids=str
 )
 def test_a_stream_that_breaks_ends_in_an_error(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator, path: str, failure: dict[str, Any]
+    forgetful: ProxyServer, simulator: Simulator, path: str, failure: dict[str, Any]
 ) -> None:
-    proxy = start_proxy()
     simulator.scenario(EMBER, tokens=20, **failure)
-    said = events(proxy.post(path, {"model": "ember-4:free", **ROUTES[path], "stream": True}).text)
+    said = events(forgetful.post(path, {"model": "ember-4:free", **ROUTES[path], "stream": True}).text)
     assert "upstream error" in said[-1]["error"]["message"]
     assert "[DONE]" not in said
     broken = said[:-1] if path != "/v1/responses" else said[:-2]
@@ -375,6 +379,12 @@ def test_usage_is_noted_in_the_log(proxy: ProxyServer) -> None:
         for path in STREAMED
         for stream in (False, True)
     ]
-    lines = [json.loads(line) for line in proxy.log().splitlines() if '"event":"request"' in line]
-    noted = {line["request_id"]: line for line in lines}
-    assert all(noted[one]["completion_tokens"] > 0 for one in requested)
+
+    def noted() -> dict[str, Any]:
+        lines = [json.loads(line) for line in proxy.log().splitlines() if '"event":"request"' in line]
+        return {line["request_id"]: line for line in lines}
+
+    wait_for(lambda: set(requested) <= set(noted()), what="all requests are in the log")
+    lines = [noted()[one] for one in requested]
+    assert all(line["completion_tokens"] > 0 and line["prompt_tokens"] > 0 for line in lines)
+    assert {line["model"] for line in lines} == {EMBER}

@@ -112,6 +112,11 @@ def test_needs_never_fail_on_strange_json(system: Any, content: Any, thinking: A
     assert needs_of(body).output_tokens == 100
 
 
+@pytest.mark.parametrize("strange", [["enabled"], {"type": ["enabled"]}, {"type": {}}, 5, "enabled"])
+def test_thinking_that_is_none_is_no_need(strange: Any) -> None:
+    assert needs_of(request(thinking=strange)).thinking is False
+
+
 def test_deep_nesting_does_not_exhaust_the_stack() -> None:
     content: Any = "abcd"
     for _ in range(900):

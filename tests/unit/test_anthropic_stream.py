@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.anthropic.stream import MessageStream, events_of
+from ollama_proxy.anthropic.stream import MessageStream, events_of, with_content
+from ollama_proxy.errors import RateLimited
 from ollama_proxy.openrouter.chunks import MalformedChunk
 from ollama_proxy.openrouter.events import DONE, EventDecoder
 from ollama_proxy.openrouter.failure import Kind
@@ -176,12 +177,36 @@ def test_a_whole_message_is_told_as_events_with_nothing_lost() -> None:
     assert assembled(list(events_of(MESSAGE))) == MESSAGE
 
 
+@pytest.mark.parametrize("content", [None, "text", [None], [{"type": ["text"]}], [{"type": "text", "text": None}]])
+def test_a_strange_whole_message_is_told_with_an_end_all_the_same(content: Any) -> None:
+    told = list(events_of({"type": "message", "content": content, "stop_reason": "end_turn"}))
+    assert [event["type"] for event in told][-2:] == ["message_delta", "message_stop"]
+
+
 def test_a_streamed_call_answered_by_a_whole_message_is_a_stream() -> None:
     stream = MessageStream()
     events = read(stream.feed([json.dumps(MESSAGE).encode(), DONE]))
     assert all(name == event["type"] for name, event in events)
     assert assembled([event for _, event in events]) == MESSAGE
     assert (stream.failure, stream.usage) == (None, MESSAGE["usage"])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(b'{ "content":[{}], "x": 1 }', b'{ "content":[{}], "x": 1 }', id="untouched to the byte"),
+        pytest.param(b'{"content":null,"x":1}', b'{"content":[],"x":1}', id="null"),
+        pytest.param(b'{"x":{"content":null}}', b'{"x":{"content":null},"content":[]}', id="absent"),
+    ],
+)
+def test_a_whole_message_always_has_a_list_of_content(body: bytes, expected: bytes) -> None:
+    assert with_content(body) == expected
+
+
+def test_a_broken_stream_ends_with_an_error_event() -> None:
+    [(name, event)] = read(MessageStream().failed(RateLimited("slow down")))
+    assert (name, event["type"]) == ("error", "error")
+    assert event["error"] == {"type": "rate_limit_error", "message": "slow down"}
 
 
 @given(st.lists(st.dictionaries(st.text(), st.text() | st.integers()), max_size=5), st.data())
