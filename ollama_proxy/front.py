@@ -80,8 +80,6 @@ def _refuse(status: int | None, error: ProxyError | None, environ: Environ, star
     render = renderer_for(environ.get("PATH_INFO", ""))
     body = render.error_body(error)
     headers = [("Content-Type", render.CONTENT_TYPE), ("Content-Length", str(len(body)))]
-    if error.status == 401:
-        headers.append(("WWW-Authenticate", 'Bearer realm="ollama-proxy"'))
     start(f"{error.status} {_PHRASES.get(error.status, 'Refused')}", headers)
     return [body]
 

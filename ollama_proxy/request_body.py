@@ -124,9 +124,9 @@ def _breather() -> Callable[[], Any]:
 
 def _gevent() -> Any:
     """gevent, where this process's sockets are cooperative; else None (the development server)."""
-    monkey = sys.modules.get("gevent.monkey")
-    return sys.modules["gevent"] if monkey is not None and monkey.is_module_patched("socket") else None
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    return sys.modules["gevent"] if is_patched is not None and is_patched("socket") else None
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"request body too large: the limit is {limit / 1_000_000:g} MB")
+    return BodyTooLarge(f"request body too large: the limit is {limit / 1024 / 1024:g} MB")

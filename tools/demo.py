@@ -27,6 +27,9 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
     """The proxy itself, exactly as `make run` starts it, with the simulator for OpenRouter."""
     environment = {
         **os.environ,
+        # An empty variable counts as unset, and hides what the project's .env says.
+        **dict.fromkeys(("PROXY_API_KEYS", "ALLOW_NETWORKS", "TRUSTED_PROXIES", "MODELS_FILTER", "TOOL_USE_ONLY"), ""),
+        "FREE_MODE": "true",
         "OPENROUTER_API_KEY": "sk-or-demo",
         "OPENROUTER_BASE_URL": upstream,
         "HOST": os.environ.get("HOST", "127.0.0.1"),

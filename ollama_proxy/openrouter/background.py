@@ -6,6 +6,7 @@ the call runs in a greenlet, elsewhere (the development server) in a thread.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
@@ -63,13 +64,10 @@ class Background(Generic[T]):
 
 
 def _start(run: Callable[[], None]) -> _Runner:
-    try:
-        from gevent import monkey, spawn  # noqa: PLC0415 - only a patched process has it loaded for sure
-    except ImportError:
-        pass
-    else:
-        if monkey.is_module_patched("threading"):
-            return spawn(run)  # type: ignore[no-any-return]
+    # Only a loaded gevent can have patched this process; one that another thread is importing has not.
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    if is_patched is not None and is_patched("threading"):
+        return sys.modules["gevent"].spawn(run)  # type: ignore[no-any-return]
     thread = threading.Thread(target=run, name="upstream-call", daemon=True)
     thread.start()
     return thread

@@ -45,7 +45,6 @@ _TIMED_OUT = frozenset({408, 504, 522, 524})
 _BAD_REQUEST_TEXTS = re.compile(r"array must have \d+ items|input required|must have at least \d+ token")
 _FREE_LIMIT = re.compile(r"free-models-per-[a-z-]{2,40}", re.I)
 _FLAGGED_FOR = re.compile(r'flagged for "([\w /,.-]{1,120})"')
-_LATE_LIMIT_LABELS = frozenset({"max_tokens_exceeded", "token_limit_exceeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +105,13 @@ def classify(failure: Failure, *, now: float) -> Verdict:
     return next(verdict for verdict in verdicts if verdict is not None)
 
 
-def is_late_limit(chunk: Mapping[str, Any]) -> bool:
-    """Whether a chunk's error only says that the output limit was reached.
-
-    Some providers send it after a normal finish: the answer is complete then, and nothing failed.
-    """
-    body = read_error_body(chunk)
-    return "token limit reached" in body.message.lower() or not _LATE_LIMIT_LABELS.isdisjoint(body.labels)
-
-
 def _logical_status(failure: Failure, body: ErrorBody) -> int | None:
     """The code in the body goes before the HTTP status, a named type before a vague code."""
     http = failure.status if failure.status is not None and 300 <= failure.status <= 599 else None
     status = body.code or http
     named = next((_LABEL_STATUS[label] for label in body.labels if label in _LABEL_STATUS), None)
-    if named is not None and (status is None or status in _VAGUE):
+    # "api" and "server" are as vague as a status can be: they say more than none, but not more than a 400.
+    if named is not None and (status is None or (status in _VAGUE and named != 500)):
         return named
     return status
 

@@ -150,8 +150,9 @@ def upsert(connection: Connection, table: Any) -> Any:
 
 def _patched_by_gevent() -> bool:
     # Only a loaded gevent can have patched anything: the CLI and the tests do not pay for its import.
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
+    # While another thread is still importing it, its functions may be missing: then it has patched nothing yet.
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    return is_patched is not None and bool(is_patched("threading"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from tests.servers import PATIENCE, ProxyServer
+from tests.servers import PATIENCE, ProxyServer, wait_for
 from tests.simulator.process import Simulator
 
 KEY = "s3cret-of-the-proxy"
@@ -59,7 +59,7 @@ def send(server: ProxyServer, data: bytes, *, more: bytes = b"", pause: float = 
             pass  # it has been answered already
         if end:
             connection.shutdown(socket.SHUT_WR)
-        answer = http.client.HTTPResponse(connection)
+        answer = http.client.HTTPResponse(connection, method=data.partition(b" ")[0].decode("latin-1"))
         answer.begin()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
@@ -164,7 +164,7 @@ BOMB = gzip.compress(b" " * 50_000_000)
 
 BODIES = {
     "announced over the limit": (413, {"data": request(f"Content-Length: {BIG}", body=None)}),
-    "chunked over the limit": (413, {"data": request(CHUNKED, body=None) + b"%x\r\n" % BIG + b"x" * BIG}),
+    "chunked over the limit": (413, {"data": request(CHUNKED, body=None) + b"%x\r\n" % (2 * BIG) + b"x" * 2 * BIG}),
     "a gzip bomb": (400, {"data": request("Content-Encoding: gzip", body=BOMB)}),
     "shorter than announced": (400, {"data": request("Content-Length: 1000", body=None) + CHAT, "end": True}),
     "a chunk cut off": (400, {"data": request(CHUNKED, body=None) + b"ff\r\n{", "end": True}),
@@ -215,7 +215,7 @@ def test_a_model_name_gets_into_no_header_and_no_line_of_the_log(
     assert reply.status in (400, 404)
     assert "x-evil" not in reply.headers
     assert not simulator.chats()
-    [line] = servers["open"].log().splitlines()[before:]
+    [line] = wait_for(lambda: servers["open"].log().splitlines()[before:], what="the line of the log")
     assert len(line) < 1000
     assert json.loads(line)["status"] == reply.status
 
@@ -233,17 +233,16 @@ def test_who_may_is_served(servers: dict[str, ProxyServer], simulator: Simulator
 
 FLOOD = """
 import socket, sys
-total, piece = 0, b"x" * (1 << 20)
-while total < 600_000_000:
+piece = b"x" * (1 << 20)
+while True:
     with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
         try:
             connection.sendall(b"POST /api/chat HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 600000000\\r\\n\\r\\n")
-            print(flush=True)
-            while total < 600_000_000:
+            for _ in range(600):
                 connection.sendall(piece)
-                total += len(piece)
+            print("swallowed", flush=True)
         except OSError:
-            break
+            print("closed", flush=True)
 """
 
 
@@ -251,22 +250,20 @@ def test_600_megabytes_to_a_refused_route_do_not_slow_another_client(servers: di
     server = servers["keyed"]
     flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(server.port)], stdout=subprocess.PIPE)
     try:
-        assert flood.stdout is not None
-        flood.stdout.readline()
-        slowest = 0.0
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {KEY}"
-            deadline = time.monotonic() + 5
-            while flood.poll() is None and time.monotonic() < deadline:
+            slowest, deadline = 0.0, time.monotonic() + 3
+            while time.monotonic() < deadline:
                 began = time.monotonic()
                 assert session.get(f"{server.url}/api/version", timeout=PATIENCE).status_code == 200
                 slowest = max(slowest, time.monotonic() - began)
-        assert 0 < slowest < 0.2
-        # The server has closed the connection rather than read all that.
-        assert flood.wait(PATIENCE) == 0
+                time.sleep(0.002)
+        assert slowest < 0.2
     finally:
         flood.kill()
-        flood.communicate()
+        outcomes = flood.communicate()[0].split()
+    # It was under way, and the server closes the connection rather than read all that.
+    assert set(outcomes) == {b"closed"}
 
 
 def test_no_secret_is_in_any_log(servers: dict[str, ProxyServer]) -> None:

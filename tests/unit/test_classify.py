@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.classify import classify, is_late_limit
+from ollama_proxy.openrouter.classify import classify
 from ollama_proxy.openrouter.failure import Blame, Failure, Kind
 
 from .upstream_errors import KEYS, NOW, PRIVACY, error, event, verdict, wrapped
@@ -107,6 +107,10 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
         ),
         "400 ours": (400, error("'models' array must have 3 items or fewer.", 400)),
         "412 is a 400": (412, error("no", 412)),
+        "400 with the vaguest type": (
+            400,
+            {"type": "error", "error": {"type": "api_error", "message": "messages: at least one"}},
+        ),
     },
     (Blame.CAPABILITY, 400): {
         "403 of a provider": (403, wrapped(403, "Not for you")),
@@ -310,17 +314,3 @@ def test_error_inside_a_good_answer(chunk: dict[str, Any], blame: Blame, client:
 def test_an_upstream_error_from_a_provider_is_not_said_twice() -> None:
     found = event(error={"code": 502, "message": "Upstream error from Acme: out of workers"})
     assert found.message == "upstream error from Acme: out of workers"
-
-
-@pytest.mark.parametrize(
-    ("chunk", "late"),
-    [
-        ({"error": {"code": 400, "message": "Token limit reached"}}, True),
-        ({"error": {"code": 400, "message": "x", "metadata": {"error_type": "token_limit_exceeded"}}}, True),
-        ({"error": {"code": 502, "message": "Network connection lost."}}, False),
-        ({"choices": [{"delta": {"content": "token limit reached"}}]}, False),
-    ],
-    ids=["by text", "by type", "another error", "content is no error"],
-)
-def test_late_limit(chunk: dict[str, Any], late: bool) -> None:
-    assert is_late_limit(chunk) is late

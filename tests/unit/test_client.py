@@ -18,6 +18,7 @@ from tests.simulator.process import Simulator
 from tests.unit.raw_upstream import CHUNKED, Peer, RawUpstream, answer, chunk
 
 KEY = "sk-or-right"
+ASK = b'{"model": "tidal/ember-4:free", "stream": true, "messages": [{"role": "user", "content": "hello there"}]}'
 
 
 @contextmanager
@@ -48,7 +49,9 @@ def post(client: Client, body: bytes = b"{}") -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -183,10 +186,11 @@ def test_short_waits_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", simulator.ca_file)
         simulator.scenario("*", text=["one", "two"], hold="gate", hold_at=1)
         found = Client(simulator.url, KEY).post("/chat/completions", ASK)
+        simulator.log(holding="gate", wait=5)
         read = b""
-        while (data := found.body.read(0.02)) is not None:
+        while data := found.body.read(0.02):
             read += data
-        assert found.body.read(0.02) is None
+        assert (data, found.body.read(0.02)) == (None, None)
         simulator.release("gate")
         assert b"two" not in read
         while data := found.body.read(5):
@@ -194,11 +198,6 @@ def test_short_waits_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
         assert b"two" in read
         assert read.endswith(b"data: [DONE]\n\n")
         found.close()
-
-
-ASK = (
-    b'{"model": "google/gemma-4-31b-it:free", "stream": true, "messages": [{"role": "user", "content": "hello there"}]}'
-)
 
 
 def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,195 @@
+"""Two servers on one PostgreSQL, as on two machines: what they share, and what they get by without."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.postgres import binaries
+from tests.servers import PATIENCE, ProxyServer, free_port, wait_for
+from tests.simulator.process import Simulator
+
+BEST = "nimbus/cirrus-ultra:free"
+
+#: Seconds that the database is away.
+OUTAGE = 4.0
+
+
+class Postgres:
+    """A PostgreSQL of one test's own, which can be killed and started again."""
+
+    def __init__(self) -> None:
+        programs = binaries()
+        if programs is None:
+            pytest.skip("no PostgreSQL server programs (Debian: postgresql)")
+        self._programs = programs
+        self._home = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._account: dict[str, Any] = {}
+        if os.geteuid() == 0:  # initdb refuses root
+            owner = pwd.getpwnam("postgres")
+            self._account = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            os.chown(self._home, owner.pw_uid, owner.pw_gid)
+        self._port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+        initdb = [programs / "initdb", "-D", self._home / "data", "-U", "postgres", "-A", "trust", "--no-sync"]
+        subprocess.run(initdb, cwd=self._home, check=True, capture_output=True, **self._account)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [self._programs / "postgres", "-D", self._home / "data", "-h", "127.0.0.1", "-p", str(self._port)]
+        command += ["-k", self._home, "-F"]
+        self._server = subprocess.Popen(command, cwd=self._home, stdout=-3, stderr=-3, **self._account)
+        wait_for(self._answers, what="PostgreSQL answers")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def kill(self) -> None:
+        """End it at once, without a word to its clients."""
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(PATIENCE)
+
+    def remove(self) -> None:
+        """End it, and delete its files."""
+        self.kill()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    cluster = Postgres()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def machines(start_proxy: Callable[..., ProxyServer], postgres: Postgres) -> list[ProxyServer]:
+    """Two servers, started at the same moment on an empty database: one migrates it, the other waits."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda _: start_proxy(database_url=postgres.url), range(2)))
+
+
+def gauge(server: ProxyServer, name: str) -> float:
+    """A value of a server's /metrics."""
+    found = re.search(rf"(?m)^ollama_proxy_{name} (\S+)$", server.get("/metrics").text)
+    assert found is not None
+    return float(found[1])
+
+
+def status(server: ProxyServer) -> str:
+    return str(server.get("/health/ready").json()["status"])
+
+
+class Load:
+    """Clients that chat with all servers, one request after the other, until told to stop."""
+
+    def __init__(self, servers: list[ProxyServer]) -> None:
+        self._over = threading.Event()
+        self.last_lines: list[Any] = []
+        self.slowest = 0.0
+        self._threads = [threading.Thread(target=self._run, args=(server,)) for server in servers for _ in range(2)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, server: ProxyServer) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            try:
+                line: Any = json.loads(list(server.chat(stream=True).iter_lines())[-1])
+            except Exception as error:
+                line = repr(error)
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.last_lines.append(line)
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+
+def test_a_failure_seen_by_one_machine_is_known_to_the_other(machines: list[ProxyServer], simulator: Simulator) -> None:
+    simulator.scenario(BEST, error_name="pool_429", times=1)
+    assert machines[0].chat().status_code == 200
+    wait_for(lambda: gauge(machines[1], "cooling_models") == 1, what="the other machine knows")
+    assert machines[1].chat().headers["X-OpenRouter-Model"] != BEST
+    assert len(simulator.chats(model=BEST)) == 1
+
+
+def test_the_database_dies_under_load_and_comes_back(
+    machines: list[ProxyServer], simulator: Simulator, postgres: Postgres
+) -> None:
+    first, second = machines
+    load = Load(machines)
+    try:
+        wait_for(lambda: len(load.last_lines) > 20, what="the load runs")
+        postgres.kill()
+        began = time.monotonic()
+        for server in machines:
+            wait_for(lambda server=server: status(server) == "degraded", what="readiness says degraded")
+        simulator.scenario(BEST, error_name="pool_429", times=1)
+        wait_for(lambda: max(gauge(s, "cooling_models") for s in machines) == 1, what="one machine remembers by itself")
+        known = {server: gauge(server, "cooling_models") for server in machines}
+        assert sorted(known.values()) == [0, 1]
+        time.sleep(max(0.0, OUTAGE - (time.monotonic() - began)))
+        postgres.start()
+        for server in machines:
+            wait_for(lambda server=server: status(server) == "ready", what="readiness says ready")
+        wait_for(lambda: all(gauge(s, "cooling_models") == 1 for s in machines), what="both know what one has learned")
+    finally:
+        load.stop()
+    assert [line for line in load.last_lines if not (isinstance(line, dict) and line.get("done") is True)] == []
+    assert load.slowest < 3
+    assert [row[0] for row in postgres.ask("SELECT model FROM model_failures")] == [BEST]
+    for server in (first, second):
+        # Said when it went away, not with each request: once for reading, once for writing.
+        assert 1 <= server.log().count("database postgresql") <= 4
+
+
+def test_a_machine_that_is_killed_leaves_nothing_locked(
+    machines: list[ProxyServer], simulator: Simulator, postgres: Postgres, start_proxy: Callable[..., ProxyServer]
+) -> None:
+    dying, living = machines
+    simulator.scenario(BEST, tokens=4, reasoning=False, hold="gate", hold_at=2, times=1)
+    lines = dying.chat(stream=True).iter_lines(chunk_size=None)
+    next(lines)
+    os.killpg(dying.process.pid, signal.SIGKILL)
+    dying.process.wait(PATIENCE)
+    assert simulator.chats(outcome="client_gone", wait=PATIENCE)
+    # The other one goes on reading and writing, and blames nobody.
+    assert gauge(living, "cooling_models") == 0
+    simulator.scenario(BEST, error_name="pool_429", times=1)
+    assert living.chat().status_code == 200
+    assert gauge(living, "cooling_models") == 1
+    # A successor migrates (under the advisory lock), loads the model list, and knows the failure.
+    began = time.monotonic()
+    successor = start_proxy(database_url=postgres.url)
+    assert time.monotonic() - began < 10
+    assert successor.chat().headers["X-OpenRouter-Model"] != BEST
+    held = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+    assert postgres.ask(held) == [(0,)]
+    assert postgres.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
