@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 _LATE_LIMIT = "token limit reached"
+_LATE_LIMIT_TYPES = ("max_tokens_exceeded", "token_limit_exceeded")
 _TEXT_KEYS = ("content", "reasoning", "refusal")
 
 
@@ -88,7 +89,11 @@ def is_late_limit(chunk: Mapping[str, Any], finished: bool) -> bool:
     Such an answer is complete: MiniMax sends `finish_reason: length` first, then this error with the usage.
     """
     error = error_of(chunk) if finished else None
-    return error is not None and _LATE_LIMIT in str(error["message"]).lower()
+    if error is None:
+        return False
+    metadata = error.get("metadata")
+    named = metadata.get("error_type") if isinstance(metadata, dict) else None
+    return named in _LATE_LIMIT_TYPES or _LATE_LIMIT in str(error["message"]).lower()
 
 
 def reasoning_of(delta: Mapping[str, Any]) -> str:

@@ -8,9 +8,8 @@ docs/contract.md, "Failures".
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from . import known_errors, limits
 from .error_body import ErrorBody, read_error_body, text_of

@@ -129,3 +129,8 @@ def test_a_completion_becomes_a_chunk() -> None:
 )
 def test_is_late_limit(message: str, finished: bool, late: bool) -> None:
     assert chunks.is_late_limit(chunk() | {"error": {"code": 400, "message": message}}, finished) is late
+
+
+def test_a_late_limit_is_known_by_its_type_too() -> None:
+    error = {"code": 400, "message": "x", "metadata": {"error_type": "token_limit_exceeded"}}
+    assert chunks.is_late_limit(chunk() | {"error": error}, finished=True)

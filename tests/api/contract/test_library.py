@@ -1,0 +1,86 @@
+"""docs/contract.md, "Endpoints": pulling, what cannot be changed here, and what only ollama.com has."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.contract.wire import JSON, NDJSON, PLAIN_JSON, Row, check, post
+from tests.servers import ProxyServer
+
+ABSENT = "pull model manifest: file does not exist"
+PULLED = [{"status": text} for text in ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")]
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize("name", ["ember-4", "tidal/ember-4:free", "embed-small", "free"])
+def test_a_listed_model_is_pulled_at_once(proxy: ProxyServer, name: str) -> None:
+    answer = check(proxy, Row("POST", "/api/pull", {"model": name}, type=NDJSON))
+    assert [json.loads(line) for line in answer.body.splitlines()] == PULLED
+    assert answer.body.endswith(b"\n")
+    whole = Row("POST", "/api/pull", {"name": name, "stream": False}, want='{"status":"success"}', type=PLAIN_JSON)
+    check(proxy, whole)
+
+
+HERE = "the models of this server are OpenRouter's"
+REFUSED = {
+    "pull of an unknown model": post("/api/pull", {"model": "llama3"}, 501, ABSENT, type=PLAIN_JSON),
+    "pull of a paid model": post("/api/pull", {"model": "omni-4", "stream": False}, 501, ABSENT, type=PLAIN_JSON),
+    "pull of nothing": post("/api/pull", {}, 400, "invalid model name"),
+    "pull of no name": post("/api/pull", {"model": "a b"}, 400, "invalid model name"),
+    "push": post("/api/push", {"model": "ember-4"}, 501, f"models cannot be pushed: {HERE}", type=PLAIN_JSON),
+    "push of nothing": post("/api/push", {}, 400, "model is required"),
+    "create": post(
+        "/api/create", {"model": "x", "from": "y"}, 501, f"models cannot be created: {HERE}", type=PLAIN_JSON
+    ),
+    "create of nothing": post("/api/create", {}, 400, "invalid model name"),
+    "copy": post("/api/copy", {"source": "a", "destination": "b"}, 501, f"models cannot be copied: {HERE}"),
+    "copy of nothing": post("/api/copy", {}, 400, 'source "" is invalid'),
+    "copy to nothing": post("/api/copy", {"source": "a"}, 400, 'destination "" is invalid'),
+    "delete": Row(
+        "DELETE",
+        "/api/delete",
+        {"name": "ember-4"},
+        501,
+        {"error": f"models cannot be deleted: {HERE}; a filter file hides the ones you do not want"},
+    ),
+    "delete of nothing": Row("DELETE", "/api/delete", {}, 400, {"error": "model is required"}),
+    "delete of no name": Row("DELETE", "/api/delete", {"model": "!bad"}, 400, {"error": 'name "!bad" is invalid'}),
+    "a blob": post(f"/api/blobs/{DIGEST}", b"x" * 100_000, 501, f"files cannot be uploaded: {HERE}"),
+    "a blob's existence": Row("HEAD", f"/api/blobs/{DIGEST}", None, 501, ""),
+    "a blob with a bad digest": post("/api/blobs/sha256:0", b"x", 400, "invalid digest format"),
+    "who am I": post("/api/me", {}, 501, "this server has no accounts at ollama.com, and its models need none"),
+    "sign out": post("/api/signout", None, 401, "you are not currently signed in"),
+    "sign out, as before": Row(
+        "DELETE", "/api/user/keys/a2V5", None, 401, {"error": "you are not currently signed in"}
+    ),
+    "a web search": post(
+        "/api/experimental/web_search", {"query": "x"}, 403, "ollama cloud is disabled: web search is unavailable"
+    ),
+    "a web search for nothing": post("/api/experimental/web_search", b"", 400, "missing request body"),
+    "a page": post(
+        "/api/experimental/web_fetch", {"url": "x"}, 403, "ollama cloud is disabled: web fetch is unavailable"
+    ),
+}
+
+
+@pytest.mark.parametrize("row", REFUSED.values(), ids=REFUSED)
+def test_refused_in_one_line(proxy: ProxyServer, row: Row) -> None:
+    check(proxy, row)
+
+
+def test_no_cloud_here(proxy: ProxyServer) -> None:
+    check(proxy, Row("GET", "/api/status", want='{"cloud":{"disabled":true,"source":"config"}}'))
+
+
+def test_recommended_are_models_of_the_list_that_can_use_tools(proxy: ProxyServer) -> None:
+    answer = check(proxy, Row("GET", "/api/experimental/model-recommendations", type=JSON))
+    tags: list[dict[str, Any]] = proxy.get("/api/tags").json()["models"]
+    able = {tag["name"] for tag in tags if "tools" in tag["capabilities"]}
+    found = answer.json()["recommendations"]
+    assert 0 < len(found) <= 6
+    for entry in found:
+        assert entry["model"] in able
+        assert set(entry) == {"model", "description", "context_length"}
