@@ -36,6 +36,9 @@ _CLIENT_TOOL_FAMILIES = ("bash_", "text_editor_", "computer_", "memory_")
 #: A tool choice that is an object and no function's name: Messages spells the plain ones like that.
 _PLAIN_CHOICES = frozenset({"auto", "any", "none", "required", "tool"})
 
+#: Fields whose values are looked at in free mode.
+_LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"})
+
 #: Parts of a message that OpenRouter has parsed: by default, for most models, by a service that bills by the page.
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
@@ -56,6 +59,8 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     safe |= {key: value for key, value in body.items() if key.strip().lower() not in refused}
     if not free_mode:
         return safe
+    for key in [key for key in safe if key not in _LOOKED_AT and key.strip().lower() in _LOOKED_AT]:
+        del safe[key]  # whoever reads it upstream may be less exact than the checks below
     _keep_client_tools(safe)
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}

@@ -91,7 +91,7 @@ def postgres() -> Iterator[Postgres]:
 def machines(start_proxy: Callable[..., ProxyServer], postgres: Postgres) -> list[ProxyServer]:
     """Two servers, started at the same moment on an empty database: one migrates it, the other waits."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda _: start_proxy(database_url=postgres.url), range(2)))
+        return list(pool.map(lambda _: start_proxy(database_url=postgres.url, free_requests_per_minute=0), range(2)))
 
 
 def gauge(server: ProxyServer, name: str) -> float:

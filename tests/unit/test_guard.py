@@ -71,6 +71,7 @@ def test_no_other_model_can_be_chosen(body: dict[str, Any], free_mode: bool) -> 
         {"provider": {"max_price": {"prompt": 100}}},
         {"provider": {"Max_Price": {"prompt": 100}}},
         {"provider": "anything"},
+        {"Tools": [{"type": "openrouter:web_search"}], "PROVIDER": {"max_price": {"prompt": 9}}},
         {"provider": None},
         {"tools": [{"type": "openrouter:web_search"}]},
         {"tools": [{"type": "OpenRouter:web_search"}], "tool_choice": "required", "parallel_tool_calls": False},

@@ -119,7 +119,7 @@ def test_too_long_a_text_is_cut(proxy: ProxyServer, simulator: Simulator) -> Non
 
 def test_no_other_model_stands_in(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
     server = start_proxy()
-    simulator.scenario(SMALL, error_name="502_provider")
+    simulator.scenario(SMALL, error_name="502_network")
     answer = check(server, Row("POST", "/api/embed", {"model": SMALL, "input": "a"}, 502))
     assert "upstream error" in answer.json()["error"]
     assert {entry["model"] for entry in simulator.chats()} == {SMALL}

@@ -63,6 +63,8 @@ def validate(path: str, status: int, content_type: str, body: bytes) -> None:
     if kind not in KINDS or not content_type.startswith(("application/json", "application/x-ndjson")) or not body:
         return
     values = [json.loads(line) for line in body.splitlines()]
+    if "_debug_info" in values[0]:
+        return  # a client asks for this by hand only
     for name, module in CLIENTS.items():
         for value in values:
             if set(value) == {"error"}:

@@ -68,8 +68,7 @@ def show(body: dict[str, Any]) -> None:
 
 
 def chat(line: dict[str, Any]) -> None:
-    if "_debug_info" not in line:
-        Line.model_validate(line)
+    Line.model_validate(line)
 
 
 def generate(line: dict[str, Any]) -> None:

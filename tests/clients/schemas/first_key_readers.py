@@ -16,8 +16,6 @@ def show(body: dict[str, Any]) -> None:
 
 
 def chat(line: dict[str, Any]) -> None:
-    if "_debug_info" in line:
-        return
     assert line["message"]["role"] == "assistant"
     assert isinstance(line["message"]["content"], str)
     if line["done"] and line["done_reason"] in ("stop", "length"):

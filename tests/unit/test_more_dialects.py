@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ollama_proxy.openrouter.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
+
+MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "useful"),
+    [
+        ({"type": "response.output_text.delta", "delta": "a"}, True),
+        ({"type": "response.output_text.delta", "delta": ""}, False),
+        ({"type": "response.reasoning_text.delta", "delta": "a"}, True),
+        ({"type": "response.function_call_arguments.delta", "delta": "{"}, True),
+        ({"type": "response.output_item.added", "item": {"type": "function_call"}}, True),
+        ({"type": "response.output_item.added", "item": {"type": "message"}}, False),
+        ({"type": "response.output_item.added", "item": {"type": "reasoning"}}, False),
+        ({"type": "response.created", "response": {"output": []}}, False),
+        ({"type": "response.completed", "response": {"output": [MESSAGE]}}, True),
+        ({"output": [{"type": "message", "content": [{"type": "output_text", "text": ""}]}]}, False),
+        ({"output": [{"type": "reasoning", "summary": [{"text": "a"}]}]}, True),
+        ({"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "no"}]}]}, True),
+        ({"output": None}, False),
+    ],
+    ids=str,
+)
+def test_what_is_useful_in_a_response(payload: dict[str, Any], useful: bool) -> None:
+    assert RESPONSES.useful(payload) is useful
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"type": "response.created", "response": {"error": None}}, None),
+        ({"type": "response.failed", "response": {"error": {"message": "m"}}}, "m"),
+        ({"type": "response.failed"}, "the response failed"),
+        ({"type": "error", "code": "x", "message": "m"}, "m"),
+        ({"error": "m"}, "m"),
+        ({"error": {"code": 1}}, "error without a message"),
+        ({"error_type": "provider_unavailable", "message": "m"}, "m"),
+        ({"status": "failed", "error": None}, "the response failed"),
+        ({"status": "completed", "error": None}, None),
+    ],
+    ids=str,
+)
+def test_what_is_an_error_in_a_response(payload: dict[str, Any], message: str | None) -> None:
+    error = RESPONSES.error(payload)
+    assert (error and error["message"]) == message
+
+
+def test_where_a_response_ends() -> None:
+    whole = {"status": "incomplete", "usage": {"output_tokens": 3}}
+    event = RESPONSES.from_whole(whole)
+    assert event["type"] == "response.incomplete"
+    for payload in (whole, event):
+        assert (RESPONSES.ending(payload), RESPONSES.tokens(payload)) == ("incomplete", 3)
+    begun = {"type": "response.created", "response": {"status": "in_progress", "usage": None}}
+    assert (RESPONSES.ending(begun), RESPONSES.tokens(begun)) == (None, 0)
+
+
+def test_completions_and_embeddings() -> None:
+    assert COMPLETIONS.useful({"choices": [{"text": "a"}]})
+    assert not COMPLETIONS.useful({"choices": [{"text": ""}]})
+    assert not COMPLETIONS.useful({"choices": None})
+    assert COMPLETIONS.ending({"choices": [{"text": "", "finish_reason": "stop"}]}) == "stop"
+    assert EMBEDDINGS.useful({"data": [{"embedding": [0.5]}]})
+    assert not EMBEDDINGS.useful({"data": []})
+    assert EMBEDDINGS.error({"error": {"message": "m"}}) == {"message": "m"}

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.openai.requests import Request, read_chat, read_completion, read_responses
+
+USER = {"role": "user", "content": "12345678"}
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+NAMESPACE = {"type": "namespace", "name": "n", "tools": []}
+SEARCH = {"type": "openrouter:web_search"}
+
+
+def chat(*, free_mode: bool = False, **fields: Any) -> Request:
+    body = {"model": "m", "messages": [USER], **fields}
+    return read_chat(json.dumps(body).encode(), free_mode=free_mode)
+
+
+def responses(*, free_mode: bool = False, **fields: Any) -> Request:
+    return read_responses(json.dumps({"model": "m", "input": "12345678", **fields}).encode(), free_mode=free_mode)
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({}, Needs(prompt_tokens=2)),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, Needs(prompt_tokens=2, output_tokens=9)),
+        ({"messages": [{"role": "user", "content": [image("data:" + "A" * 999)]}]}, Needs(images=True)),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "é" * 4}]}]}, Needs(prompt_tokens=2)),
+        ({"response_format": {"type": "json_object"}}, Needs(schema=True, prompt_tokens=2)),
+        ({"response_format": {"type": "text"}}, Needs(prompt_tokens=2)),
+        ({"tools": [FUNCTION]}, Needs(tools=True, prompt_tokens=(8 + 47) // 4)),
+        ({"tools": []}, Needs(prompt_tokens=2)),
+        ({"reasoning_effort": "high"}, Needs(thinking=True, prompt_tokens=2)),
+        ({"reasoning_effort": "none"}, Needs(prompt_tokens=2)),
+        ({"reasoning": {"enabled": True}}, Needs(thinking=True, prompt_tokens=2)),
+        ({"reasoning": {"enabled": False, "effort": "high"}}, Needs(prompt_tokens=2)),
+        ({"reasoning": {"summary": "auto"}}, Needs(prompt_tokens=2)),
+    ],
+    ids=str,
+)
+def test_what_a_chat_demands(fields: dict[str, Any], needs: Needs) -> None:
+    assert chat(**fields).needs == needs
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({}, Needs(prompt_tokens=2)),
+        ({"instructions": "1234"}, Needs(prompt_tokens=3)),
+        ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "1234"}]}]}, Needs(prompt_tokens=1)),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]}, Needs(images=True)),
+        ({"input": [{"type": "function_call_output", "output": "12345678"}]}, Needs(prompt_tokens=2)),
+        ({"text": {"format": {"type": "json_schema"}}}, Needs(schema=True, prompt_tokens=2)),
+        ({"max_output_tokens": 5}, Needs(prompt_tokens=2, output_tokens=5)),
+    ],
+    ids=str,
+)
+def test_what_a_response_demands(fields: dict[str, Any], needs: Needs) -> None:
+    assert responses(**fields).needs == needs
+
+
+@pytest.mark.parametrize(
+    ("read", "free_mode", "kept"),
+    [
+        (chat, True, [FUNCTION]),
+        (chat, False, [FUNCTION, SEARCH]),
+        (responses, True, [FUNCTION]),
+        (responses, False, [FUNCTION, SEARCH, {"type": "web_search"}]),
+    ],
+)
+def test_tools_of_unknown_kinds_are_left_out(read: Any, free_mode: bool, kept: list[Any]) -> None:
+    tools = [NAMESPACE, FUNCTION, SEARCH, {"type": "custom"}, {"type": "local_shell"}, {"type": "web_search"}, 5]
+    assert read(free_mode=free_mode, tools=tools).body["tools"] == kept
+
+
+def test_without_any_known_tool_nothing_is_said_about_tools() -> None:
+    body = chat(tools=[NAMESPACE], tool_choice="auto", parallel_tool_calls=True).body
+    assert body == {"model": "m", "messages": [USER]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        ({"max_tokens": -1}, {}),
+        ({"max_tokens": 5.0}, {"max_tokens": 5}),
+        ({"MAX_TOKENS": 5}, {"max_tokens": 5}),
+        ({"reasoning_effort": "ultra"}, {"reasoning_effort": "max"}),
+        ({"temperature": None, "stop": ["a"], "n": 2, "X": [1, None]},) * 2,
+    ],
+    ids=str,
+)
+def test_only_what_upstream_would_refuse_is_changed(sent: dict[str, Any], passed: dict[str, Any]) -> None:
+    assert chat(**sent).body == {"model": "m", "messages": [USER], **passed}
+
+
+def test_parsed_arguments_become_text() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    kept = {"id": "d", "type": "function", "function": {"name": "f", "arguments": "not json"}}
+    [message] = chat(messages=[{"role": "assistant", "content": None, "tool_calls": [call, kept]}]).body["messages"]
+    assert [one["function"]["arguments"] for one in message["tool_calls"]] == ['{"a":1}', "not json"]
+
+
+@pytest.mark.parametrize("fields", [{"reasoning_effort": "bogus"}, {"reasoning": {"effort": "bogus"}}], ids=str)
+def test_an_unknown_effort_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match='invalid reasoning value: "bogus"'):
+        chat(**fields)
+
+
+def test_the_usage_is_wanted_only_if_said_so() -> None:
+    assert chat(stream_options={"include_usage": True}).include_usage
+    assert not chat(stream_options={"include_usage": "yes"}).include_usage
+    assert not chat(stream_options=None).include_usage
+
+
+def test_each_endpoint_has_its_own_limit() -> None:
+    assert chat().limit_name == "max_tokens"
+    assert chat(max_completion_tokens=5).limit_name == "max_completion_tokens"
+    assert responses().limit_name == "max_output_tokens"
+    assert read_completion(b'{"model":"m","prompt":"x"}').limit_name == "max_tokens"
