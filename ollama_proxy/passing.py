@@ -21,8 +21,8 @@ from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.streaming import StreamBody
 
 JSON = "application/json"
-#: An event stream is UTF-8 anyhow (WHATWG HTML 9.2.6); some HTTP libraries take text without a charset for Latin-1.
-SSE = "text/event-stream; charset=utf-8"
+#: Without a charset, as Ollama sends it: an event stream is UTF-8 anyhow (WHATWG HTML 9.2.6).
+SSE = "text/event-stream"
 
 
 class EventStream(Protocol):

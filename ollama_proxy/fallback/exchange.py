@@ -174,7 +174,7 @@ class Exchange:
     # Trying
 
     def _attempts(self) -> Generator[Beat | Burst, None, None]:
-        if (limit := self._limit()) is not None:
+        if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
         for model in self._candidates.models:
             if self._failures and self._is_cooling(model):

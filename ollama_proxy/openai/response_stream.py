@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 
-from ollama_proxy.openai.stream import event
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.openai.errors import error_object
+from ollama_proxy.openai.stream import KEEP_ALIVE, event
 from ollama_proxy.openrouter import chunks
 from ollama_proxy.openrouter.events import DONE
 from ollama_proxy.openrouter.failure import Failure, Kind
@@ -28,6 +30,8 @@ _SPECIAL = frozenset(name.encode() for name in (*_LAST, _CREATED, "response.fail
 
 class ResponseStream:
     """The events of /responses."""
+
+    heartbeat = KEEP_ALIVE
 
     def __init__(self) -> None:
         self._last = b""
@@ -58,14 +62,14 @@ class ResponseStream:
     def end(self) -> bytes:
         return b""
 
-    def failed(self, error: Mapping[str, Any]) -> bytes:
+    def failed(self, error: ProxyError) -> bytes:
         """The response as failed, which agents read, then the error event, on which the SDKs raise."""
         number = _sequence_number(self._last) + 1
-        code = "rate_limit_exceeded" if error.get("type") == "rate_limit_error" else "server_error"
-        told = {"code": code, "message": error["message"]}
+        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
+        told = {"code": code, "message": error.message}
         response = {**(self._created or {"object": "response", "output": []}), "status": "failed", "error": told}
         return _named("response.failed", {"response": response, "sequence_number": number}) + _named(
-            "error", {**told, "param": None, "sequence_number": number + 1, "error": error}
+            "error", {**told, "param": None, "sequence_number": number + 1, "error": error_object(error)}
         )
 
     def _special(self, payload: bytes) -> bytes:

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 from functools import partial
 
-import structlog
 from flask import Blueprint, Response, current_app, request
 
+from ollama_proxy import serving
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.fit import fit
 from ollama_proxy.fallback.guard import guarded
-from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.ollama.json_body import encode
+from ollama_proxy.openai import errors
 from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings
-from ollama_proxy.openai.errors import CONTENT_TYPE, error_body
 from ollama_proxy.openai.models import ModelList
-from ollama_proxy.openai.passing import respond_streamed, respond_whole
 from ollama_proxy.openai.requests import Request, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
-from ollama_proxy.openai.stream import CompletionStream, EventStream
+from ollama_proxy.openai.stream import CompletionStream
 from ollama_proxy.openrouter.dialect import CHAT, Dialect
 from ollama_proxy.openrouter.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
-from ollama_proxy.request_body import decode_zstd, read_body
-from ollama_proxy.runtime import Runtime
+from ollama_proxy.passing import EventStream, respond_streamed, respond_whole
 
-log = structlog.get_logger("ollama_proxy")
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-
-MEGABYTE = 1024 * 1024
+serving.render_errors(blueprint, errors)
 
 #: What upstream means by `reasoning` when it says to leave it out.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
 
 
-def _runtime() -> Runtime:
-    runtime: Runtime = current_app.extensions["ollama_proxy"]
-    return runtime
-
-
 def _free_mode() -> bool:
-    return _runtime().settings.free_mode
+    return serving.runtime().settings.free_mode
 
 
 def _model_list() -> ModelList:
@@ -49,75 +38,43 @@ def _model_list() -> ModelList:
     return models
 
 
-def _observation() -> Observation:
-    observation: Observation = request.environ[ENVIRON_KEY]
-    return observation
-
-
-def _body() -> bytes:
-    settings = _runtime().settings
-    body = read_body(
-        request.environ,
-        limit_bytes=int(settings.max_body_mb * MEGABYTE),
-        timeout_seconds=settings.body_timeout_seconds,
-    )
-    if request.headers.get("Content-Encoding", "").strip().lower() == "zstd":
-        return decode_zstd(body)
-    return body
-
-
 def _json(body: bytes) -> Response:
-    return Response(body, content_type=CONTENT_TYPE)
-
-
-@blueprint.errorhandler(ProxyError)
-def _proxy_error(error: ProxyError) -> Response:
-    _observation().error = error.message if error.status >= 500 else ""
-    response = Response(error_body(error), status=error.status, content_type=CONTENT_TYPE)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-@blueprint.errorhandler(Exception)
-def _unexpected(error: Exception) -> Response:
-    log.error("request failed", error=type(error).__name__, exc_info=True)
-    return _proxy_error(ProxyError("internal error"))
+    return Response(body, content_type=errors.CONTENT_TYPE)
 
 
 @blueprint.get("/models")
 def models() -> Response:
-    return _json(_model_list().models(_runtime().services.catalog()))
+    return _json(_model_list().models(serving.runtime().services.catalog()))
 
 
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
-    return _json(_model_list().model(_runtime().services.catalog(), name))
+    return _json(_model_list().model(serving.runtime().services.catalog(), name))
 
 
 @blueprint.post("/chat/completions")
 def chat() -> Response:
-    asked = read_chat(_body(), free_mode=_free_mode())
+    asked = read_chat(serving.body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/chat/completions", CHAT, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/completions")
 def completions() -> Response:
-    asked = read_completion(_body())
+    asked = read_completion(serving.body(zstd=True))
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/responses")
 def responses() -> Response:
-    asked = read_responses(_body(), free_mode=_free_mode())
+    asked = read_responses(serving.body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> Response:
-    asked = read_embeddings(_body())
+    asked = read_embeddings(serving.body(zstd=True))
     as_base64 = asked.body.get("encoding_format") == "base64"
-    observation = _observation()
+    observation = serving.observation()
     observation.asked = asked.name
 
     def body_for(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
@@ -128,14 +85,14 @@ def embeddings() -> Response:
     call = Call(
         asked.name, asked.needs, body_for, streamed=False, path="/embeddings", dialect=EMBEDDINGS, embedding=True
     )
-    exchange = Exchange(_runtime().services, call)
+    exchange = Exchange(serving.runtime().services, call)
     return respond_whole(exchange, observation, request.environ, change=partial(encoded, as_base64=as_base64))
 
 
 def _answer(asked: Request, path: str, dialect: Dialect, stream: EventStream) -> Response:
-    observation = _observation()
+    observation = serving.observation()
     observation.asked = asked.name
-    exchange = Exchange(_runtime().services, _call(asked, path, dialect))
+    exchange = Exchange(serving.runtime().services, _call(asked, path, dialect))
     if asked.stream:
         return respond_streamed(exchange, stream, observation, request.environ)
     return respond_whole(exchange, observation, request.environ)

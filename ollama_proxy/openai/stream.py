@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.openai.errors import error_event
 from ollama_proxy.openrouter import chunks
 from ollama_proxy.openrouter.events import DONE
 from ollama_proxy.openrouter.failure import Failure, Kind
+
+#: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
+KEEP_ALIVE = b": keep-alive\n\n"
 
 #: Between two payloads in a stream of unnamed events.
 _BETWEEN = b"\n\ndata: "
@@ -34,34 +39,14 @@ def _one_line(payload: bytes) -> bytes:
     return payload.replace(b"\n", b"\ndata: ") if b"\n" in payload else payload
 
 
-class EventStream(Protocol):
-    """What a pump needs to know of a stream that it passes on."""
-
-    #: What went wrong upstream after the stream had begun: nothing behind it is passed on.
-    failure: Failure | None
-    #: Upstream's usage object, empty until it has come.
-    usage: Mapping[str, Any]
-
-    @property
-    def whole(self) -> bool:
-        """The answer has said how it ended."""
-
-    def feed(self, burst: Sequence[bytes]) -> bytes:
-        """The events for one burst of payloads; look at `failure` then."""
-
-    def end(self) -> bytes:
-        """The last events of a whole answer; nothing if they have been passed on already."""
-
-    def failed(self, error: Mapping[str, Any]) -> bytes:
-        """What ends a stream that broke: `error` is OpenAI's error object."""
-
-
 class CompletionStream:
     """The events of /chat/completions and /completions.
 
     OpenRouter's usage comes with a choice that repeats the finish. A client sees each finish once, and the usage only
     if it asked for it: in one chunk of its own, with empty `choices`, before the end.
     """
+
+    heartbeat = KEEP_ALIVE
 
     def __init__(self, *, include_usage: bool) -> None:
         """`include_usage` is what the client's `stream_options` say."""
@@ -102,8 +87,8 @@ class CompletionStream:
         usage = event(orjson.dumps(self._usage_chunk)) if self._usage_chunk else b""
         return usage + event(DONE)
 
-    def failed(self, error: Mapping[str, Any]) -> bytes:
-        return event(orjson.dumps({"error": error}))
+    def failed(self, error: ProxyError) -> bytes:
+        return error_event(error)
 
     def _special(self, payload: bytes) -> bytes:
         try:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
 from ollama_proxy.openrouter.events import DONE, EventDecoder
@@ -101,7 +102,7 @@ def test_an_error_ends_the_stream_behind_what_came_before_it(payload: bytes) -> 
     assert payloads(data) == [json.loads(chunk("a"))]
     assert stream.failure is not None
     told = {"message": "m", "type": "api_error", "param": None, "code": None}
-    assert payloads(stream.failed(told)) == [{"error": told}]
+    assert payloads(stream.failed(ProxyError("m"))) == [{"error": told}]
 
 
 def test_a_token_limit_told_after_the_finish_is_no_error() -> None:
@@ -184,7 +185,7 @@ def test_a_failed_response_ends_in_both_kinds_of_error(payload: bytes) -> None:
     assert len(named(stream.feed([*RESPONSES[:2], payload, *RESPONSES[2:]]))) == 2
     assert stream.failure is not None
     told = {"message": "said safely", "type": "api_error", "param": None, "code": None}
-    failed, error = named(stream.failed(told))
+    failed, error = named(stream.failed(ProxyError("said safely")))
     assert failed[0] == failed[1]["type"] == "response.failed"
     assert failed[1]["response"]["id"] == "r"
     assert failed[1]["response"]["status"] == "failed"

@@ -1,0 +1,64 @@
+"""ops.doctor: what the findings say about given facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ollama_proxy.ops.doctor import Finding, Health, clock_error, look_at_credits, print_findings
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        pytest.param({}, [("ok", "no credit limit")], id="nothing said"),
+        pytest.param({"limit": None, "limit_remaining": None}, [("ok", "no credit limit")], id="no limit"),
+        pytest.param(
+            {"limit": 10, "limit_remaining": 2.5}, [("ok", "$2.50 of the key's limit of $10.00")], id="some left"
+        ),
+        pytest.param({"limit": 10, "limit_remaining": -0.1}, [("note", "$-0.10 of")], id="none left"),
+        pytest.param(
+            {"free_model_daily_requests": {"used": 3, "limit": 50}, "is_free_tier": True},
+            [("ok", "no credit limit"), ("ok", "3 of 50 free requests used today")],
+            id="free requests left",
+        ),
+        pytest.param(
+            {"free_model_daily_requests": {"used": 1060, "limit": 1000}},
+            [("ok", "no credit limit"), ("WRONG", "again after midnight UTC")],
+            id="more free requests used than there are",
+        ),
+        pytest.param(
+            {"limit": "10", "limit_remaining": True, "free_model_daily_requests": [1]},
+            [("ok", "no credit limit")],
+            id="values of other types",
+        ),
+    ],
+)
+def test_credits_and_quota(limits: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    findings = list(look_at_credits(limits))
+    assert [finding.health for finding in findings] == [health for health, _ in expected]
+    assert all(words in finding.text for finding, (_, words) in zip(findings, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("date", "error"),
+    [
+        ("Sun, 22 Nov 2026 05:20:40 GMT", 0.0),
+        ("Sun, 22 Nov 2026 05:20:10 GMT", 30.0),
+        ("Sun, 22 Nov 2026 06:20:40 GMT", -3600.0),
+        ("", None),
+        ("yesterday", None),
+    ],
+)
+def test_the_clock_is_compared_with_an_http_date(date: str, error: float | None) -> None:
+    assert clock_error(date, 1795324840.0) == error
+
+
+def test_only_what_is_wrong_counts() -> None:
+    said: list[str] = []
+    findings = [Finding(Health.FINE, "a", "x"), Finding(Health.NOTE, "b", "y"), Finding(Health.WRONG, "c", "z")]
+    assert print_findings(iter(findings), said.append) == 1
+    assert [line.split()[0] for line in said] == ["ok", "note", "WRONG", "1"]
+    assert print_findings(iter(findings[:2]), said.append) == 0
+    assert said[-1] == "everything is fine"
