@@ -18,6 +18,9 @@ demo: $(VENV)/dev.stamp  ## the main job without a key or network, against the b
 test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest
 
+fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time
+	FUZZ_REQUESTS=5000 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

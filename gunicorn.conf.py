@@ -8,6 +8,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402
+import re  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from math import ceil  # noqa: E402
@@ -93,6 +94,8 @@ logconfig_dict = server_logging(settings)
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _OWN_METRICS = "ollama-proxy-metrics-"
+#: prometheus-client's files. The folder may be anybody's: nothing else in it is touched.
+_COUNTS = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_\d+\.db")
 #: What OpenRouter says of the key, for the workers' readiness.
 _key_state = "unknown"
 
@@ -106,6 +109,22 @@ def on_starting(server):
     starting.announce(settings)
     starting.migrate_database(settings, ROOT / "instance")
     _share_metrics(server)
+    _guard_reload(server)
+
+
+def _guard_reload(server):
+    """On SIGHUP, look at the settings before gunicorn does: it would end the server over a typing error."""
+    reload = server.handle_hup
+
+    def handle_hup():
+        try:
+            _settings()
+        except SystemExit:
+            server.log.error("Not reloaded: the settings cannot be used. The server goes on with the earlier ones")
+        else:
+            reload()
+
+    server.handle_hup = handle_hup
 
 
 def on_reload(server):
@@ -127,8 +146,9 @@ def _share_metrics(server):
         # Not fatal: without it, each worker counts for itself.
         folder = Path(given or tempfile.mkdtemp(prefix=_OWN_METRICS))
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.db"):  # the counts of an earlier start
-            old.unlink()
+        for old in folder.glob("*.db"):
+            if _COUNTS.fullmatch(old.name):  # of an earlier start
+                old.unlink()
         (folder / "writable").touch()
         os.environ[_METRICS] = str(folder)
     except OSError as error:

@@ -92,7 +92,7 @@ def judge(answer: bytes, end: bytes) -> str:
     """Whole, or ended by an error that says so; anything else is lost."""
     status = answer[9:12]
     if status != b"200":
-        return f"status {status.decode()}" if status else "lost"
+        return f"error status {status.decode()}" if status else "lost"
     whole_http = answer.endswith(b"0\r\n\r\n") or b"Content-Length" in answer[:500]
     if whole_http and end in answer[-600:]:
         return "complete" if [int(word) for word in WORDS.findall(answer)] == list(range(TOKENS)) else "wrong text"

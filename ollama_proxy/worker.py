@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -27,10 +28,10 @@ from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors as http_errors
 from gunicorn.http import wsgi
-from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from ollama_proxy import __version__
+from ollama_proxy.answer_writer import AnswerWriter
 from ollama_proxy.config import load_settings
 from ollama_proxy.connection import ProxyParser, close_after_answer, unread_bytes
 from ollama_proxy.disconnect import ClientGone
@@ -87,6 +88,8 @@ def raise_file_limit() -> int:
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
     """See the module. HTTP/1.1 without TLS: a reverse proxy does TLS and HTTP/2."""
+
+    alive: bool
 
     def init_process(self) -> None:
         """Called in the worker process; does not return until it ends."""
@@ -147,8 +150,43 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
                 util.close(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Not as the gevent worker does it: that swallows GreenletExit, and a connection goes on after a cut answer."""
-        AsyncWorker.handle_request(self, listener_name, req, sock, addr)
+        """Answer one request. Raises StopIteration if the connection must not go on after it.
+
+        Not as the gevent worker does it: that swallows GreenletExit, and a connection goes on after a cut answer. Nor
+        as its base class does: that writes the head apart from the body and prepares an access log. Ours says more.
+        """
+        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, response_class=AnswerWriter)
+        environ["wsgi.multithread"] = True
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        if not self.alive:
+            response.force_close()
+        try:
+            self._answer(response, environ)
+        except (StopIteration, OSError, gevent.GreenletExit):
+            raise
+        except Exception:
+            if not response.headers_sent:
+                raise
+            # Part of the answer is out: its end must not look like a proper one.
+            self.log.exception("Error handling request")
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            raise StopIteration from None
+        if response.should_close():
+            raise StopIteration
+
+    def _answer(self, response: AnswerWriter, environ: dict[str, Any]) -> None:
+        body = self.wsgi(environ, response.start_response)
+        try:
+            for data in body:
+                response.write(data)
+            response.close()
+        finally:
+            if hasattr(body, "close"):
+                body.close()
 
     def _next_request(self, parser: ProxyParser, client: Any) -> Any:
         """The next request whose head is complete in time, or None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
+
+from ollama_proxy.config import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +61,8 @@ class ProxyServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_file = directory / f"server-{self.port}.log"
+        metrics = directory / f"metrics-{self.port}"
+        metrics.mkdir()
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
         environment |= {
             "OPENROUTER_API_KEY": "sk-or-test-key",
@@ -65,6 +71,7 @@ class ProxyServer:
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{directory / 'proxy.db'}",
             "LOG_FORMAT": "json",
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         }
         if ca_file is not None:
             environment["REQUESTS_CA_BUNDLE"] = ca_file
@@ -121,14 +128,10 @@ class ProxyServer:
         return self.process.wait(seconds)
 
     def stop(self) -> None:
-        """End it and all its workers, quickly."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5)
+        """End it and all its workers at once. How it ends by itself is the business of the tests that signal it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
 
     def __enter__(self) -> Self:
         return self
@@ -138,12 +141,8 @@ class ProxyServer:
 
 
 #: Variables of the developer's own environment that would change what a test sees.
-_OURS = {
-    name.upper()
-    for name in (
-        "openrouter_api_key openrouter_base_url host port free_mode tool_use_only strict_models models_filter "
-        "database_url web_concurrency proxy_api_keys allow_networks allow_anonymous trusted_proxies ollama_origins "
-        "ollama_version log_level log_format app_url app_title requests_ca_bundle curl_ca_bundle ssl_cert_file "
-        "http_proxy https_proxy all_proxy no_proxy prometheus_multiproc_dir"
-    ).split()
+_OURS = {field.name.upper() for field in dataclasses.fields(Settings)} | {
+    name + end
+    for name, end in [("REQUESTS_CA", "_BUNDLE"), ("CURL_CA", "_BUNDLE"), ("SSL_CERT", "_FILE")]
+    + [(scheme, "_PROXY") for scheme in ("HTTP", "HTTPS", "ALL", "NO")]
 }

@@ -40,6 +40,8 @@ _FORCED_GAP = 30.0
 #: Seconds. A deadline further away than the TTL by this much means that the clock was put back.
 _CLOCK_SLACK = 60.0
 _TICK = 1.0
+#: Seconds that a process without any copy waits for the one that holds the lease.
+_EMPTY_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class CatalogKeeper:
         self._failures = 0
         self._due_at = self._look_at = self._forced_at = float("-inf")
         self._wanted_at: float | None = None
+        self._empty_since: float | None = None
         self._wake, self._ready = threading.Event(), threading.Event()
         #: Why there is no catalogue, or no new one; None while all is well.
         self.last_error: str | None = "the model list has not been fetched yet"
@@ -174,7 +177,7 @@ class CatalogKeeper:
         picked_up = self._pick_up(now)
         if not self._is_due(now):
             return picked_up
-        if not self._acquire_lease(now):
+        if not self._acquire_lease(now) and not self._must_not_wait(now):
             self._look_at = min(self._look_at, now + _STORE_CHECK_EMPTY)
             return picked_up
         try:
@@ -190,6 +193,14 @@ class CatalogKeeper:
     def _is_due(self, now: float) -> bool:
         wanted = self._wanted_at is not None and not 0 <= now - self._forced_at < _FORCED_GAP
         return wanted or now >= self._due_at or self._due_at > now + self._ttl + _CLOCK_SLACK
+
+    def _must_not_wait(self, now: float) -> bool:
+        """Without any copy, another process is given a moment for its fetch: it may have died with the lease."""
+        if self._catalog is not None:
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        return not 0 <= now - self._empty_since < _EMPTY_PATIENCE
 
     def _pick_up(self, now: float) -> bool:
         if self._table is None or now < self._look_at <= now + _CLOCK_SLACK:

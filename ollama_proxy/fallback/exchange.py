@@ -204,8 +204,13 @@ class Exchange:
             if (limit := self._limit()) is not None and verdict.blame is Blame.ACCOUNT_LIMIT and self._may_wait(limit):
                 yield from self._wait_for(limit)
                 continue
+            if verdict.blame is Blame.NETWORK and not self._network_failed_before():
+                continue
             self._stop_if_hopeless(verdict)
             return False
+
+    def _network_failed_before(self) -> bool:
+        return sum(verdict.blame is Blame.NETWORK for _, verdict in self._failures) > 1
 
     def _try(self, model: Model, change: _Change) -> Iterator[Beat | Burst]:
         services, call = self._services, self._call

@@ -28,7 +28,9 @@ from ollama_proxy.openrouter.chunks import (
 )
 from ollama_proxy.openrouter.events import DONE
 from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.repeats import RepeatedDelta
 
+_OTHER_PARTS = ("reasoning", "reasoning_details", "refusal", "images", "tool_calls")
 _LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})
 _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit; allow more tokens (num_predict)"
 
@@ -77,6 +79,7 @@ class Answer:
         self._done = False  # [DONE] was seen
         self._closing: dict[str, Any] | None = None
         self._deltas = 0
+        self._repeats = RepeatedDelta()
 
     @property
     def is_empty(self) -> bool:
@@ -93,10 +96,15 @@ class Answer:
         After a failure or `[DONE]` the rest is ignored; lines made before the failure are returned.
         """
         self._stopwatch.accepted()
-        self._out.begin()
+        out, repeated = self._out, self._repeats.content_of
+        out.begin()
         for payload in payloads:
             if self._done or self.failure is not None:
                 break
+            if (literal := repeated(payload)) is not None:
+                out.plain_content(literal)
+                self._deltas += 1
+                continue
             if payload == DONE:
                 self._done = True
                 break
@@ -106,8 +114,9 @@ class Answer:
                 if self.finish_reason is None:
                     self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
                 break
-            self._take(chunk)
-        return self._out.take()
+            if self._take(chunk) and (content := self._only_content(chunk)):
+                self._repeats.learn(payload, content)
+        return out.take()
 
     def feed_chunk(self, chunk: Mapping[str, Any]) -> list[bytes]:
         """As `feed`, for a whole completion that `chunks.as_chunk` made a chunk: nothing follows it."""
@@ -156,22 +165,38 @@ class Answer:
             raise RuntimeError("whole() needs collect=True and a finish() without failure")
         return self._whole(self._collector, self._closing)
 
-    def _take(self, chunk: Mapping[str, Any]) -> None:
-        """Takes one chunk: error, usage, delta and finish reason, each of which may be missing."""
+    def _take(self, chunk: Mapping[str, Any]) -> bool:
+        """Takes one chunk: error, usage, delta and finish reason, each of which may be missing.
+
+        Returns whether the delta brought anything.
+        """
         choice = choice_of(chunk)
         finish = choice.get("finish_reason") if choice else None
         if (chunk.get("error") or finish == "error" or (choice and choice.get("error"))) and self._has_failed(chunk):
-            return
+            return False
         usage = usage_of(chunk)
         if usage is not None:
             self.usage = usage
         if choice is None:
-            return
-        self._take_delta(delta_of(choice), choice)
+            return False
+        useful = self._take_delta(delta_of(choice), choice)
         if self.finish_reason is None and isinstance(finish, str) and finish:
             self.finish_reason = finish
             native = choice.get("native_finish_reason")
             self._native_finish = native.lower() if isinstance(native, str) else None
+        return useful
+
+    def _only_content(self, chunk: Mapping[str, Any]) -> str:
+        """Returns the text of a chunk that holds nothing else to be looked at, else ""."""
+        choices = chunk["choices"]
+        if len(choices) != 1 or self._want_logprobs or chunk.get("usage") or chunk.get("error"):
+            return ""
+        choice = choices[0]
+        delta = delta_of(choice)
+        if choice.get("finish_reason") or choice.get("error") or any(delta.get(part) for part in _OTHER_PARTS):
+            return ""
+        content = delta.get("content")
+        return content if isinstance(content, str) else ""
 
     def _has_failed(self, chunk: Mapping[str, Any]) -> bool:
         if error_of(chunk) is None:
@@ -182,7 +207,7 @@ class Answer:
         self.failure = Failure(Kind.EVENT, 200, body=chunk)
         return True
 
-    def _take_delta(self, delta: Mapping[str, Any], choice: Mapping[str, Any]) -> None:
+    def _take_delta(self, delta: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
         out, useful = self._out, False
         reasoning = delta.get("reasoning")
         if reasoning or delta.get("reasoning_details"):
@@ -213,6 +238,7 @@ class Answer:
             if not self.has_output:
                 self.has_output = True
                 self._stopwatch.first_token()
+        return useful
 
     def _tool_call_failure(self, error: BrokenToolCall) -> Failure:
         """Returns a failure of the request if the token limit cut the call off, else one of the model.

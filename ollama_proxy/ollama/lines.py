@@ -141,6 +141,13 @@ class LineWriter:
                 logprobs = None
             self._lines.append(self._content_open + piece + close)
 
+    def plain_content(self, literal: bytes) -> None:
+        """Adds text of the answer, as a JSON string of plain ASCII."""
+        if self._held_content:
+            self.content(literal[1:-1].decode())
+        else:
+            self._lines.append(self._content_open + literal + self._content_close)
+
     def thinking(self, text: str) -> None:
         """Adds text of the thinking."""
         text, self._held_thinking = _without_last_half(self._held_thinking + text)

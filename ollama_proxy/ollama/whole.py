@@ -33,6 +33,10 @@ class Collector:
         self._content.append(text)
         self._logprobs += logprobs or ()
 
+    def plain_content(self, literal: bytes) -> None:
+        """Adds text of the answer, as a JSON string of plain ASCII."""
+        self._content.append(literal[1:-1].decode())
+
     def thinking(self, text: str) -> None:
         """Adds text of the thinking."""
         self._thinking.append(text)

@@ -123,8 +123,9 @@ class SocketBody:
         self._closed = True
         if self._framing.finished and not self._framing.leftover and not isinstance(self._framing, CloseFraming):
             # http.client thinks that the body is unread: closing its response (not the connection) says otherwise.
-            self._response.raw._fp.close()
-            self._response.raw.release_conn()
+            raw: Any = self._response.raw
+            raw._fp.close()
+            raw.release_conn()
         else:
             self._response.close()
 

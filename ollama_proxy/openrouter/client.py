@@ -114,8 +114,8 @@ class Client:
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """POST a JSON `body` to `path` (such as "/chat/completions") and wait for the answer's headers.
 
-        `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes; a connection that
-        could not be made, or a kept-alive one that was gone, is tried once more first.
+        `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes. Only a kept-alive
+        connection that turns out to be closed is replaced unseen.
         """
         request = self._prepared(path)
         call = requests.PreparedRequest()
@@ -144,9 +144,8 @@ class Client:
             except requests.exceptions.ReadTimeout as error:
                 raise UpstreamError(Failure(Kind.READ_TIMEOUT, detail="no answer in time")) from error
             except (requests.exceptions.RequestException, OSError) as error:
-                # A POST that may have reached a model is not sent twice: a free request may have been spent on it.
-                # Two calls in a row can each meet a connection that had idled away, hence a third attempt.
-                if attempt < 3 and (stale(error) or (attempt == 1 and _never_sent(error))):
+                # Two connections in a row can have idled away, hence a third attempt.
+                if attempt < 3 and stale(error):
                     continue
                 raise UpstreamError(Failure(Kind.NETWORK, detail=describe(error))) from error
             return Answer(response.status_code, response.headers, body_of(response))
@@ -169,11 +168,3 @@ class Client:
     def close(self) -> None:
         """Close the pooled connections."""
         self._transport.close()
-
-
-def _never_sent(error: BaseException) -> bool:
-    """True if no connection could be made, so that nothing was sent."""
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
-        return True
-    names = type(getattr(error.args[0], "reason", None)).__name__ if error.args else ""
-    return names in {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}

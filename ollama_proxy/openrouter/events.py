@@ -93,6 +93,8 @@ class EventDecoder:
         if not self._begun:
             self._begun = True
             block = block.removeprefix(_BYTE_ORDER_MARK)
+        if block.startswith(b":"):
+            block = _without_first_comments(block)
         if block.startswith(b"data: "):
             # The common burst is nothing but one-line events. The number of line feeds proves that it is, at the cost
             # of one pass in C instead of a loop over lines.
@@ -100,6 +102,14 @@ class EventDecoder:
             if block.count(b"\n") == 2 * len(payloads) and block.endswith(b"\n\n") and all(payloads):
                 return _checked(payloads)
         return _checked([payload for event in block.split(b"\n\n") if (payload := _data_of(event))])
+
+
+def _without_first_comments(block: bytes) -> bytes:
+    """Returns `block` without the comments at its start that are events of their own: a stream begins with one."""
+    at = 0
+    while block.startswith(b":", at) and (end := block.find(b"\n", at)) >= 0 and block.startswith(b"\n", end + 1):
+        at = end + 2
+    return block[at:]
 
 
 def _data_of(event: bytes) -> bytes:

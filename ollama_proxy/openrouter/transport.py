@@ -13,10 +13,11 @@ import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.request import getproxies
 
 import certifi
 import requests.adapters
-from requests.utils import getproxies, select_proxy, should_bypass_proxies
+from requests.utils import select_proxy, should_bypass_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -76,9 +77,10 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 def tls_context(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """The process's TLS context: the bundle that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names, or certifi's.
+    """The process's TLS context.
 
-    Raises OSError if a named bundle cannot be read.
+    It trusts the bundle that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names, else certifi's. Raises OSError
+    if a named bundle cannot be read.
     """
     bundle = next(
         (environ[name] for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if environ.get(name)),
@@ -110,9 +112,7 @@ class Transport(requests.adapters.HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
-        if host["scheme"] == "https":
-            tls = {"ssl_context": self._tls}
-        return host, tls
+        return host, {"ssl_context": self._tls} if host["scheme"] == "https" else tls
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing: the context made at start verifies. The library would load the CA bundle anew per connection."""
@@ -153,7 +153,7 @@ def describe(error: BaseException) -> str:
 
 
 def _chain(error: Any) -> list[str]:
-    names = []
+    names: list[str] = []
     while isinstance(error, BaseException) and len(names) < 8:
         names.append(type(error).__name__)
         inner = getattr(error, "reason", None)

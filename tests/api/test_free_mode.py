@@ -30,11 +30,11 @@ FIRST, SECOND, THIRD = "nimbus/cirrus-ultra:free", "orchid/lumen-vl-32b:free", "
 READ_AGAIN = 1.1
 
 SETTINGS = {
-    "failure_cooldown_minutes": 4 / 60,
-    "ratelimit_cooldown_minutes": 4 / 60,
+    "failure_cooldown_minutes": 3.5 / 60,
+    "ratelimit_cooldown_minutes": 3.5 / 60,
     "first_token_timeout_seconds": 2,
     "heartbeat_seconds": 0.4,
-    "ratelimit_wait_seconds": 2.5,
+    "ratelimit_wait_seconds": 1.2,
     "free_requests_per_minute": 0,
 }
 
@@ -59,10 +59,15 @@ class Site:
         return {row.model: row for row in self.table.load()}
 
     def forget(self) -> None:
-        """Clear the tables by hand, and give every process the time to notice."""
-        self.table.clear()
-        self.table.clear_limit()
+        """Clear the tables by hand, and have every process notice."""
+        if self.table.clear() + self.table.clear_limit():
+            self.read_again()
+
+    def read_again(self) -> None:
+        """Wait until what is remembered is old in every process, and have each read it again."""
         time.sleep(READ_AGAIN)
+        for _ in range(8):
+            next(self._turns).get("/health/ready")
 
     def log(self) -> list[dict[str, Any]]:
         """The lines about requests."""
@@ -88,16 +93,14 @@ def workers(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def servers(
-    shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, postgres_url: str
-) -> Iterator[Site]:
+def servers(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Site]:
     """Two servers, as on two machines, with one PostgreSQL."""
     url = new_database(postgres_url)
     folders: list[Path] = [tmp_path_factory.mktemp("server") for _ in range(2)]
     settings = SETTINGS | {"database_url": url}
-    with ProxyServer(folders[0], shared_simulator.url, **settings) as one:
-        with ProxyServer(folders[1], shared_simulator.url, **settings) as two:
-            yield Site([one, two], url)
+    address = shared_simulator.url
+    with ProxyServer(folders[0], address, **settings) as one, ProxyServer(folders[1], address, **settings) as two:
+        yield Site([one, two], url)
 
 
 @pytest.fixture(params=["workers", "servers"], ids=["two workers, SQLite", "two servers, PostgreSQL"])
@@ -138,7 +141,7 @@ def test_a_failing_model_is_skipped_by_all_until_its_cooldown_ends_and_a_success
     )
     row = wait_for(lambda: site.rows().get(FIRST), what="the failure is in the table")
     assert (row.count, row.blame) == (1, "model failing")
-    time.sleep(READ_AGAIN)
+    site.read_again()
     assert {site.answered_by() for _ in range(10)} == {SECOND}
     assert time.time() < row.until, "too slow to tell"
     assert len(simulator.chats(model=FIRST)) == 1
@@ -149,12 +152,12 @@ def test_a_failing_model_is_skipped_by_all_until_its_cooldown_ends_and_a_success
 
 
 def test_an_account_limit_stops_all_with_one_call_and_lifts_by_itself(site: Site, simulator: Simulator) -> None:
-    simulator.scenario("*", error_name="free_per_day", reset_in=6, times=1)
+    simulator.scenario("*", error_name="free_per_day", reset_in=4.2, times=1)
     first = site.chat()
-    assert (first.status_code, int(first.headers["Retry-After"]) in (5, 6)) == (429, True)
+    assert (first.status_code, int(first.headers["Retry-After"]) in (4, 5)) == (429, True)
     assert "free-models-per-day" in first.json()["error"]
     wait_for(site.table.limits, what="the limit is in the table")
-    time.sleep(READ_AGAIN)
+    site.read_again()
     refused = [site.chat(model) for model in ("free", SECOND, "unknown") * 3]
     assert [response.status_code for response in refused] == [429] * 9
     assert all("resets at" in response.json()["error"] for response in refused)
@@ -180,7 +183,7 @@ def test_a_gone_model_leaves_at_once_and_the_list_is_fetched_once(site: Site, si
     simulator.scenario(FIRST, error_name="404_no_endpoints")
     assert site.answered_by() == SECOND
     wait_for(lambda: simulator.log(path="/models/user"), what="the list is fetched")
-    time.sleep(READ_AGAIN)
+    site.read_again()
     assert {site.answered_by() for _ in range(6)} == {SECOND}
     assert len(simulator.chats(model=FIRST)) == 1
     assert len(simulator.log(path="/models/user")) == 1
@@ -237,13 +240,13 @@ def test_without_a_stream_nothing_is_sent_before_the_result_and_the_status_is_tr
     )
     assert found.json()["message"]["content"].endswith("You said: hello")
     one_site.forget()
-    simulator.scenario("*", silence=30, comment_every=0.1)
-    simulator.clear(FIRST)
-    simulator.clear(SECOND)
-    with pytest.MonkeyPatch.context():
-        refused = one_site.chat(timeout=40)
+    for model in (FIRST, SECOND):
+        simulator.clear(model)
+    simulator.scenario("*", error_name="503")
+    refused = one_site.chat()
     assert refused.status_code == 503
-    assert "no first token" in refused.json()["error"]
+    assert "none of the models tried answered" in refused.json()["error"]
+    assert len(simulator.chats()) == 3 + 5
 
 
 def test_the_chain_of_models_is_logged(one_site: Site, simulator: Simulator) -> None:
@@ -258,7 +261,7 @@ def test_the_chain_of_models_is_logged(one_site: Site, simulator: Simulator) -> 
 
 
 def test_a_minute_limit_that_resets_soon_is_waited_for(one_site: Site, simulator: Simulator) -> None:
-    simulator.scenario("*", error_name="free_per_min", reset_in=2, times=1)
+    simulator.scenario("*", error_name="free_per_min", reset_in=1, times=1)
     response = one_site.chat(stream=True)
     lines = lines_of(response)
     assert (response.status_code, lines[-1]["done"]) == (200, True)
@@ -266,7 +269,7 @@ def test_a_minute_limit_that_resets_soon_is_waited_for(one_site: Site, simulator
     assert [bool(line["message"].get("content")) for line in lines[:2]] == [False, False]  # heartbeats
     times = [entry["t_start"] for entry in simulator.chats()]
     assert len(times) == 2
-    assert 1.5 < times[1] - times[0] < 4
+    assert 0.5 < times[1] - times[0] < 4
 
 
 PATHS = {
@@ -318,7 +321,7 @@ def test_the_command_line_tells_what_is_remembered_and_forgets_it(one_site: Site
     assert one_site.answered_by() == THIRD
     wait_for(lambda: len(one_site.rows()) == 2, what="both are in the table")
     head, *table = [line.split(maxsplit=3) for line in one_site.flask("models").splitlines()]
-    assert head == ["MODEL", "CONTEXT", "STATE", "REASON              TIME LEFT"] or head[:3] == ["MODEL", "CONTEXT", "STATE"]
+    assert (head[:3], head[3].split(maxsplit=1)) == (["MODEL", "CONTEXT", "STATE"], ["REASON", "TIME LEFT"])
     assert [row[:3] for row in table[:3]] == [
         ["cirrus-ultra:free", "1000000", "cooling"],
         ["lumen-vl-32b:free", "262144", "cooling"],
@@ -335,13 +338,15 @@ def test_the_command_line_tells_what_is_remembered_and_forgets_it(one_site: Site
 
 
 def test_heartbeats_in_a_pause_over_tls(tmp_path: Path) -> None:
-    with Simulator(tls=True) as simulator:
-        with ProxyServer(tmp_path, simulator.url, ca_file=simulator.ca_file, **SETTINGS) as proxy:
-            simulator.scenario(FIRST, text=["one ", "two"], hold="gate", hold_at=2, times=1)
-            lines = proxy.chat(stream=True).iter_lines()
-            texts = [json.loads(next(lines))["message"]["content"] for _ in range(4)]
-            simulator.release("gate")
-            rest = [json.loads(line) for line in lines]
-            assert "".join(texts) + text_of(rest) == "one two"
-            assert texts[-1] == ""
-            assert rest[-1]["done"] is True
+    with (
+        Simulator(tls=True) as simulator,
+        ProxyServer(tmp_path, simulator.url, ca_file=simulator.ca_file, **SETTINGS) as proxy,
+    ):
+        simulator.scenario(FIRST, text=["one ", "two"], hold="gate", hold_at=2, times=1)
+        lines = proxy.chat(stream=True).iter_lines()
+        texts = [json.loads(next(lines))["message"]["content"] for _ in range(4)]
+        simulator.release("gate")
+        rest = [json.loads(line) for line in lines]
+        assert "".join(texts) + text_of(rest) == "one two"
+        assert texts[-1] == ""
+        assert rest[-1]["done"] is True

@@ -1,4 +1,4 @@
-"""The client over real local sockets: reuse of connections, what is sent twice and what is not, TLS, the environment."""
+"""The client over real local sockets: reuse of connections, what is sent twice, TLS, the environment."""
 
 from __future__ import annotations
 
@@ -270,9 +270,8 @@ def test_an_endless_answer_is_cut_off() -> None:
         peer.say(CHUNKED + chunk(b"x" * 3000))
         peer.is_closed()
 
-    with client_of(script) as (client, _):
-        with pytest.raises(UpstreamError) as caught:
-            client.post("/models", b"{}").read_all(timeout=5, limit=1000)
+    with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
+        client.post("/models", b"{}").read_all(timeout=5, limit=1000)
     assert caught.value.failure.kind is Kind.MALFORMED
 
 

@@ -13,8 +13,8 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import BEAT, StreamBroken
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
 from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
 from tests.unit.free_models import PAID, catalog_of, record
 from tests.unit.scripted_upstream import (
     COMMENT,
@@ -44,8 +44,10 @@ PER_MINUTE = "Rate limit exceeded: free-models-per-min. "
 PER_DAY = "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day"
 GONE = refusal(404, f"No endpoints found for {A}.")
 PRIVACY = refusal(
-    404, "No endpoints found matching your data policy (Free model publication)", failed_routing_step="Filter by Data Policy"
-)  # fmt: skip
+    404,
+    "No endpoints found matching your data policy (Free model publication)",
+    failed_routing_step="Filter by Data Policy",
+)
 PROVIDER_400 = refusal(400, "Provider returned error", provider_name="X", raw='{"error": "bad schema"}')
 BAD_REQUEST = refusal(400, "'models' array must have 3 items or fewer.")
 
@@ -98,10 +100,11 @@ def text_of(payloads: Any) -> str:
 
 def refused(exchange: Exchange) -> ProxyError:
     """The error that the exchange ends in. Nothing of any answer may have been passed on."""
+    passed_on = []
     with pytest.raises(ProxyError) as caught:
-        for item in exchange:
-            assert item is BEAT
+        passed_on.extend(exchange)
     exchange.close()
+    assert all(item is BEAT for item in passed_on)
     return caught.value
 
 
@@ -408,7 +411,6 @@ def test_other_failures_between_do_not_count_as_alike(world: World) -> None:
         pytest.param(refusal(403, "Key limit exceeded (daily limit)."), 502, "key", id="key limit"),
         pytest.param(account_limit(3600, PER_DAY), 429, "resets at", id="the daily limit"),
         pytest.param(refusal(429, "Slow down", provider_name=None), 429, "try again", id="a 429 of nobody"),
-        pytest.param(unreachable(), 502, "cannot be reached", id="no network"),
     ],
 )
 def test_what_no_other_model_can_help_stops_the_request(world: World, reply: Reply, status: int, words: str) -> None:
@@ -417,6 +419,17 @@ def test_what_no_other_model_can_help_stops_the_request(world: World, reply: Rep
     assert (error.status, world.upstream.models) == (status, [A])
     assert words in error.message
     assert list(world.memory.rows()) == []
+
+
+def test_the_network_gets_one_more_try(world: World) -> None:
+    world.upstream.replies[A] = [unreachable()]
+    assert run(exchange_of(world)) == A
+    world.upstream.replies[A] = [unreachable(), SERVER_ERROR]
+    world.upstream.replies[B] = [unreachable()]
+    error = refused(exchange_of(world))
+    assert (error.status, "cannot be reached" in error.message) == (502, True)
+    assert world.upstream.models == [A, A, A, A, B]
+    assert [row.model for row in world.memory.rows()] == [A]  # for the 502, not for the network
 
 
 def test_an_account_limit_stops_everything_with_one_call_and_lifts(world: World) -> None:
@@ -537,8 +550,8 @@ def test_it_is_not_waited_for(make_world: MakeWorld, settings: dict[str, Any], r
         pytest.param(
             refusal(
                 402,
-                "This request requires more credits, or fewer max_tokens. You requested up to 9999 tokens, but can only "
-                "afford 100.",
+                "This request requires more credits, or fewer max_tokens. "
+                "You requested up to 9999 tokens, but can only afford 100.",
             ),
             {"reasoning": {"effort": "none"}, "tool_choice": "auto", "max_tokens": 100},
             id="with fewer max_tokens",

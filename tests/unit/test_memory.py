@@ -1,4 +1,4 @@
-"""What a process remembers of failures, and how it shares that through the table: an injected clock, a scripted table."""
+"""What a process remembers of failures and shares through the table: an injected clock, a scripted table."""
 
 from __future__ import annotations
 

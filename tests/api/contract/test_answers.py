@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.api.contract.wire import NDJSON, Answer, Row, check, check_stream, send
+from tests.api.contract.wire import NDJSON, Row, check, check_stream, send
 from tests.servers import ProxyServer
 from tests.simulator.process import Simulator
 
@@ -180,32 +181,15 @@ def test_many_small_tokens_share_a_write(proxy: ProxyServer, simulator: Simulato
 
 
 def test_silence_is_filled_with_empty_content(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
-    server = start_proxy(heartbeat_seconds="0.1")
     simulator.scenario("nimbus/cirrus-ultra:free", times=1, hold="quiet", before_headers=True)
-    row = Row("POST", "/api/chat", {"model": "free", "messages": user("hello")})
-    with _in_background(server, row) as answer:
-        assert simulator.log(holding="quiet", wait=5)
-        assert simulator.log(holding="quiet", wait=0.5, minimum=2)  # nothing more happens: time passes
-        simulator.release("quiet")
-    lines = answer().lines()
-    assert lines[0]["message"]["content"] == ""
-    assert joined(lines)["content"].endswith("hello")
-
-
-class _in_background:  # noqa: N801 - reads like a function where it is used
-    """A request that is under way while the block runs; the block gets a function that waits for its answer."""
-
-    def __init__(self, server: ProxyServer, row: Row) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._pool = ThreadPoolExecutor(1)
-        self._answer = self._pool.submit(send, server, row)
-
-    def __enter__(self) -> Callable[[], Answer]:
-        return self._answer.result
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+    answer = start_proxy(heartbeat_seconds="0.05").chat("free", stream=True)
+    lines = answer.iter_lines()
+    first = [json.loads(next(lines)) for _ in range(2)]
+    simulator.release("quiet")
+    rest = [json.loads(line) for line in lines]
+    assert [line["message"] for line in first] == [{"role": "assistant", "content": ""}] * 2
+    assert joined(rest)["content"].endswith("hello")
+    assert rest[-1]["done"] is True
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
