@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .fallback.exchange import Exchange
+    from ollama_proxy.fallback.exchange import Exchange
 
 #: Where the front of the application puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"

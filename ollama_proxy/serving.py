@@ -51,23 +51,23 @@ def body(*, zstd: bool = False) -> bytes:
     return data
 
 
-def error_response(error: ProxyError, form: ErrorForm, *, content_type: str | None = None) -> Response:
-    """`error` as an answer in an API's own form."""
-    observation().error = error.message if error.status >= 500 else ""
-    response = Response(form.error_body(error), status=error.status, content_type=content_type or form.CONTENT_TYPE)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
+def render_errors(blueprint: Blueprint, form: ErrorForm, *, streamed_type: str | None = None) -> None:
+    """Let `blueprint` answer every error in its API's own form; what nobody foresaw is logged and told as nothing.
 
-
-def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
-    """Let `blueprint` answer every error in its API's own form; what nobody foresaw is logged and told as nothing."""
+    `streamed_type` is the Content-Type of an error in the place of a stream's first line, where that is another one.
+    """
 
     @blueprint.errorhandler(ProxyError)
     def refused(error: ProxyError) -> Response:
-        return error_response(error, form)
+        noted = observation()
+        noted.error = error.message if error.status >= 500 else ""
+        content_type = streamed_type if streamed_type and noted.streamed else form.CONTENT_TYPE
+        response = Response(form.error_body(error), status=error.status, content_type=content_type)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
 
     @blueprint.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        log.error("request failed", error=type(error).__name__, exc_info=True)
-        return error_response(ProxyError("internal error"), form)
+        log.error("request failed", path=request.path, error=type(error).__name__, exc_info=True)
+        return refused(ProxyError("internal error"))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import structlog
 from gevent import GreenletExit
 
-from .disconnect import ClientGone
-from .errors import ProxyError
+from ollama_proxy.disconnect import ClientGone
+from ollama_proxy.errors import ProxyError
 
 log = structlog.get_logger("ollama_proxy")
 
@@ -58,7 +58,7 @@ class StreamBody:
             return self._end(ProxyError(SHUTTING_DOWN, status=503))
         except ProxyError as error:
             return self._end(error)
-        except Exception as error:  # noqa: BLE001 - the client must get an end of stream, whatever broke
+        except Exception as error:
             log.error("the stream broke", error=type(error).__name__, exc_info=True)
             return self._end(ProxyError("internal error"))
 

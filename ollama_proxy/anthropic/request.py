@@ -13,8 +13,8 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.fallback.fit import fit
 from ollama_proxy.fallback.guard import guarded
-from ollama_proxy.ollama.go_text import kind, wrong_type
-from ollama_proxy.ollama.json_body import parse
+from ollama_proxy.gojson.body import parse
+from ollama_proxy.gojson.text import kind, wrong_type
 
 _STRUCT = "MessagesRequest"
 

@@ -15,7 +15,7 @@ from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.ollama.json_body import encode
+from ollama_proxy.gojson.body import encode
 from ollama_proxy.openrouter.messages_dialect import MESSAGES
 from ollama_proxy.passing import respond_streamed, respond_whole
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .names import DEFAULT_TAG, FREE_TAG, tagged, variant
+from ollama_proxy.catalog.names import DEFAULT_TAG, FREE_TAG, tagged, variant
 
 NAMES_FILE = "models-filter.txt"
 PARTS_FILE = "models-filter/filter"

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..storage.engine import StorageUnavailable
-from .filters import FilterFiles, Filters
-from .names import is_valid_id
-from .snapshot import Catalog
+from ollama_proxy.catalog.filters import FilterFiles, Filters
+from ollama_proxy.catalog.names import is_valid_id
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.storage.engine import StorageUnavailable
 
 if TYPE_CHECKING:
-    from ..config import Settings
-    from ..storage.catalog import CatalogTable, StoredCatalog
+    from ollama_proxy.config import Settings
+    from ollama_proxy.storage.catalog import CatalogTable, StoredCatalog
 
 #: Seconds. How often requests look at the filter files and the date.
 _FILTER_CHECK = 1.0

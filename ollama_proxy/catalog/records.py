@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
-from .free import is_free, is_stealth
-from .names import is_valid_id, without_vendor
+from ollama_proxy.catalog.free import is_free, is_stealth
+from ollama_proxy.catalog.names import is_valid_id, without_vendor
 
 #: Expiry dates from this year on mean "no end".
 _NO_END_YEAR = 2098

@@ -14,9 +14,18 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from .filters import Filters
-from .names import DEFAULT_TAG, FREE_MODEL, FREE_TAG, assign_names, is_valid_name, name_key, variant, without_vendor
-from .records import Model, parse_record
+from ollama_proxy.catalog.filters import Filters
+from ollama_proxy.catalog.names import (
+    DEFAULT_TAG,
+    FREE_MODEL,
+    FREE_TAG,
+    assign_names,
+    is_valid_name,
+    name_key,
+    variant,
+    without_vendor,
+)
+from ollama_proxy.catalog.records import Model, parse_record
 
 
 class Kind(StrEnum):

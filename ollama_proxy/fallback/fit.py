@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..catalog.records import Model
+from ollama_proxy.catalog.records import Model
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _OPTIONAL = (

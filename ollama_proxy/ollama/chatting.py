@@ -12,6 +12,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.fit import fit
+from ollama_proxy.gojson.body import encode
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.answering import respond
 from ollama_proxy.ollama.from_openrouter import (
@@ -22,12 +23,12 @@ from ollama_proxy.ollama.from_openrouter import (
     rendered_reply,
     unload_reply,
 )
-from ollama_proxy.ollama.json_body import encode
 from ollama_proxy.ollama.lookup import Meant, chat_model
 from ollama_proxy.ollama.requests import Answered, ChatRequest, GenerateRequest
-from ollama_proxy.ollama.served import json_reply, listing, observation, read, running, runtime
+from ollama_proxy.ollama.served import json_reply, listing, read, running
 from ollama_proxy.ollama.tags import Listed
 from ollama_proxy.ollama.to_openrouter import Translation, translate_chat, translate_generate
+from ollama_proxy.serving import observation, runtime
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
 

@@ -14,17 +14,18 @@ from ollama_proxy.disconnect import watch_client
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.gojson.body import encode
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.answering import headers_of
-from ollama_proxy.ollama.json_body import encode
 from ollama_proxy.ollama.lookup import Meant, check_name, embedding_model
 from ollama_proxy.ollama.requests import EmbeddingRequest, EmbedRequest
-from ollama_proxy.ollama.served import json_reply, observation, read, running, runtime
+from ollama_proxy.ollama.served import json_reply, read, running
 from ollama_proxy.ollama.to_openrouter import translate_embed
 from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors_of
 from ollama_proxy.openrouter.chunks import parse, usage_of
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
+from ollama_proxy.serving import observation, runtime
 
 
 class Embedded(NamedTuple):

@@ -9,7 +9,7 @@ import binascii
 import re
 from typing import Any
 
-from ..errors import BadRequest
+from ollama_proxy.errors import BadRequest
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
 _URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import BadRequest
-from .go_text import quote
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.text import quote
 
 FOREVER = -1.0
 _LONGEST = (2**63 - 1) / 1e9  # Go's durations are 64-bit nanoseconds

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ..errors import BadRequest
-from .go_text import wrong_type
-from .images import check_image
-from .json_body import encode
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.text import wrong_type
+from ollama_proxy.ollama.images import check_image
 
 _FIELDS = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"})
 _IGNORED = frozenset({"type", "index", "id", "refusal", "reasoning", "reasoning_content", "created_at"})

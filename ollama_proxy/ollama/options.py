@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import BadRequest
+from ollama_proxy.errors import BadRequest
 
 _INTEGERS = frozenset(
     {

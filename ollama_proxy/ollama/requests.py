@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import BadRequest
-from .go_text import quote
-from .json_body import encode, encode_part
-from .messages import Message
-from .options import check_options
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.body import encode, encode_part
+from ollama_proxy.gojson.text import quote
+from ollama_proxy.ollama.messages import Message
+from ollama_proxy.ollama.options import check_options
 
 _MOST_TOP_LOGPROBS = 20
 

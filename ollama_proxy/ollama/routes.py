@@ -5,16 +5,14 @@ Paths and methods are Ollama's (docs/contract.md, "Endpoints"): what is not in t
 
 from __future__ import annotations
 
-import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
-from ollama_proxy.errors import ProxyError
-from ollama_proxy.ollama import account, catalogue, chatting, embedding, library
-from ollama_proxy.ollama.errors import error_body
-from ollama_proxy.ollama.served import JSON, STREAM_JSON, observation
+from ollama_proxy import serving
+from ollama_proxy.ollama import account, catalogue, chatting, embedding, errors, library
+from ollama_proxy.ollama.served import STREAM_JSON
 
-log = structlog.get_logger("ollama_proxy")
 blueprint = Blueprint("ollama", __name__)
+serving.render_errors(blueprint, errors, streamed_type=STREAM_JSON)
 
 _ROUTES = (
     ("HEAD,GET", "/", catalogue.alive),
@@ -44,20 +42,3 @@ _ROUTES = (
 for _methods, _path, _view in _ROUTES:
     _endpoint = f"{_view.__name__}_{_path.count('<')}"
     blueprint.add_url_rule(_path, _endpoint, _view, methods=_methods.split(","))
-
-
-@blueprint.errorhandler(ProxyError)
-def _proxy_error(error: ProxyError) -> Response:
-    noted = observation()
-    noted.error = error.message if error.status >= 500 else ""
-    # An error that takes the place of a stream's first line has Ollama's other spelling of the type.
-    response = Response(error_body(error), status=error.status, content_type=STREAM_JSON if noted.streamed else JSON)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-@blueprint.errorhandler(Exception)
-def _unexpected(error: Exception) -> Response:
-    log.error("request failed", path=request.path, error=type(error).__name__, exc_info=True)
-    return _proxy_error(ProxyError("internal error"))

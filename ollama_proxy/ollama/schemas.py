@@ -10,8 +10,9 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import EXCLUDE, Schema, post_load
 
-from . import fields, requests
-from .json_body import decode
+from ollama_proxy.gojson.body import decode
+from ollama_proxy.gojson.fields import Anything, Flag, Integer, Integers, Options, Text
+from ollama_proxy.ollama import fields, requests
 
 Request = TypeVar("Request")
 
@@ -31,21 +32,21 @@ class RequestSchema(Schema):
 
 
 class ModelSchema(RequestSchema):
-    model = fields.Text()
-    name = fields.Text()
+    model = Text()
+    name = Text()
 
 
 class AnsweredSchema(ModelSchema):
-    stream = fields.Flag()
-    format = fields.Anything()
+    stream = Flag()
+    format = Anything()
     keep_alive = fields.KeepAlive()
-    options = fields.Options()
+    options = Options()
     think = fields.Think()
-    truncate = fields.Flag()
-    shift = fields.Flag()
-    logprobs = fields.Flag()
-    top_logprobs = fields.Integer()
-    debug_render_only = fields.Flag(data_key="_debug_render_only")
+    truncate = Flag()
+    shift = Flag()
+    logprobs = Flag()
+    top_logprobs = Integer()
+    debug_render_only = Flag(data_key="_debug_render_only")
 
     @post_load
     def _build(self, data: dict[str, Any], **_kwargs: Any) -> Any:
@@ -60,20 +61,20 @@ class ChatSchema(AnsweredSchema):
 
     messages = fields.Messages()
     tools = fields.Tools()
-    tool_choice = fields.Anything()
+    tool_choice = Anything()
 
 
 class GenerateSchema(AnsweredSchema):
     struct = "GenerateRequest"
     request = requests.GenerateRequest
 
-    prompt = fields.Text()
-    suffix = fields.Text()
-    system = fields.Text()
-    template = fields.Text()
+    prompt = Text()
+    suffix = Text()
+    system = Text()
+    template = Text()
     # `context` is a name of marshmallow's own
-    context_tokens = fields.Integers(data_key="context", attribute="context")
-    raw = fields.Flag()
+    context_tokens = Integers(data_key="context", attribute="context")
+    raw = Flag()
     images = fields.Images()
 
 
@@ -81,37 +82,37 @@ class EmbedSchema(ModelSchema):
     struct = "EmbedRequest"
     request = requests.EmbedRequest
 
-    input = fields.Anything()
-    truncate = fields.Flag()
-    dimensions = fields.Integer()
+    input = Anything()
+    truncate = Flag()
+    dimensions = Integer()
     keep_alive = fields.KeepAlive()
-    options = fields.Options()
+    options = Options()
 
 
 class EmbeddingSchema(ModelSchema):
     struct = "EmbeddingRequest"
     request = requests.EmbeddingRequest
 
-    prompt = fields.Text()
+    prompt = Text()
     keep_alive = fields.KeepAlive()
-    options = fields.Options()
+    options = Options()
 
 
 class ShowSchema(ModelSchema):
     struct = "ShowRequest"
     request = requests.ShowRequest
 
-    verbose = fields.Flag()
-    system = fields.Text()
-    template = fields.Text()
-    options = fields.Options()
+    verbose = Flag()
+    system = Text()
+    template = Text()
+    options = Options()
 
 
 class PullSchema(ModelSchema):
     struct = "PullRequest"
     request = requests.StatusRequest
 
-    stream = fields.Flag()
+    stream = Flag()
 
 
 class PushSchema(PullSchema):
@@ -138,8 +139,8 @@ class CopySchema(RequestSchema):
     struct = "CopyRequest"
     request = requests.CopyRequest
 
-    source = fields.Text()
-    destination = fields.Text()
+    source = Text()
+    destination = Text()
 
 
 _CHAT, _GENERATE = ChatSchema(), GenerateSchema()

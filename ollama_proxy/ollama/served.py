@@ -1,4 +1,4 @@
-"""What the Ollama API's handlers share while they serve a request: the process's parts, the body, the reply's form.
+"""What the Ollama API's handlers share while they serve a request, beside what all APIs share (`serving`).
 
 It knows Flask, so that the modules below the handlers need not.
 """
@@ -8,28 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 
-from ollama_proxy.observation import ENVIRON_KEY, Observation
+from ollama_proxy import serving
 from ollama_proxy.ollama import lines
 from ollama_proxy.ollama.listing import Listing
 from ollama_proxy.ollama.running import Running
-from ollama_proxy.request_body import read_body
-from ollama_proxy.runtime import Runtime
 
 JSON = "application/json; charset=utf-8"
 #: For what Ollama sends from inside a stream although it is one object: pull with `stream: false`, early errors.
 STREAM_JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
-MEGABYTE = 1024 * 1024
-
 Read = TypeVar("Read")
-
-
-def runtime() -> Runtime:
-    """The parts of this process."""
-    return cast(Runtime, current_app.extensions["ollama_proxy"])
 
 
 def listing() -> Listing:
@@ -42,20 +33,9 @@ def running() -> Running:
     return cast(Running, current_app.extensions.setdefault("ollama_proxy.running", Running()))
 
 
-def observation() -> Observation:
-    """What is noted of this request."""
-    return cast(Observation, request.environ[ENVIRON_KEY])
-
-
 def read(reader: Callable[[bytes], Read]) -> Read:
     """The request's body as one of `schemas.read_*` reads it, whatever its Content-Type. Raises ProxyError."""
-    settings = runtime().settings
-    body = read_body(
-        request.environ,
-        limit_bytes=int(settings.max_body_mb * MEGABYTE),
-        timeout_seconds=settings.body_timeout_seconds,
-    )
-    return reader(body)
+    return reader(serving.body())
 
 
 def json_reply(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import BadRequest
-from .go_text import quote
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.text import quote
 
 _LEVELS = frozenset({"low", "medium", "high", "max"})
 _SPELLED = {"true": True, "false": False}

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..fallback.needs import Needs
-from .images import image_part
-from .json_body import encode_part
-from .messages import Message
-from .options import sampling
-from .requests import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
-from .thinking import reasoning
-from .tool_history import repair
-from .tools import ToolNames, definitions, tool_choice
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.gojson.body import encode_part
+from ollama_proxy.ollama.images import image_part
+from ollama_proxy.ollama.messages import Message
+from ollama_proxy.ollama.options import sampling
+from ollama_proxy.ollama.requests import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
+from ollama_proxy.ollama.thinking import reasoning
+from ollama_proxy.ollama.tool_history import repair
+from ollama_proxy.ollama.tools import ToolNames, definitions, tool_choice
 
 _BYTES_PER_TOKEN = 4
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.ollama.go_text import kind, quote
-from ollama_proxy.ollama.json_body import encode
+from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.text import kind, quote
 from ollama_proxy.openai import needs, schemas, tools
 
 #: What an effort may be; OpenRouter knows all but Ollama's "ultra".

@@ -11,9 +11,9 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.fields import Flag, GoField, Text
-from ollama_proxy.ollama.go_text import kind, wrong_type
-from ollama_proxy.ollama.json_body import parse
+from ollama_proxy.gojson.body import parse
+from ollama_proxy.gojson.fields import Flag, GoField, Text
+from ollama_proxy.gojson.text import kind, wrong_type
 
 
 class Object(GoField):

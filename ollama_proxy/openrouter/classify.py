@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import known_errors, limits
-from .error_body import ErrorBody, read_error_body, text_of
-from .failure import Blame, Failure, Kind, Verdict
-from .known_errors import CREDITS_PAGE, KEYS_PAGE
-from .safe_text import MESSAGE_LIMIT, name, one_line, quotable
-from .token_budget import smaller_max_tokens
+from ollama_proxy.openrouter import known_errors, limits
+from ollama_proxy.openrouter.error_body import ErrorBody, read_error_body, text_of
+from ollama_proxy.openrouter.failure import Blame, Failure, Kind, Verdict
+from ollama_proxy.openrouter.known_errors import CREDITS_PAGE, KEYS_PAGE
+from ollama_proxy.openrouter.safe_text import MESSAGE_LIMIT, name, one_line, quotable
+from ollama_proxy.openrouter.token_budget import smaller_max_tokens
 
 # Failures of the wire that carry no error of upstream: reason, client status, what the client reads.
 _WIRE: dict[Kind, tuple[str, int, str]] = {

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
-from .engine import Database, upsert
-from .tables import CATALOG_MODELS, CATALOG_STATE
+from ollama_proxy.storage.engine import Database, upsert
+from ollama_proxy.storage.tables import CATALOG_MODELS, CATALOG_STATE
 
 CHAT: Final = "chat"
 EMBEDDING: Final = "embedding"

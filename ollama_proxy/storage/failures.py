@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select
 
-from .engine import Database, upsert
-from .tables import ACCOUNT_LIMITS, MODEL_FAILURES
+from ollama_proxy.storage.engine import Database, upsert
+from ollama_proxy.storage.tables import ACCOUNT_LIMITS, MODEL_FAILURES
 
 # A day without a failure ends the count.
 QUIET_SECONDS: Final = 86_400.0

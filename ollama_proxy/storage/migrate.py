@@ -24,7 +24,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, NullPool, event, func, make_url, select
 
-from .engine import Database, StorageUnavailable, build_engine, safe_url, storage_errors, use_wal
+from ollama_proxy.storage.engine import Database, StorageUnavailable, build_engine, safe_url, storage_errors, use_wal
 
 LOCK_SECONDS: Final = 30.0
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"

@@ -75,10 +75,8 @@ def test_three_chats_in_a_row_use_one_upstream_connection(proxy: ProxyServer, si
 def test_each_line_leaves_when_its_token_comes(proxy: ProxyServer, simulator: Simulator) -> None:
     """200 tokens 50 ms apart: a line may take 100 ms, and none may wait for a later token."""
     simulator.scenario("tidal/ember-4:free", tokens=200, token_delay=0.05, record_times=True)
-    arrived = []
-    for line in proxy.chat("ember-4:free", stream=True).iter_lines(chunk_size=1):
-        if json.loads(line)["message"]["content"]:
-            arrived.append(time.time())
+    lines = proxy.chat("ember-4:free", stream=True).iter_lines(chunk_size=1)
+    arrived = [time.time() for line in lines if json.loads(line)["message"]["content"]]
     [entry] = simulator.chats(minimum=1, wait=5, outcome="complete")
     sent = entry["event_times"][-len(arrived) - 3 :]
     assert len(arrived) == 200

@@ -420,3 +420,13 @@ def test_the_thread_loads_first_then_refreshes_and_outlives_mistakes(world: Worl
     assert seen == [BOTH], "the stored copy was there before the fetch"
     assert free(keeper) == ["acme/new:free"]
     assert ("catalog.refresh_failed", {"error": "ZeroDivisionError: a mistake", "retry_seconds": 5}) in world.events
+
+
+def test_without_any_copy_a_lease_is_not_waited_for_long(world: World) -> None:
+    """Its holder may have died between the fetch and the save; a server without models is of no use."""
+    world.table.acquire_lease("another", world.now, 90)
+    keeper = world.keeper()
+    assert not keeper.refresh_if_due()
+    world.now += 4
+    assert keeper.refresh_if_due()
+    assert keeper.current() is not None

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from ..errors import BadRequest
-from .go_text import kind
-from .json_syntax import syntax_error
+from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.syntax import syntax_error
+from ollama_proxy.gojson.text import kind
 
 _HEX = "[0-9a-fA-F]{2}"
 _HIGH, _LOW = rf"\\u[dD][89abAB]{_HEX}", rf"\\u[dD][c-fC-F]{_HEX}"

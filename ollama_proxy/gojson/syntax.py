@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .go_text import quote
+from ollama_proxy.gojson.text import quote
 
 _MOST_TOKENS = 50_000
 _MOST_DEPTH = 10_000

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.go_text import quote
-from ollama_proxy.ollama.json_body import decode, encode, encode_part, parse
-from ollama_proxy.ollama.json_syntax import syntax_error
+from ollama_proxy.gojson.body import decode, encode, encode_part, parse
+from ollama_proxy.gojson.syntax import syntax_error
+from ollama_proxy.gojson.text import quote
 
 
 @pytest.mark.parametrize(
