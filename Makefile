@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: run dev demo test lint fuzz bench clean
+.PHONY: run dev demo test lint fuzz bench bench-peers clean
 
 run: $(VENV)/run.stamp  ## serve on HOST:PORT (0.0.0.0:11434) with the key in .env
 	$(BIN)/python -m ollama_proxy
@@ -20,6 +20,13 @@ test: $(VENV)/dev.stamp  ## the whole test suite
 
 fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time
 	FUZZ_REQUESTS=5000 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+
+bench: $(VENV)/dev.stamp  ## how fast it is, beside nginx and (after bench-peers) LiteLLM; three minutes at most
+	$(BIN)/python -m bench
+
+bench-peers:  ## install what the benchmark compares with, apart from everything else
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check "litellm[proxy]==1.106.2"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""How fast the server is: each row measured against the upstream itself, nginx and, where installed, LiteLLM, in one run.
+"""How fast the server is, beside the upstream itself, nginx and, where installed, LiteLLM, in one run.
 
     python -m bench [--rows request,burst] [--seconds 3]
 

@@ -2,7 +2,7 @@
 
     python -m bench.load '{"port": 11434, "path": "/api/chat", "body": "...", "clients": 4, "seconds": 2}'
 
-prints a `Measured` as JSON. A process of its own, so that its cost is never counted as the server's. Linux only (epoll).
+prints a `Measured` as JSON. A process of its own, so that its cost is never counted as the server's. Linux only.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ALL_GONE = 0.05
 class Load:
     """What to ask for.
 
-    `clients` ask one request after another, each `pause` seconds after the last answer, until `seconds` are over or each
-    has had `requests_each` answers. They begin spread over `ramp` seconds. An answer is complete if it has status 200,
-    ends properly, holds `WORD` `words` times and `last` near its end. Requests under way after `grace` more seconds are
-    counted as lost.
+    `clients` ask one request after another, each `pause` seconds after the last answer, until `seconds` are over or
+    each has had `requests_each` answers. They begin spread over `ramp` seconds. An answer is complete if it has status
+    200, ends properly, holds `WORD` `words` times and `last` near its end. Requests under way after `grace` more
+    seconds are counted as lost.
     """
 
     port: int
@@ -203,7 +203,7 @@ def body_of(answer: bytes) -> bytes | None:
         _, _, length = head.partition(b"content-length:")
         wanted = int(length.split(b"\r\n")[0]) if length else 0
         return answer[at : at + wanted] if len(answer) >= at + wanted else None
-    parts = []
+    parts: list[bytes] = []
     while (line_end := answer.find(b"\r\n", at)) >= 0:
         size = int(answer[at:line_end], 16)
         at = line_end + 2 + size + 2

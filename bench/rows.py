@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(slots=True)
 class Line:
-    """A line of the table. `figures` are by server: "proxy", "direct", "nginx", "litellm"; None could not be measured."""
+    """A line of the table. `figures` are by server: "proxy", "direct", "nginx", "litellm"; None: not measurable."""
 
     name: str
     unit: str

@@ -111,6 +111,8 @@ def _writes(exchange: Exchange, stream: EventStream, observation: Observation) -
             data = stream.heartbeat if isinstance(item, Beat) else stream.feed(item)
             if data:
                 yield data
+            else:
+                exchange.unheard()
             if stream.failure is not None:
                 raise exchange.broken(stream.failure)
     except StreamBroken as error:

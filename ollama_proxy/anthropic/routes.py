@@ -45,6 +45,7 @@ def messages() -> Response:
         streamed=streamed,
         path="/messages",
         dialect=MESSAGES,
+        own_provider="provider" in asked,
         headers={} if free_mode else _forwarded(),
     )
     exchange = Exchange(services, call)

@@ -242,7 +242,7 @@ class Exchange:
     def _patience(self) -> Patience:
         settings = self._settings
         first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
-        if self.tried:
+        if self.tried and self._falls_back:
             # A later attempt does not start the clock anew: the budget is for all of them together.
             first = max(min(first, self._budget_left()), SHORTEST_PATIENCE)
         return Patience(

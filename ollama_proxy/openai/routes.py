@@ -100,7 +100,15 @@ def _answer(asked: Request, path: str, dialect: Dialect, stream: EventStream) ->
 
 def _call(asked: Request, path: str, dialect: Dialect) -> Call:
     body_for = partial(_fitted, asked, _free_mode())
-    return Call(asked.name, asked.needs, body_for, streamed=asked.stream, path=path, dialect=dialect)
+    return Call(
+        asked.name,
+        asked.needs,
+        body_for,
+        streamed=asked.stream,
+        path=path,
+        dialect=dialect,
+        own_provider="provider" in asked.body,
+    )
 
 
 def _fitted(asked: Request, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:

@@ -48,7 +48,7 @@ def ask(text: str = "hello", **fields: Any) -> Json:
 def events(response: requests.Response) -> list[tuple[str, Json]]:
     """The events of a stream with their names; every block must have just those two lines."""
     found = []
-    for block in response.text.removesuffix("\n\n").split("\n\n"):
+    for block in response.content.decode().removesuffix("\n\n").split("\n\n"):
         name, data = block.split("\n")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     return found

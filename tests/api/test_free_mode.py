@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -271,6 +272,30 @@ def test_a_minute_limit_that_resets_soon_is_waited_for(one_site: Site, simulator
     times = [entry["t_start"] for entry in simulator.chats()]
     assert len(times) == 2
     assert 0.5 < times[1] - times[0] < 4
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param({"before_headers": True}, id="before upstream's headers"),
+        pytest.param({"hold_at": 0}, id="before the first delta"),
+        pytest.param({"hold_at": 3}, id="in the middle"),
+    ],
+)
+def test_a_client_that_leaves_closes_upstream_and_blames_nobody(
+    one_site: Site, simulator: Simulator, where: dict[str, Any]
+) -> None:
+    simulator.scenario(FIRST, hold="gate", **where, times=1)
+    body = json.dumps({"model": "free", "messages": [{"role": "user", "content": "hello"}]}).encode()
+    with socket.create_connection(("127.0.0.1", one_site.servers[0].port)) as client:
+        client.sendall(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert simulator.log(holding="gate", wait=5)
+    left_at = time.time()
+    [entry] = simulator.log(outcome="client_gone", wait=5)
+    assert entry["t_end"] - left_at < 1
+    assert [sent["model"] for sent in simulator.chats()] == [FIRST]
+    assert one_site.answered_by() == FIRST
+    assert one_site.rows() == {}
 
 
 PATHS = {

@@ -13,8 +13,8 @@ from typing import Any
 Json = dict[str, Any]
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "seed", "stop")
-MORE_SAMPLING = ("top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
-MORE_SAMPLING += ("logprobs", "top_logprobs")
+PENALTIES = ("top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
+MORE_SAMPLING = (*PENALTIES, "logprobs", "top_logprobs")
 TOOLS = ("tools", "tool_choice")
 SCHEMA = ("response_format", "structured_outputs")
 THINKING = ("reasoning", "include_reasoning")

@@ -42,7 +42,7 @@ def chosen(name: str = "free", free_mode: bool = True, strict: bool = False, **n
         pytest.param({"images": True}, ["eyes", "narrow"], id="images"),
         pytest.param({"images": True, "tools": True}, ["eyes"], id="images and tools"),
         pytest.param({"schema": True}, ["wide", "eyes"], id="schema"),
-        pytest.param({"name": "plain", "tools": True}, ["wide", "eyes", "thinker"], id="not the asked one if it cannot"),
+        pytest.param({"name": "plain", "tools": True}, ["wide", "eyes", "thinker"], id="not the asked one, it cannot"),
         pytest.param({"thinking": True}, ["thinker", "narrow"], id="thinking"),
         pytest.param(
             {"name": "plain", "thinking": True}, ["plain", "thinker", "narrow"], id="thinking: the asked one may not"
