@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from bench import report, servers
 from bench.rows import ROWS, Line, Stage
+from bench.servers import Target
 
 
 def arguments() -> argparse.Namespace:
@@ -34,8 +35,8 @@ def measure(given: argparse.Namespace, folder: Path) -> list[Line]:
         upstream = stack.enter_context(servers.upstream(folder))
         nginx = litellm = None
         if not given.no_peers:
-            nginx = stack.enter_context(servers.nginx(folder, upstream))
-            litellm = stack.enter_context(servers.litellm(folder, upstream))
+            nginx = _peer(stack, servers.nginx(folder, upstream))
+            litellm = _peer(stack, servers.litellm(folder, upstream))
         proxy = stack.enter_context(servers.proxy(folder, upstream, web_concurrency=given.workers))
         stage = Stage(folder, upstream, proxy, nginx, litellm, given.seconds, given.streams)
         for name in given.rows.split(","):
@@ -45,6 +46,15 @@ def measure(given: argparse.Namespace, folder: Path) -> list[Line]:
             except (RuntimeError, OSError) as error:
                 print(f"  cannot be measured: {error}", file=sys.stderr)
     return lines
+
+
+def _peer(stack: ExitStack, starting: AbstractContextManager[Target | None]) -> Target | None:
+    """The server, or None if it is not there or does not start: the others are measured all the same."""
+    try:
+        return stack.enter_context(starting)
+    except RuntimeError as error:
+        print(f"  left out: {error}", file=sys.stderr)
+        return None
 
 
 def main() -> int:

@@ -102,8 +102,13 @@ def litellm(folder: Path, behind: Target) -> Iterator[Target | None]:
     configuration = folder / "litellm.yaml"
     configuration.write_text(_LITELLM.format(upstream=behind.port))
     command = [str(LITELLM), "--config", str(configuration), "--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    server = Server([*command, "--telemetry", "False"], folder=folder, name="litellm", environ=quiet)
+    environ = {
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        # It is reached from this machine only, and ends with the run.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
+    server = Server([*command, "--telemetry", "False"], folder=folder, name="litellm", environ=environ)
     with running(server, port, ready=lambda: answers(port)):
         yield Target(server, port, "/v1/chat/completions", "fast")
 

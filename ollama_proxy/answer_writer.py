@@ -45,7 +45,13 @@ class AnswerWriter(Response):  # type: ignore[misc]
 
     def _emit_body(self, data: bytes) -> None:
         head, self._held = self._held, b""
-        self.sock.sendall(b"%b%X\r\n%b\r\n" % (head, len(data), data) if self.chunked else head + data)
+        self._send(b"%b%X\r\n%b\r\n" % (head, len(data), data) if self.chunked else head + data)
+
+    def _send(self, data: bytes) -> None:
+        # Nearly always all of it is taken at once; gevent's `sendall` prepares for more, with a system call of its own.
+        sent = self.sock.send(data)
+        if sent < len(data):
+            self.sock.sendall(data[sent:])
 
     def can_sendfile(self) -> bool:
         """Never: a file would overtake the head."""
@@ -56,4 +62,4 @@ class AnswerWriter(Response):  # type: ignore[misc]
         self.send_headers()
         rest, self._held = self._held + (b"0\r\n\r\n" if self.chunked else b""), b""
         if rest:
-            self.sock.sendall(rest)
+            self._send(rest)

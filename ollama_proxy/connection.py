@@ -19,6 +19,8 @@ from gunicorn.http.parser import RequestParser
 
 #: An unread body of up to this size is read and thrown away, to keep the connection.
 DRAINED_BYTES = 64 * 1024
+#: What one read takes of the connection: an agent's history is a hundred kilobytes, gunicorn's own 8 are many calls.
+READ_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
 LINGER_SECONDS = 1.0
 _LINGER_PAUSE_SECONDS = 0.01
@@ -55,6 +57,7 @@ class ProxyParser(RequestParser):  # type: ignore[misc]
 
     def __init__(self, cfg: Any, client: Any, addr: Any, *, is_stopping: Callable[[], bool]) -> None:
         super().__init__(cfg, client, addr)
+        self.unreader.mxchunk = READ_BYTES
         self._is_stopping = is_stopping
 
     def __next__(self) -> ProxyRequest:

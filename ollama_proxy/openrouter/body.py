@@ -11,6 +11,8 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import requests
@@ -41,7 +43,12 @@ def body_of(response: requests.Response) -> Body:
     sock, buffered = _socket_of(response)
     if sock is None or response.headers.get("Content-Encoding", "identity").lower() != "identity":
         return LibraryBody(response)
-    return SocketBody(response, sock, buffered)
+    return SocketBody(
+        sock,
+        framing_of(response.status_code, response.headers),
+        ahead=partial(_read_ahead, sock, buffered),
+        end=partial(_end, response),
+    )
 
 
 def _socket_of(response: requests.Response) -> tuple[socket.socket | None, Any]:
@@ -57,25 +64,47 @@ def _socket_of(response: requests.Response) -> tuple[socket.socket | None, Any]:
     return sock, buffered
 
 
-def _framing_of(response: requests.Response) -> Framing:
-    if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
+def _read_ahead(sock: socket.socket, buffered: Any) -> bytes:
+    """What came with the headers. The socket must not be waited for, so it is asked without blocking."""
+    sock.settimeout(0)
+    try:
+        held = buffered.peek()
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+    return bytes(buffered.read(len(held))) if held else b""
+
+
+def _end(response: requests.Response, clean: bool) -> None:
+    if clean:
+        # http.client thinks that the body is unread: closing its response (not the connection) says otherwise.
+        raw: Any = response.raw
+        raw._fp.close()
+        raw.release_conn()
+    else:
+        response.close()
+
+
+def framing_of(status: int, headers: Mapping[str, str]) -> Framing:
+    """How the end of an answer's body is known (RFC 9112, 6.3)."""
+    if "chunked" in headers.get("Transfer-Encoding", "").lower():
         return ChunkedFraming()
-    if response.status_code in (204, 304):
-        return LengthFraming(0)  # RFC 9112, 6.3: without a body, whatever the headers say
-    length = response.headers.get("Content-Length", "")
+    if status in (204, 304):
+        return LengthFraming(0)  # without a body, whatever the headers say
+    length = headers.get("Content-Length", "")
     return LengthFraming(int(length)) if length.isdigit() else CloseFraming()
 
 
 class SocketBody:
     """Reads from the socket, all that is there at a time."""
 
-    def __init__(self, response: requests.Response, sock: socket.socket, buffered: Any) -> None:
-        self._response = response
+    def __init__(
+        self, sock: socket.socket, framing: Framing, *, ahead: Callable[[], bytes], end: Callable[[bool], None]
+    ) -> None:
+        """`ahead` gives what came with the headers; `end` is told whether the connection can be used again."""
         self._sock = sock
-        self._buffered = buffered
-        self._framing = _framing_of(response)
-        self._started = False
-        self._closed = False
+        self._framing = framing
+        self._ahead: Callable[[], bytes] | None = ahead
+        self._end: Callable[[bool], None] | None = end
 
     def read(self, timeout: float) -> bytes | None:
         deadline = time.monotonic() + timeout
@@ -97,9 +126,9 @@ class SocketBody:
 
     def _receive(self, timeout: float) -> bytes | None:
         try:
-            if not self._started:
-                self._started = True
-                if held := self._read_ahead():
+            if self._ahead is not None:
+                ahead, self._ahead = self._ahead, None
+                if held := ahead():
                     return held
             self._sock.settimeout(timeout)
             return self._sock.recv(READ_SIZE)
@@ -108,26 +137,11 @@ class SocketBody:
         except OSError as error:
             raise BodyBroken(f"the connection broke: {type(error).__name__}") from error
 
-    def _read_ahead(self) -> bytes:
-        """What came with the headers. The socket must not be waited for, so it is asked without blocking."""
-        self._sock.settimeout(0)
-        try:
-            held = self._buffered.peek()
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return b""
-        return bytes(self._buffered.read(len(held))) if held else b""
-
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._framing.finished and not self._framing.leftover and not isinstance(self._framing, CloseFraming):
-            # http.client thinks that the body is unread: closing its response (not the connection) says otherwise.
-            raw: Any = self._response.raw
-            raw._fp.close()
-            raw.release_conn()
-        else:
-            self._response.close()
+        end, self._end = self._end, None
+        if end is not None:
+            framing = self._framing
+            end(framing.finished and not framing.leftover and not isinstance(framing, CloseFraming))
 
 
 class LibraryBody:

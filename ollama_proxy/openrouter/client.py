@@ -7,8 +7,9 @@ Facts about the API: https://openrouter.ai/docs/api-reference.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ import requests
 
 from ollama_proxy.openrouter.background import Background
 from ollama_proxy.openrouter.body import Body, BodyBroken, body_of
+from ollama_proxy.openrouter.direct import DirectPost, pool_of
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
 
@@ -106,6 +108,7 @@ class Client:
             self._public["X-Title"] = app_title
         self._private = {**self._public, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._posts: dict[str, requests.PreparedRequest] = {}
+        self._directs: dict[str, DirectPost | None] = {}
 
     def start(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Background[Answer]:
         """Send `body` to `path` in the background: the result is an open Answer of any status, or UpstreamError."""
@@ -117,15 +120,21 @@ class Client:
         `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes. Only a kept-alive
         connection that turns out to be closed is replaced unseen.
         """
-        request = self._prepared(path)
-        call = requests.PreparedRequest()
-        call.method, call.url, call.hooks = request.method, request.url, request.hooks
-        call.headers = request.headers.copy()
-        if headers:
-            call.headers.update(headers)
+        if (direct := self._direct(path)) is not None:
+            sent = partial(direct.send, body, headers or {}, read_timeout=self._read_timeout)
+            return self._answer(lambda: Answer(*sent()))
+        call = self._prepared(path).copy()
+        call.headers.update(headers or {})
         call.headers["Content-Length"] = str(len(body))
         call.body = body
         return self._send(call, read_timeout=self._read_timeout)
+
+    def _direct(self, path: str) -> DirectPost | None:
+        if path not in self._directs:
+            request = self._prepared(path)
+            pool = pool_of(self._transport, request, self._proxies)
+            self._directs[path] = None if pool is None else DirectPost(pool, request)
+        return self._directs[path]
 
     def _prepared(self, path: str) -> requests.PreparedRequest:
         """The request to `path` without a body, made once: preparing costs more than sending."""
@@ -138,17 +147,24 @@ class Client:
 
     def _send(self, request: requests.PreparedRequest, *, read_timeout: float) -> Answer:
         timeout = (CONNECT_TIMEOUT, read_timeout)
+
+        def send() -> Answer:
+            response = self._transport.send(request, stream=True, timeout=timeout, proxies=self._proxies)
+            return Answer(response.status_code, response.headers, body_of(response))
+
+        return self._answer(send)
+
+    def _answer(self, send: Callable[[], Answer]) -> Answer:
         for attempt in (1, 2, 3):
             try:
-                response = self._transport.send(request, stream=True, timeout=timeout, proxies=self._proxies)
-            except requests.exceptions.ReadTimeout as error:
+                return send()
+            except (requests.exceptions.ReadTimeout, TimeoutError) as error:
                 raise UpstreamError(Failure(Kind.READ_TIMEOUT, detail="no answer in time")) from error
             except (requests.exceptions.RequestException, OSError) as error:
                 # Two connections in a row can have idled away, hence a third attempt.
                 if attempt < 3 and stale(error):
                     continue
                 raise UpstreamError(Failure(Kind.NETWORK, detail=describe(error))) from error
-            return Answer(response.status_code, response.headers, body_of(response))
         raise AssertionError("unreachable")
 
     def get(self, path: str, *, timeout: float = CATALOGUE_TIMEOUT, with_key: bool = True) -> tuple[int, Any]:

@@ -14,6 +14,8 @@ import ollama
 import pytest
 import requests
 
+from ollama_proxy.storage.catalog import CatalogTable
+from ollama_proxy.storage.engine import Database
 from tests.servers import ProxyServer, free_port, wait_for
 from tests.simulator.process import Simulator
 
@@ -120,6 +122,8 @@ def test_it_starts_without_openrouter_from_the_last_good_copy(
 ) -> None:
     first = start_proxy()
     listed = first.get("/api/tags").json()
+    stored = CatalogTable(Database(f"sqlite:///{tmp_path / 'proxy.db'}"))
+    wait_for(lambda: stored.state().revision, what="the copy is stored")
     first.stop()
     nowhere = f"http://127.0.0.1:{free_port()}/api/v1"
     second = start_proxy(nowhere)

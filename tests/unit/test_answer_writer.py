@@ -11,17 +11,24 @@ from ollama_proxy.answer_writer import AnswerWriter
 
 
 class Wire:
-    """A socket that keeps what is sent, by the write."""
+    """A socket that keeps what is sent, by the write; `takes` bytes fit into one."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: int = 1 << 20) -> None:
         self.sent: list[bytes] = []
+        self._takes = takes
+
+    def send(self, data: bytes) -> int:
+        self.sent.append(data[: self._takes])
+        return len(self.sent[-1])
 
     def sendall(self, data: bytes) -> None:
         self.sent.append(data)
 
 
-def writer(method: str = "POST", version: tuple[int, int] = (1, 1), closes: bool = False) -> tuple[AnswerWriter, Wire]:
-    wire = Wire()
+def writer(
+    method: str = "POST", version: tuple[int, int] = (1, 1), closes: bool = False, wire: Wire | None = None
+) -> tuple[AnswerWriter, Wire]:
+    wire = wire or Wire()
     request: Any = SimpleNamespace(method=method, version=version, should_close=lambda: closes)
     return AnswerWriter(request, wire, SimpleNamespace(is_ssl=False)), wire
 
@@ -93,3 +100,12 @@ def test_more_than_the_announced_length_is_cut_off() -> None:
     answer.write(b"abc")
     answer.write(b"d")
     assert b"".join(wire.sent).endswith(b"\r\n\r\nab")
+
+
+def test_what_a_full_socket_does_not_take_at_once_follows() -> None:
+    answer, wire = writer(wire=Wire(takes=10))
+    answer.start_response("200 OK", [("Content-Length", "3")])
+    answer.write(b"abc")
+    answer.close()
+    assert [len(data) for data in wire.sent][:1] == [10]
+    assert b"".join(wire.sent).endswith(b"\r\n\r\nabc")

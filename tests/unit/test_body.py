@@ -204,7 +204,8 @@ def test_a_large_request_follows_a_short_wait_on_the_same_connection() -> None:
     assert lengths == [2, len(large)]
 
 
-def test_a_compressed_body_is_read_through_the_library() -> None:
+def test_a_compressed_body_is_read_through_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_proxy.openrouter.client.pool_of", lambda *_: None)
     packed = gzip.compress(b'{"data": []}')
     with client_of(answers_all(answer(packed, more=b"Content-Encoding: gzip\r\n"))) as (client, upstream):
         for _ in range(2):

@@ -39,7 +39,9 @@ def longest_pause():
     return max(b - a for a, b in zip(ticks, ticks[1:]))
 
 def record(database, model="a/b"):
-    return FailureTable(database).record(model, blame="x", reason="y", began_at=3, now=2, base_seconds=3)
+    return FailureTable(database).record(
+        model, blame="x", reason="y", began_at=3, now=2, base_seconds=3, multiply=True
+    )
 
 ticker = gevent.spawn(tick)
 gevent.sleep(0.02)
