@@ -15,8 +15,8 @@ dev: $(VENV)/run.stamp  ## the development server, which reloads on changes
 demo: $(VENV)/dev.stamp  ## the main job without a key or network, against the bundled simulator
 	@$(BIN)/python tools/demo.py
 
-test: $(VENV)/dev.stamp  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp  ## the whole test suite, on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time
 	FUZZ_REQUESTS=5000 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py

@@ -50,8 +50,14 @@ def _delta(content: str, finish: str | None = None) -> bytes:
 OPENING = STREAM_HEAD + _chunk(b": OPENROUTER PROCESSING\n\n")
 """Head of a streamed answer and the comment that OpenRouter begins with."""
 
-EVENT = _chunk(_delta(" token"))
-"""One token: an event in an HTTP chunk of its own, as OpenRouter sends it."""
+EVENTS = tuple(_chunk(_delta(f" token{number}")) for number in range(10))
+"""Tokens: each an event in an HTTP chunk of its own, as OpenRouter sends it; they differ, as LiteLLM cuts off an answer
+that repeats itself."""
+
+
+def event(number: int) -> bytes:
+    """The event of the token with this number."""
+    return EVENTS[number % 10]
 
 
 @lru_cache(maxsize=64)
@@ -65,13 +71,18 @@ def ending(tokens: int) -> bytes:
 @lru_cache(maxsize=64)
 def burst(tokens: int) -> bytes:
     """A whole streamed answer: an event a token, each in a chunk of its own, back to back."""
-    return OPENING + EVENT * tokens + ending(tokens)
+    return OPENING + b"".join(map(event, range(tokens))) + ending(tokens)
 
 
 @lru_cache(maxsize=64)
 def whole(tokens: int) -> bytes:
     """An answer that is not streamed."""
-    message = {"role": "assistant", "content": " token" * tokens, "refusal": None, "reasoning": None}
+    message = {
+        "role": "assistant",
+        "content": "".join(f" token{number % 10}" for number in range(tokens)),
+        "refusal": None,
+        "reasoning": None,
+    }
     choice = {"index": 0, "message": message, "finish_reason": "stop", "native_finish_reason": "stop", "logprobs": None}
     usage = {**_USAGE, "completion_tokens": tokens}
     return reply(_json({**_SHARED, "object": "chat.completion", "choices": [choice], "usage": usage}))

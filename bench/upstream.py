@@ -47,6 +47,8 @@ class Upstream:
         self.port: int = self._listener.getsockname()[1]
         self._poll = select.epoll()
         self._poll.register(self._listener, select.EPOLLIN)
+        self._woken, self._waker = socket.socketpair()
+        self._poll.register(self._woken, select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
         #: Streams by their step, each ordered by when the next event is due: (time, descriptor, connection).
         self._paced: dict[float, deque[tuple[float, int, Connection]]] = {}
@@ -60,8 +62,9 @@ class Upstream:
         self._not_found = replies.not_found()
 
     def stop(self) -> None:
-        """Let `serve` return."""
+        """Let `serve` return. May be called from a signal's handler or another thread."""
         self._running = False
+        self._waker.send(b"!")
 
     def serve(self) -> None:
         """The loop."""
@@ -77,7 +80,9 @@ class Upstream:
             self._send_due_events()
         for connection in self._connections.values():
             connection.sock.close()
-        self._listener.close()
+        for sock in (self._listener, self._woken, self._waker):
+            sock.close()
+        self._poll.close()
 
     def _accept(self) -> None:
         try:
@@ -161,9 +166,9 @@ class Upstream:
                 connection.left -= 1
                 if connection.left:
                     queue.append((due + connection.step, descriptor, connection))
-                    self._send(connection, replies.EVENT)
+                    self._send(connection, replies.event(connection.left))
                 else:
-                    self._send(connection, replies.EVENT + replies.ending(connection.tokens))
+                    self._send(connection, replies.event(0) + replies.ending(connection.tokens))
 
 
 def main() -> None:

@@ -64,17 +64,18 @@ def decode_zstd(data: bytes, limit: int = ZSTD_LIMIT) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     decoded = bytearray()
     frame = decompressor.decompressobj()
-    rest = data
+    position = 0
     try:
-        while rest:
+        while position < len(data):
             # Small pieces: a block of 4 bytes may hold 128 KiB.
-            decoded += frame.decompress(rest[:_ZSTD_PIECE])
-            rest = rest[_ZSTD_PIECE:]
+            piece = data[position : position + _ZSTD_PIECE]
+            decoded += frame.decompress(piece)
+            position += len(piece)
             if len(decoded) > limit:
                 raise _too_large(limit)
             if frame.eof:
-                rest = frame.unused_data + rest
-                frame = decompressor.decompressobj() if rest else frame
+                position -= len(frame.unused_data)
+                frame = decompressor.decompressobj() if position < len(data) else frame
     except zstandard.ZstdError as error:
         raise BadRequest("failed to decompress request body") from error
     if not frame.eof:

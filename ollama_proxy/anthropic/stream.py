@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from ollama_proxy.anthropic.errors import error_event
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openrouter.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.chunks import MalformedChunk, dump, parse
 from ollama_proxy.openrouter.events import DONE
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.messages_dialect import kind_of, stop_reason_of, usage_of
@@ -98,7 +96,7 @@ class MessageStream:
     def _told(self, message: Mapping[str, Any]) -> bytes:
         self._stopped = True
         self.usage = usage_of(message)
-        return b"".join(_framed(event["type"], orjson.dumps(event)) for event in events_of(message))
+        return b"".join(_framed(event["type"], dump(event)) for event in events_of(message))
 
 
 def _framed(kind: str, payload: bytes) -> bytes:
@@ -110,7 +108,7 @@ def _framed(kind: str, payload: bytes) -> bytes:
 def with_content(body: bytes) -> bytes:
     """A whole message as it came, but that its `content` is a list: SDKs iterate over it."""
     message = parse(body)
-    return body if message.get("content") is not None else orjson.dumps({**message, "content": []})
+    return body if message.get("content") is not None else dump({**message, "content": []})
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -147,6 +145,6 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
         return begun, deltas
     if "input" in block:
-        text = orjson.dumps(block["input"]).decode()
+        text = dump(block["input"]).decode()
         return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text}]
     return block, []

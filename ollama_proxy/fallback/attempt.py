@@ -12,11 +12,9 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from ollama_proxy.openrouter.background import Background
 from ollama_proxy.openrouter.body import BodyBroken
-from ollama_proxy.openrouter.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.chunks import MalformedChunk, dump, parse
 from ollama_proxy.openrouter.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError
 from ollama_proxy.openrouter.dialect import Dialect
 from ollama_proxy.openrouter.events import DONE, EventDecoder, EventTooLarge
@@ -268,7 +266,7 @@ class Attempt:
             self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
         self.complete = True
         self._pulse.beat()
-        yield [orjson.dumps(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
+        yield [dump(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
 
     def _error_answer(self, answer: Answer) -> Generator[Beat, None, Failure]:
         """The failure that an answer with an error status is; its body as far as it comes in time."""

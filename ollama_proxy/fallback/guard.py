@@ -8,7 +8,7 @@ https://openrouter.ai/docs/features/model-routing).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, TypeGuard
 
 from ollama_proxy.catalog.records import Model
@@ -33,7 +33,7 @@ _COST_MONEY = frozenset(
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _CLIENT_TOOL_FAMILIES = ("bash_", "text_editor_", "computer_", "memory_")
 
-#: A tool choice that is an object and no function's name: Messages spells the plain ones like that.
+#: A tool choice that is an object and not of a tool's type: Messages spells them like that.
 _PLAIN_CHOICES = frozenset({"auto", "any", "none", "required", "tool"})
 
 #: Fields whose values are looked at in free mode.
@@ -61,7 +61,9 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
         return safe
     for key in [key for key in safe if key not in _LOOKED_AT and key.strip().lower() in _LOOKED_AT]:
         del safe[key]  # whoever reads it upstream may be less exact than the checks below
-    _keep_client_tools(safe)
+    if not isinstance(safe.get("tools") or [], list):
+        del safe["tools"]
+    keep_tools(safe, is_client_tool)
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
@@ -78,28 +80,40 @@ def is_client_tool(tool: Any) -> bool:
     return isinstance(kind, str) and (kind in _CLIENT_TOOLS or kind.startswith(_CLIENT_TOOL_FAMILIES))
 
 
-def _keep_client_tools(safe: dict[str, Any]) -> None:
-    """Drop the tools that a server runs, and a choice of one of them."""
-    if isinstance(tools := safe.get("tools"), list):
-        kept = [tool for tool in tools if is_client_tool(tool)]
-        if not kept and tools:
-            for name in ("tools", "tool_choice", "parallel_tool_calls"):
-                safe.pop(name, None)
-            return
-        safe["tools"] = kept
-    elif "tools" in safe and tools is not None:
-        del safe["tools"]
-    choice = safe.get("tool_choice")
-    if _is_object(choice) and not _chooses_client_tools(choice):
-        del safe["tool_choice"]
+def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
+    """Drop the tools of `body` that `keeps` refuses, and what then chooses one of them or is about no tool at all."""
+    given = body.get("tools") or []
+    kept = [tool for tool in given if keeps(tool)]
+    if given and not kept:
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(name, None)
+        return
+    names = None
+    if len(kept) < len(given):
+        body["tools"] = kept
+        names = {_name_of(tool) for tool in kept}
+    choice = body.get("tool_choice")
+    if _is_object(choice) and not _may_choose(choice, keeps, names):
+        del body["tool_choice"]
 
 
-def _chooses_client_tools(choice: Mapping[str, Any]) -> bool:
+def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
+    """True if a choice is of a type that `keeps` passes and, where tools have gone, names one of those that stayed."""
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
         tools = inner.get("tools") if _is_object(inner) else choice.get("tools")
-        return isinstance(tools, list) and all(is_client_tool(tool) for tool in tools)
-    return choice.get("type") in _PLAIN_CHOICES or is_client_tool(choice)
+        return isinstance(tools, list) and all(_is_object(tool) and _may_choose(tool, keeps, names) for tool in tools)
+    name = _name_of(choice)
+    if name and names is not None and name not in names:
+        return False
+    return choice.get("type") in _PLAIN_CHOICES or keeps(choice)
+
+
+def _name_of(tool: Mapping[str, Any]) -> str:
+    """The name of a tool or of a choice: its own, or that of the function in it."""
+    inner = tool.get(str(tool.get("type", "function")))
+    name = (inner if _is_object(inner) else tool).get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _has_file(value: Any) -> bool:

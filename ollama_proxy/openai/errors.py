@@ -21,7 +21,7 @@ _TYPES = {
 
 
 def error_object(error: ProxyError) -> dict[str, object]:
-    """The object under `error` (docs/contract.md, "Errors"). `code` is the status for machines that branch on it."""
+    """The object under `error` (docs/contract.md, "Errors"). `param` and `code` are null, as they are in Ollama."""
     kind = _TYPES.get(error.status, "api_error")
     return {"message": error.message, "type": kind, "param": None, "code": None}
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.errors import error_object
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
@@ -97,7 +95,7 @@ class ResponseStream:
 
 
 def _named(name: str, payload: Mapping[str, Any]) -> bytes:
-    return b"event: %b\n" % name.encode() + event(orjson.dumps({"type": name, **payload}))
+    return b"event: %b\n" % name.encode() + event(chunks.dump({"type": name, **payload}))
 
 
 def _sequence_number(payload: bytes) -> int:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
-import orjson
-
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.errors import error_event
 from ollama_proxy.openrouter import chunks
@@ -92,7 +90,7 @@ class CompletionStream:
         if self._done:
             return b""
         self._done = True
-        usage = event(orjson.dumps(self._usage_chunk)) if self._usage_chunk else b""
+        usage = event(chunks.dump(self._usage_chunk)) if self._usage_chunk else b""
         return usage + event(DONE)
 
     def failed(self, error: ProxyError) -> bytes:
@@ -121,7 +119,7 @@ class CompletionStream:
             self.usage = usage
             self._usage_chunk = {**rest, "choices": [], "usage": usage} if self._include_usage else None
         kept = [choice for choice in kept if _carries(choice)]
-        return event(orjson.dumps({**rest, "choices": kept})) if kept else b""
+        return event(chunks.dump({**rest, "choices": kept})) if kept else b""
 
     def _first_finish(self, choice: Any) -> Any:
         """The choice; without its finish reason if that has been passed on before."""

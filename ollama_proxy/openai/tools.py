@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ollama_proxy.fallback.guard import keep_tools
+
 Known = Callable[[str], bool]
 
 
@@ -28,21 +30,10 @@ def response_tools(kind: str) -> bool:
 
 def keep_known_tools(body: dict[str, Any], known: Known) -> None:
     """Leave out the tools of unknown types, and all that is about tools where none is left."""
-    tools = body.get("tools")
-    if not isinstance(tools, list):
-        return
-    kept = [tool for tool in tools if isinstance(tool, Mapping) and known(_kind(tool))]
-    if len(kept) == len(tools):
-        return
-    body["tools"] = kept
-    choice = body.get("tool_choice")
-    if isinstance(choice, Mapping) and not known(_kind(choice)):
-        del body["tool_choice"]
-    if not kept:
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            body.pop(name, None)
 
+    def is_known(tool: Any) -> bool:
+        kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
+        return isinstance(kind, str) and known(kind)
 
-def _kind(tool: Mapping[str, Any]) -> str:
-    kind = tool.get("type", "function")
-    return kind if isinstance(kind, str) else ""
+    if not all(map(is_known, body.get("tools") or [])):
+        keep_tools(body, is_known)

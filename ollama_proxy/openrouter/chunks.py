@@ -15,6 +15,7 @@ import orjson
 _LATE_LIMIT = "token limit reached"
 _LATE_LIMIT_TYPES = ("max_tokens_exceeded", "token_limit_exceeded")
 _TEXT_KEYS = ("content", "reasoning", "refusal")
+_PART_KEYS = ("tool_calls", "images", "audio")
 
 
 class MalformedChunk(ValueError):
@@ -45,6 +46,14 @@ def _parse_leniently(payload: bytes) -> Any:
         return json.loads(text.removeprefix("\ufeff"), strict=False)
     except (ValueError, RecursionError) as error:
         raise MalformedChunk("the payload is not JSON") from error
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """Returns `value` as compact JSON: what `parse` has read, lone surrogates and large integers too, can be written."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def choice_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -109,7 +118,7 @@ def reasoning_of(delta: Mapping[str, Any]) -> str:
 
 
 def is_useful(chunk: Mapping[str, Any]) -> bool:
-    """Tells whether a chunk brings anything for the client: content, reasoning, refusal, a tool call or an image.
+    """Tells whether a chunk brings anything for the client: content, reasoning, refusal, a tool call, image or sound.
 
     White space is content; an empty string, a role or encrypted reasoning is nothing.
     """
@@ -119,7 +128,7 @@ def is_useful(chunk: Mapping[str, Any]) -> bool:
     delta = delta_of(choice)
     if any(isinstance(delta.get(key), str) and delta[key] for key in _TEXT_KEYS):
         return True
-    return bool(delta.get("tool_calls") or delta.get("images") or reasoning_of(delta))
+    return bool(any(delta.get(key) for key in _PART_KEYS) or reasoning_of(delta))
 
 
 def finish_of(chunk: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,6 @@ def port() -> Iterator[int]:
     thread.start()
     yield upstream.port
     upstream.stop()
-    Generator(Load(upstream.port, "/nothing", requests_each=1)).run()  # wakes it up
     thread.join(10)
 
 
