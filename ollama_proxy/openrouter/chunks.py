@@ -49,7 +49,7 @@ def _parse_leniently(payload: bytes) -> Any:
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """Returns `value` as compact JSON: what `parse` has read, lone surrogates and large integers too, can be written."""
+    """Returns `value` as compact JSON: whatever `parse` has read, lone surrogates and large integers too."""
     try:
         return orjson.dumps(value)
     except TypeError:

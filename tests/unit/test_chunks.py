@@ -31,6 +31,15 @@ def test_parse(payload: bytes, value: dict[str, Any]) -> None:
     assert chunks.parse(payload) == value
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [rb'{"a":"x\ud83d"}', rb'{"a":["\ude00"]}', b'{"a":123456789012345678901234567890}', b'{"a":' * 300 + b"{}" + b"}" * 300],
+    ids=["first half", "second half", "large integer", "deep"],
+)
+def test_whatever_can_be_read_can_be_written(payload: bytes) -> None:
+    assert chunks.dump(chunks.parse(payload)) in (payload, b'{"a":1.2345678901234568e29}')
+
+
 @pytest.mark.parametrize("payload", [b"", b"<html>", b'{"a":', b"[1]", b'"x"', b"null", b'{"a":1}x', b"[" * 100_000])
 def test_parse_refuses(payload: bytes) -> None:
     with pytest.raises(MalformedChunk) as caught:
@@ -81,6 +90,7 @@ def test_error_of_keeps_code_and_metadata() -> None:
         ({"refusal": "no"}, True),
         ({"tool_calls": [{"index": 0}]}, True),
         ({"images": [{"image_url": {"url": "data:image/png;base64,AA=="}}]}, True),
+        ({"content": None, "audio": {"data": "AA==", "transcript": "hi"}}, True),
     ],
     ids=str,
 )

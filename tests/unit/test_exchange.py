@@ -240,6 +240,11 @@ def test_a_whole_answer_to_a_streamed_call_becomes_one_chunk(world: World) -> No
     assert run(exchange_of(world)) == "whole"
 
 
+def test_half_a_surrogate_pair_in_a_whole_answer_to_a_streamed_call_is_no_failure(world: World) -> None:
+    world.upstream.replies[A] = [whole({"choices": [{"message": {"content": "x\ud83d"}, "finish_reason": "stop"}]})]
+    assert run(exchange_of(world)) == "x\ud83d"
+
+
 def test_an_answer_without_text_that_cost_tokens_is_one(world: World) -> None:
     world.upstream.replies[A] = [Reply([(0, ROLE), (0, finish("length", tokens=5) + DONE)])]
     exchange = exchange_of(world)

@@ -137,6 +137,40 @@ def test_a_choice_among_dropped_tools_is_dropped() -> None:
     assert free({"tools": [FUNCTION], "tool_choice": choice}) == {"tools": [FUNCTION]}
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "tool", "name": "web_search"},
+        {"type": "function", "name": "web_search"},
+        {"type": "function", "function": {"name": "web_search"}},
+        {"type": "custom", "custom": {"name": "web_search"}},
+        {"type": "allowed_tools", "tools": [{"type": "function", "name": "web_search"}]},
+        {"type": "allowed_tools", "allowed_tools": {"tools": [{"type": "function", "function": {"name": "web_search"}}]}},
+    ],
+    ids=str,
+)
+def test_a_choice_that_names_a_dropped_tool_goes_with_it(choice: dict[str, Any]) -> None:
+    assert free({"tools": [FUNCTION, SEARCH], "tool_choice": choice}) == {"tools": [FUNCTION]}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        {"type": "auto"},
+        {"type": "tool", "name": "f"},
+        {"type": "function", "function": {"name": "f"}},
+        {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+    ],
+    ids=str,
+)
+def test_a_choice_among_those_that_stay_stays(choice: Any) -> None:
+    assert free({"tools": [FUNCTION, SEARCH], "tool_choice": choice}) == {"tools": [FUNCTION], "tool_choice": choice}
+
+
 @pytest.mark.parametrize(
     "body",
     [

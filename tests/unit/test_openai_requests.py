@@ -82,6 +82,16 @@ def test_tools_of_unknown_kinds_are_left_out(read: Any, free_mode: bool, kept: l
     assert read(free_mode=free_mode, tools=tools).body["tools"] == kept
 
 
+@pytest.mark.parametrize("free_mode", [True, False])
+@pytest.mark.parametrize(("name", "stays"), [("f", True), ("apply_patch", False)])
+def test_a_choice_of_a_tool_that_was_left_out_is_left_out(free_mode: bool, name: str, stays: bool) -> None:
+    tools = [{"type": "function", "name": "f"}, {"type": "custom", "name": "apply_patch"}]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": name}]}
+    for chosen in (choice, {"type": "function", "name": name}):
+        body = responses(free_mode=free_mode, tools=tools, tool_choice=chosen).body
+        assert body.get("tool_choice") == (chosen if stays else None)
+
+
 def test_without_any_known_tool_nothing_is_said_about_tools() -> None:
     body = chat(tools=[NAMESPACE], tool_choice="auto", parallel_tool_calls=True).body
     assert body == {"model": "m", "messages": [USER]}

@@ -73,6 +73,11 @@ def test_a_finish_that_comes_only_with_the_usage_is_not_lost() -> None:
     assert events[1:] == [{"id": "gen-1", "choices": [], "usage": USAGE}, "[DONE]"]
 
 
+def test_half_a_surrogate_pair_beside_the_usage_is_passed_on() -> None:
+    events = payloads(CompletionStream(include_usage=True).feed([chunk("a\ud83d", "stop", usage=USAGE), DONE]))
+    assert events[0]["choices"][0]["delta"]["content"] == "a\ud83d"
+
+
 def test_each_choice_finishes_once() -> None:
     stream = CompletionStream(include_usage=False)
     burst = [chunk("a", "stop"), chunk("b", "length", index=1), chunk("", "stop"), chunk("", "length", index=1), DONE]
@@ -205,3 +210,10 @@ def test_a_response_sent_whole_becomes_the_events_that_clients_collect() -> None
     assert [event["item"] for name, event in events if name == "response.output_item.done"] == whole["output"]
     assert "".join(event["delta"] for name, event in events if name == "response.output_text.delta") == "ab"
     assert events[-1][1]["response"] == whole
+
+
+def test_half_a_surrogate_pair_in_a_response_sent_whole_is_passed_on() -> None:
+    part = {"type": "output_text", "text": "x\ud83d"}
+    whole = {"id": "r", "output": [{"type": "message", "content": [part]}], "status": "completed"}
+    events = named(ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode()]))
+    assert [event["delta"] for name, event in events if name == "response.output_text.delta"] == ["x\ud83d"]
