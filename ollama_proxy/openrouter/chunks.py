@@ -49,7 +49,7 @@ def _parse_leniently(payload: bytes) -> Any:
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """Returns `value` as compact JSON: whatever `parse` has read, lone surrogates and large integers too."""
+    """Returns `value` as compact JSON: whatever `parse` has read, with its lone surrogates, however deep it is."""
     try:
         return orjson.dumps(value)
     except TypeError:

@@ -27,14 +27,15 @@ _WIRE: dict[Kind, tuple[str, int, str]] = {
     Kind.TOTAL_TIMEOUT: ("answer took too long", 504, "the answer took too long"),
     Kind.MALFORMED: ("malformed answer", 502, "the answer could not be read"),
 }
-# What a named error type means as a status; such names come from OpenRouter and, wrapped, from providers.
+# What a named error type means as a status; such names come from OpenRouter and, wrapped, from providers. Missing are
+# "api" and "server", which say nothing: of an error called so its words may say more.
 _LABEL_STATUS = {
     "authentication": 401, "payment_required": 402, "billing": 402, "permission_denied": 403, "permission": 403,
     "not_found": 404, "payload_too_large": 413, "request_too_large": 413, "unprocessable": 422,
     "precondition_failed": 400, "invalid_request": 400, "invalid_prompt": 400, "invalid_image": 400,
     "image_too_large": 400, "image_too_small": 400, "unsupported_image_format": 400, "image_not_found": 400,
     "image_download_failed": 400, "rate_limit_exceeded": 429, "rate_limit": 429, "resource_exhausted": 429,
-    "server": 500, "internal_server": 500, "api": 500, "provider_unavailable": 502, "unavailable": 503,
+    "provider_unavailable": 502, "unavailable": 503,
     "provider_overloaded": 503, "overloaded": 503, "timeout": 504,
 }  # fmt: skip
 # Statuses that are also used for what nobody sorted: a named type says more than they do.
@@ -42,7 +43,9 @@ _VAGUE = frozenset({400, 500, 502})
 _OVERLOADED = frozenset({503, 529})
 _TIMED_OUT = frozenset({408, 504, 522, 524})
 _BAD_REQUEST_TEXTS = re.compile(r"array must have \d+ items|input required|must have at least \d+ token")
-_FREE_LIMIT = re.compile(r"free-models-per-[a-z-]{2,40}", re.I)
+_FREE_LIMIT = re.compile(r"(?P<exceeded>limit exceeded: )?(?P<label>free-models-per-[a-z-]{2,40})", re.I)
+# What OpenRouter alone says of a key, even in a chunk that carries the name of a provider.
+_OUR_KEY = re.compile(r"user not found|no (?:cookie )?auth credentials found|missing authentication header", re.I)
 _FLAGGED_FOR = re.compile(r'flagged for "([\w /,.-]{1,120})"')
 
 
@@ -109,18 +112,17 @@ def _logical_status(failure: Failure, body: ErrorBody) -> int | None:
     http = failure.status if failure.status is not None and 300 <= failure.status <= 599 else None
     status = body.code or http
     named = next((_LABEL_STATUS[label] for label in body.labels if label in _LABEL_STATUS), None)
-    # "api" and "server" are as vague as a status can be: they say more than none, but not more than a 400.
-    if named is not None and (status is None or (status in _VAGUE and named != 500)):
+    if named is not None and (status is None or status in _VAGUE):
         return named
     return status
 
 
 def _account_limit(case: _Case) -> Verdict | None:
     """OpenRouter's own limits on free models: per minute, per day, per day for stealth models."""
-    named = _FREE_LIMIT.search(case.body.message)
+    named = _named_limit(case)
     if not named and not case.body.limit_source.startswith("openrouter_free_tier"):
         return None
-    label = named.group().lower().rstrip("-") if named else quotable(case.body.limit_source, limit=60)
+    label = named["label"].lower().rstrip("-") if named else quotable(case.body.limit_source, limit=60)
     per, seconds = limits.period_of(label)
     retry_at = limits.account_reset(seconds, case.failure.headers, case.body, case.now)
     stealth = "stealth" in label
@@ -135,6 +137,13 @@ def _account_limit(case: _Case) -> Verdict | None:
     reason = f"stealth limit per {per}" if stealth else f"free limit per {per}"
     blame = Blame.STEALTH_LIMIT if stealth else Blame.ACCOUNT_LIMIT
     return _verdict(blame, 429, said, reason, retry_at=retry_at)
+
+
+def _named_limit(case: _Case) -> re.Match[str] | None:
+    """Where OpenRouter names the limit. An error of another kind may only be quoting the request, or a provider."""
+    wrapped = case.is_wrapped and not case.body.provider
+    named = _FREE_LIMIT.search(case.body.provider_text if wrapped else case.body.message)
+    return named if named and (named["exceeded"] or case.status in (None, 429)) else None
 
 
 def _rate_limit(case: _Case) -> Verdict | None:
@@ -157,7 +166,12 @@ def _rate_limit(case: _Case) -> Verdict | None:
 
 def _account(case: _Case) -> Verdict | None:
     """Key and credits: nothing else can answer either. A provider's own 401 or 402 is not about this account."""
-    ours = case.body.limit_source.startswith("openrouter_") or "openrouter.ai/settings" in case.body.message.lower()
+    message = case.body.message.strip().rstrip(".").lower()
+    ours = (
+        case.body.limit_source.startswith("openrouter_")
+        or "openrouter.ai/settings" in message
+        or _OUR_KEY.fullmatch(message)
+    )
     if case.has_provider and not ours:
         return None
     by_text = (case.status is None or case.status < 500) and known_errors.ACCOUNT_TEXTS.search(case.body.words)

@@ -88,7 +88,8 @@ def read_error_body(body: bytes | Mapping[str, Any] | None) -> ErrorBody:
     message = _message(error)
     raw = _as_text(metadata.get("raw"))
     upstream_from = _UPSTREAM_FROM.search(message)
-    provider = text_of(metadata.get("provider_name")) or text_of(envelope.get("provider"))
+    # `provider_name: null` is OpenRouter itself, though the chunk around it may name who would have answered.
+    provider = text_of(metadata.get("provider_name", envelope.get("provider")))
     return ErrorBody(
         code=_logical_status(error.get("code")) or _logical_status(error.get("status")),
         labels=_labels(error, metadata, envelope),

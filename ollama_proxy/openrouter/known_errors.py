@@ -120,8 +120,9 @@ MODEL_STATE = (
         steps=("gate ",),
         keys=("missing_attestation_types",),
         text=re.compile(
-            r"agentic harness|not available in your (?:region|country)|complete the following before use"
-            r"|age confirmation"
+            r"agentic harness|(?:available|supported|offered) in your (?:region|country|location)"
+            r"|(?:region|territory|country|location)(?: is)? not supported|unsupported_country|age confirmation"
+            r"|complete the following before use"
         ),
     ),
 )

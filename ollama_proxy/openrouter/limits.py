@@ -55,12 +55,15 @@ def retry_at(headers: Mapping[str, str], body: ErrorBody, now: float) -> float |
 
 
 def parse_retry_after(value: object, now: float) -> float | None:
-    """Retry-After (RFC 9110, 10.2.3) as epoch seconds: a delay (fractions allowed) or a date; None if unusable."""
+    """Retry-After (RFC 9110, 10.2.3) as epoch seconds: a delay (fractions allowed) or a date; None if unusable.
+
+    A delay of 0 is unusable: who refuses a request does not mean that it would pass at once.
+    """
     seconds = _number(value)
     if seconds is not None:
-        return now + min(seconds, DAY) if seconds >= 0 else None
+        return now + min(seconds, DAY) if seconds > 0 else None
     when = _date(value)
-    return min(when, now + DAY) if when is not None and when >= now else None
+    return min(when, now + DAY) if when is not None and when > now else None
 
 
 def reset_at(headers: Mapping[str, str], body: ErrorBody, now: float) -> float | None:

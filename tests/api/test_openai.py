@@ -323,6 +323,18 @@ def test_a_failing_model_is_stood_in_for_before_the_client_sees_anything(
     assert text == f"This is {other} speaking. You said: a b c"
 
 
+@pytest.mark.parametrize("error", ["404_privacy", "404_no_endpoints"])
+@pytest.mark.parametrize("path", [*STREAMED, "/v1/messages"])
+def test_what_the_clients_own_providers_rule_out_is_not_remembered(
+    forgetful: ProxyServer, simulator: Simulator, path: str, error: str
+) -> None:
+    simulator.queue(EMBER, {"error_name": error})
+    body = {"model": "ember-4:free", **ROUTES.get(path, {"messages": USER, "max_tokens": 99})}
+    other = forgetful.post(path, {**body, "provider": {"data_collection": "deny"}})
+    assert (other.status_code, other.headers["X-Proxy-Attempts"]) == (200, "2")
+    assert forgetful.post(path, body).headers["X-OpenRouter-Model"] == EMBER
+
+
 def test_no_other_model_embeds(forgetful: ProxyServer, simulator: Simulator) -> None:
     simulator.scenario("lexicon/embed-small:free", error_name="502", times=2)
     for status in (502, 502, 200):

@@ -203,6 +203,14 @@ def test_a_whole_message_always_has_a_list_of_content(body: bytes, expected: byt
     assert with_content(body) == expected
 
 
+def test_half_a_surrogate_pair_in_a_whole_message_is_passed_on() -> None:
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {"x": "\ud83d"}}
+    events = read(MessageStream().feed(encoded({**MESSAGE, "content": [{"type": "text", "text": "a\ud83d"}, block]})))
+    deltas = [event["delta"] for name, event in events if name == "content_block_delta"]
+    assert deltas[0]["text"] == "a\ud83d"
+    assert json.loads(deltas[1]["partial_json"]) == block["input"]
+
+
 def test_a_broken_stream_ends_with_an_error_event() -> None:
     [(name, event)] = read(MessageStream().failed(RateLimited("slow down")))
     assert (name, event["type"]) == ("error", "error")

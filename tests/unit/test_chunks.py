@@ -33,11 +33,11 @@ def test_parse(payload: bytes, value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [rb'{"a":"x\ud83d"}', rb'{"a":["\ude00"]}', b'{"a":123456789012345678901234567890}', b'{"a":' * 300 + b"{}" + b"}" * 300],
-    ids=["first half", "second half", "large integer", "deep"],
+    [rb'{"a":"x\ud83d"}', rb'{"a":["\ude00"]}', b'{"a":' * 300 + b"{}" + b"}" * 300],
+    ids=["first half of a pair", "second half of a pair", "deep"],
 )
 def test_whatever_can_be_read_can_be_written(payload: bytes) -> None:
-    assert chunks.dump(chunks.parse(payload)) in (payload, b'{"a":1.2345678901234568e29}')
+    assert chunks.dump(chunks.parse(payload)) == payload
 
 
 @pytest.mark.parametrize("payload", [b"", b"<html>", b'{"a":', b"[1]", b'"x"', b"null", b'{"a":1}x', b"[" * 100_000])

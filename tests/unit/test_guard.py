@@ -148,7 +148,10 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
         {"type": "function", "function": {"name": "web_search"}},
         {"type": "custom", "custom": {"name": "web_search"}},
         {"type": "allowed_tools", "tools": [{"type": "function", "name": "web_search"}]},
-        {"type": "allowed_tools", "allowed_tools": {"tools": [{"type": "function", "function": {"name": "web_search"}}]}},
+        {
+            "type": "allowed_tools",
+            "allowed_tools": {"tools": [{"type": "function", "function": {"name": "web_search"}}]},
+        },
     ],
     ids=str,
 )

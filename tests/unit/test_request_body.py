@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +170,13 @@ WITHOUT_SIZE = zstandard.ZstdCompressor(write_content_size=False).compress(b"{}"
 )
 def test_zstd(data: bytes, decoded: bytes) -> None:
     assert decode_zstd(data, 5000) == decoded
+
+
+def test_the_time_for_zstd_grows_with_the_size_and_not_with_its_square() -> None:
+    data = random.Random(1).randbytes(8 << 20)
+    began = time.process_time()
+    assert decode_zstd(compressed(data)) == data
+    assert time.process_time() - began < 2, "seconds; a fiftieth of that if nothing is copied again and again"
 
 
 @pytest.mark.parametrize(
