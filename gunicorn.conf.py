@@ -52,6 +52,10 @@ def _settings():
         sqlalchemy_url(loaded.database_url, ROOT / "instance")
     except ValueError as error:
         _stop(f"DATABASE_URL cannot be used (its value is not shown here): {error}")
+    from ollama_proxy.ops import starting
+
+    if (line := starting.unusable_host(loaded.host)) is not None:
+        _stop(line)
     return loaded
 
 

@@ -169,7 +169,8 @@ def is_loopback_bind(host: str) -> bool:
 
 def describe(settings: Settings) -> list[str]:
     """The lines for the start of the log: first who will be served, then a warning for each way strangers could be."""
-    where = f"{settings.host}:{settings.port}"
+    host = settings.host.strip("[]")
+    where = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
     warnings = []
     if settings.proxy_api_keys:
         count = len(settings.proxy_api_keys)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dotenv
 import marshmallow as ma
@@ -93,6 +94,21 @@ class _Text(ma.fields.String):
         return text
 
 
+class _WebAddress(_Text):
+    """An `http://` or `https://` address that an HTTP client can use: RFC 3986 section 3.2."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError as error:  # brackets that do not close, a port that is none
+            raise ma.ValidationError(str(error)) from error
+        if not usable or " " in text:
+            raise ma.ValidationError("not an address")
+        return text
+
+
 class _Words(ma.fields.Field[tuple[str, ...]]):
     """A comma-separated list."""
 
@@ -146,9 +162,7 @@ class _SettingsSchema(ma.Schema):
         unknown = ma.EXCLUDE
 
     openrouter_api_key = _Text(metadata={"allowed": "a key from https://openrouter.ai/settings/keys"})
-    openrouter_base_url = _Text(
-        validate=validate.Regexp(r"https?://[^\s/]+"), metadata={"allowed": "an http:// or https:// address"}
-    )
+    openrouter_base_url = _WebAddress(metadata={"allowed": "an http:// or https:// address"})
     host = _Text(metadata={"allowed": "an address to listen on, such as 127.0.0.1 or 0.0.0.0"})
     port = _whole("a port, 1 to 65535", at_least=1, at_most=65535)
     free_mode = _switch()
@@ -170,7 +184,8 @@ class _SettingsSchema(ma.Schema):
     web_concurrency = _whole("a number of workers, 1 to 64", at_least=1, at_most=64)
     worker_connections = _whole("a number of connections, 1 or more", at_least=1, at_most=1_000_000)
     drain_seconds = _number(_SECONDS)
-    proxy_api_keys = _Words(metadata={"allowed": "keys with commas between them"})
+    # A list of nothing is a slip that would leave the server open.
+    proxy_api_keys = _Words(validate=validate.Length(min=1), metadata={"allowed": "keys with commas between them"})
     allow_networks = _Networks(metadata={"allowed": _NETWORKS})
     allow_anonymous = _switch()
     trusted_proxies = _Networks(metadata={"allowed": _NETWORKS})

@@ -65,9 +65,13 @@ def machine_addresses() -> frozenset[Address]:
 
 
 def _ipv4_addresses() -> set[Address]:
+    try:
+        interfaces = socket.if_nameindex()
+    except OSError:  # no netlink, as under a systemd unit that names its address families
+        return set()
     found: set[Address] = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
+        for _, name in interfaces:
             request = struct.pack("256s", name.encode()[:15])
             try:
                 answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)

@@ -15,7 +15,7 @@ from ollama_proxy.access import AccessPolicy
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
-from ollama_proxy.config import Settings
+from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.quota import FreeRequestCount
 from ollama_proxy.fallback.services import FailureObserver, Services
@@ -64,8 +64,12 @@ def build_runtime(
 ) -> Runtime:
     """Join the parts. Opens no connection and starts no thread.
 
-    Raises FilterError for a filter file named but missing, ValueError for a database URL that is none.
+    Raises FilterError for a filter file named but missing, SettingsError for a database URL that is none.
     """
+    try:
+        database_url = sqlalchemy_url(settings.database_url, instance_path)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL cannot be used (its value is not shown here): {error}") from None
     client = Client(
         settings.openrouter_base_url,
         settings.openrouter_api_key,
@@ -74,7 +78,7 @@ def build_runtime(
         app_url=settings.app_url,
         app_title=settings.app_title,
     )
-    database = Database(sqlalchemy_url(settings.database_url, instance_path), on_warning=_warn)
+    database = Database(database_url, on_warning=_warn)
     failures = FailureTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(

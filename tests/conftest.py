@@ -40,6 +40,19 @@ def proxy(shared_proxy: ProxyServer, simulator: Simulator) -> ProxyServer:
     return shared_proxy
 
 
+@pytest.fixture(scope="session")
+def shared_forgetful(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    forgets = {"failure_cooldown_minutes": 0, "ratelimit_cooldown_minutes": 0, "free_requests_per_minute": 0}
+    with ProxyServer(tmp_path_factory.mktemp("forgetful"), shared_simulator.url, **forgets) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def forgetful(shared_forgetful: ProxyServer, simulator: Simulator) -> ProxyServer:
+    """A shared proxy that remembers no model's failure: only limits and errors of the account outlive a test in it."""
+    return shared_forgetful
+
+
 @pytest.fixture
 def start_proxy(tmp_path: Path, simulator: Simulator) -> Iterator[Callable[..., ProxyServer]]:
     """Starts proxies of the test's own: `start_proxy(free_mode=False, web_concurrency=2, ...)`, see ProxyServer."""

@@ -149,6 +149,9 @@ class Catalog:
         """
         name = name.strip()
         key = name_key(name)
+        if key not in self._by_name and key.removesuffix(f":{DEFAULT_TAG}") in self._by_name:
+            name = name[: -len(DEFAULT_TAG) - 1]  # the full id of a variant with the tag, `vendor/slug:free:latest`
+            key = name_key(name)
         if key == FREE_MODEL and not embedding:
             return Resolution(Kind.FREE)
         keys = [key]

@@ -118,7 +118,7 @@ class FailureMemory:
         A model that was gone or gated is tried again as soon as its own catalogue record has changed.
         """
         row = self._models.get(model.id)
-        found = [Cooling(row.until, row.reason, row.blame)] if row is not None and not _outdated(row, model) else []
+        found = [Cooling(row.until, row.reason, row.blame)] if row is not None and not is_outdated(row, model) else []
         if model.is_stealth and (limit := self._limits.get("stealth")) is not None:
             found.append(Cooling(limit.until, limit.reason, Blame.STEALTH_LIMIT.value))
         latest = max(found, key=lambda cooling: cooling.until, default=None)
@@ -143,7 +143,7 @@ class FailureMemory:
             self._record_limit(limit)
         if (cooldown := cooldown_for(verdict, self._settings, now=now)) is not None:
             known = self._models.get(model.id)
-            if known is not None and _outdated(known, model):
+            if known is not None and is_outdated(known, model):
                 # It was tried because its record has changed: the old deadline must not outlast the new failure.
                 self._forget(model, began_at)
             self._record_model(model, verdict, cooldown, began_at=began_at, now=now)
@@ -262,7 +262,7 @@ class FailureMemory:
             table.prune(now)
 
 
-def _outdated(row: FailureRow, model: Model) -> bool:
+def is_outdated(row: FailureRow, model: Model) -> bool:
     """The failure was about another state of the model's catalogue record."""
     return bool(row.record_digest) and row.record_digest != model.digest
 

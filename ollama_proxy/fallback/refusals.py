@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
@@ -16,6 +17,9 @@ from ollama_proxy.openrouter.failure import Blame, Verdict
 from ollama_proxy.openrouter.known_errors import PRIVACY_PAGE
 from ollama_proxy.storage.failures import LimitRow
 
+#: Seconds, for Retry-After of a model's rate limit that does not say when it lifts.
+SHORTLY = 10
+
 #: Where every model tried says one of these, what the last one said is the answer.
 _ONE_SAYS_IT_FOR_ALL = (Blame.PRIVACY, Blame.CAPABILITY, Blame.MODERATION)
 
@@ -23,6 +27,8 @@ _ONE_SAYS_IT_FOR_ALL = (Blame.PRIVACY, Blame.CAPABILITY, Blame.MODERATION)
 def refused(verdict: Verdict, *, now: float, note: str = "") -> ProxyError:
     """One failure, told as it was."""
     wait = None if verdict.retry_at is None else whole_seconds(verdict.retry_at - now)
+    if wait is None and verdict.status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = SHORTLY
     return ProxyError(verdict.message + (f" ({note})" if note else ""), status=verdict.status, retry_after=wait)
 
 

@@ -21,13 +21,20 @@ _LONE_LOW = re.compile(rf"(?<!{_HIGH}){_LOW}")
 _NUMBER = re.compile(r"[-+.0-9eE]{1,40}")
 _TOO_DEEP = "exceeded max depth"
 
+#: Members and elements in a body. Each costs microseconds on its way through; requests have some thousands.
+MOST_VALUES = 100_000
+#: Commas in a body, those of its texts included: no model's window has so many tokens.
+_MOST_COMMAS = 2_000_000
+
 
 def parse(body: bytes) -> Any:
     """The first JSON value in `body`; what follows it is ignored.
 
     A byte order mark is skipped, bad UTF-8 and lone surrogates become U+FFFD, of duplicate keys the last wins, integers
-    over 64 bits become floats (orjson could not write them). Raises BadRequest with Go's text for anything else.
+    over 64 bits become floats (orjson could not write them). Raises BadRequest with Go's text for anything else, and,
+    before it parses, for more values than any request needs.
     """
+    _check_count(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -48,6 +55,22 @@ def parse(body: bytes) -> Any:
     if "infinity" in reason and number:
         raise BadRequest(f"json: cannot unmarshal number {number[0]} into Go value of type float64")
     raise BadRequest(syntax_error(text))
+
+
+def _check_count(body: bytes) -> None:
+    """Raise BadRequest for millions of small values: to read them would keep every other client waiting."""
+    commas = body.count(b",")
+    if commas > MOST_VALUES and (commas > _MOST_COMMAS or _values(body) > MOST_VALUES):
+        raise BadRequest(f"the request body holds more than {MOST_VALUES} values")
+
+
+def _values(body: bytes) -> int:
+    """About how many values a JSON text holds: the commas outside its strings; half its strings, if they are many."""
+    text = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    strings = text.count(b'"') // 2
+    if strings > 3 * MOST_VALUES:  # a member has at most two: its name and its value
+        return strings // 2
+    return sum(part.count(b",") for part in text.split(b'"')[::2])
 
 
 def decode(body: bytes, *, struct: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from ollama_proxy.gojson.text import quote
 
 _MOST_TOKENS = 50_000
+_MOST_ESCAPES = 500_000
 _MOST_DEPTH = 10_000
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
@@ -27,6 +28,8 @@ class _Broken(Exception):
 
 def syntax_error(text: str) -> str:
     """What Go's decoder says of `text`, which a parser refused; "invalid JSON" if none of the first tokens is wrong."""
+    if text.count("\\") > _MOST_ESCAPES:
+        return "invalid JSON"
     try:
         _scan(text)
     except _Broken as found:

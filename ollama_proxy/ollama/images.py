@@ -26,6 +26,8 @@ def check_image(text: str) -> str:
         found = _DATA_URL.match(text)
         if found:
             _check_base64(text[found.end() :])
+        elif text[:5].lower() == "data:":  # not base64: providers take no other data URLs
+            _check_base64(text)
         return text
     _check_base64(text)
     return text.translate(_LINE_ENDS) if "\n" in text or "\r" in text else text

@@ -6,6 +6,7 @@ out; who answers in a model's place is not decided here (docs/contract.md, "Name
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ollama_proxy.catalog.names import tagged
@@ -32,12 +33,13 @@ def chat_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
     """What `asked` means to chat and generate; an embedding model is found too, for it may be unloaded.
 
     Raises BadRequest for what is no name, ModelNotFound for an unknown one, which in free mode means `free` unless
-    `strict`.
+    `strict` or it names a model of ollama.com: the CLI asks for `x:cloud` when it found no `x`, and then for a sign-in.
     """
     name = without_source(asked)
     resolution = catalog.resolve(name)
     if resolution.kind is Kind.EMBEDDING_ON_CHAT:
         return Meant(name, resolution.model)
+    strict = strict or _is_cloud(name)
     return Meant(name, asked_model(resolution, asked, free_mode=catalog.free_mode, strict=strict))
 
 
@@ -71,6 +73,11 @@ def check_name(asked: str, catalog: Catalog) -> None:
     """Raises BadRequest if `asked` cannot be a name, known or not."""
     if catalog.resolve(without_source(asked)).kind is Kind.INVALID:
         raise BadRequest("invalid model name")
+
+
+def _is_cloud(name: str) -> bool:
+    """Whether Ollama takes the name for one of a model at ollama.com: `x:cloud`, `x:20b-cloud`."""
+    return re.search(r":(?:[^:/]*-)?cloud$", name, re.IGNORECASE) is not None
 
 
 def without_source(asked: str) -> str:

@@ -6,13 +6,14 @@ Pure: bytes and dicts in and out (docs/contract.md, "Requests"; https://platform
 from __future__ import annotations
 
 import base64
+import binascii
 import struct
 from typing import Any
 
 import orjson
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.errors import BadRequest, ModelNotFound, UpstreamFailed
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.openai import schemas
 from ollama_proxy.openai.requests import Request
@@ -60,7 +61,10 @@ def _may_be_input(item: Any) -> bool:
 
 
 def encoded(body: bytes, *, as_base64: bool) -> bytes:
-    """The answer with its vectors as asked for: numbers, or base64 of little-endian 32-bit floats."""
+    """The answer with its vectors as asked for: numbers, or base64 of little-endian 32-bit floats.
+
+    Raises UpstreamFailed for vectors that are none.
+    """
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -69,8 +73,11 @@ def encoded(body: bytes, *, as_base64: bool) -> bytes:
     items = [item for item in answer["data"] if isinstance(item, dict) and isinstance(item.get("embedding"), wrong)]
     if not items:
         return body
-    for item in items:
-        item["embedding"] = _to_base64(item["embedding"]) if as_base64 else _to_floats(item["embedding"])
+    try:
+        for item in items:
+            item["embedding"] = _to_base64(item["embedding"]) if as_base64 else _to_floats(item["embedding"])
+    except (struct.error, OverflowError, binascii.Error) as error:
+        raise UpstreamFailed("upstream error: the model answered with vectors that are none") from error
     return orjson.dumps(answer)
 
 

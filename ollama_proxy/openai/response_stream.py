@@ -46,7 +46,9 @@ class ResponseStream:
         out: list[bytes] = []
         for payload in burst:
             if payload == DONE:
-                continue
+                if not self._whole:
+                    self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the response has not said how it ended")
+                break
             kind = payload[9 : payload.find(b'"', 9)] if payload.startswith(_TYPE_FIRST) else b""
             if kind and kind not in _SPECIAL and b"\n" not in payload:
                 out.append(b"event: %b\ndata: %b\n\n" % (kind, payload))

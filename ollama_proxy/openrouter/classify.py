@@ -100,6 +100,8 @@ def classify(failure: Failure, *, now: float) -> Verdict:
         return _verdict(Blame.NETWORK, 502, said, "network")
     if failure.kind in _WIRE and not (failure.kind is Kind.MALFORMED and (failure.status or 0) >= 400):
         reason, status, said = _WIRE[failure.kind]
+        if failure.kind is Kind.MALFORMED and failure.detail:
+            said = f"{said} ({quotable(failure.detail, limit=120)})"
         return _verdict(Blame.MODEL_FAILING, status, said, reason)
     body = read_error_body(failure.body)
     case = _Case(failure, body, _logical_status(failure, body), now)

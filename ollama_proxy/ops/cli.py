@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
 from ollama_proxy.catalog.fetch import FetchFailed
+from ollama_proxy.catalog.filters import FilterError
+from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.config import SettingsError
+from ollama_proxy.fallback.memory import is_outdated
 from ollama_proxy.fallback.words import duration_words
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -23,6 +28,21 @@ def register(app: Flask) -> None:
     app.cli.add_command(db)
     app.cli.add_command(models)
     app.cli.add_command(failures)
+
+
+@contextmanager
+def settings_errors_in_one_line() -> Iterator[None]:
+    """Around `create_app`: settings that cannot be used end a `flask` command with one line, without a traceback.
+
+    Only on the command line. SystemExit in a gunicorn worker is an endless respawn; there gunicorn.conf.py has looked
+    at the settings first, and a worker that still meets one of these errors stops the server by raising it.
+    """
+    try:
+        yield
+    except (SettingsError, FilterError) as error:
+        if click.get_current_context(silent=True) is None:
+            raise
+        raise SystemExit(f"Error: {error}") from None
 
 
 def _runtime() -> Runtime:
@@ -68,15 +88,15 @@ def models() -> None:
     catalog = _catalog(runtime)
     rows = _failure_rows(runtime)
     now = time.time()
-    lines = [(model.name, str(model.context_length), *_state(rows.get(model.id), now)) for model in catalog.free]
+    lines = [(model.name, str(model.context_length), *_state(rows.get(model.id), model, now)) for model in catalog.free]
     _print_table(("MODEL", "CONTEXT", "STATE", "REASON", "TIME LEFT"), lines)
     for limit in _limits(runtime):
         if limit.until > now:
             click.echo(f"limit ({limit.scope}): {limit.reason}, lifts in {duration_words(limit.until - now)}")
 
 
-def _state(row: FailureRow | None, now: float) -> tuple[str, str, str]:
-    if row is None or row.until <= now:
+def _state(row: FailureRow | None, model: Model, now: float) -> tuple[str, str, str]:
+    if row is None or row.until <= now or is_outdated(row, model):
         return ("ready", f"failed before: {row.reason}" if row is not None else "", "")
     return ("cooling", row.reason, duration_words(row.until - now))
 

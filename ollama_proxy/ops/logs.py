@@ -45,15 +45,21 @@ def server_logging(settings: Settings) -> dict[str, Any]:
     """gunicorn's `logconfig_dict`: its lines look like ours, so that a collector reads one format."""
     formatter = {"()": lambda: standard_formatter(settings.log_format)}
     handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
-    logger = {"level": settings.log_level, "handlers": ["ours"], "propagate": False, "qualname": "gunicorn.error"}
+    logger = {"level": settings.log_level, "handlers": ["ours"], "filters": ["news"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"ours": formatter},
+        "filters": {"news": {"()": lambda: _is_news}},
         "handlers": {"ours": handler},
         "root": {"level": "WARNING", "handlers": ["ours"]},
         "loggers": {"gunicorn.error": logger},
     }
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not gunicorn's greeting: our own says more, and a start that a refused key ends is one line."""
+    return not str(record.msg).startswith("Starting gunicorn")
 
 
 def standard_formatter(log_format: str) -> logging.Formatter:

@@ -6,6 +6,7 @@ starts, and gets by until they are back.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeySta
         logs.configure(settings)
         log.warning(f"the key could not be checked: {checked.reason}")
     return checked.state
+
+
+def unusable_host(host: str) -> str | None:
+    """The line that ends a start on a HOST where nobody can listen; None if somebody can. Uses no fixed port."""
+    host = host.strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except (OSError, UnicodeError) as error:  # the latter: a name that no host can have
+        why = error.strerror if isinstance(error, OSError) else "not a host's name"
+        return (
+            f"HOST={host!r} cannot be used: it takes an address of this machine, such as 127.0.0.1 or 0.0.0.0 ({why})"
+        )
+    return None
 
 
 def announce(settings: Settings) -> None:

@@ -250,7 +250,7 @@ class Database:
         return process
 
     def _warn(self, write: bool, text: str) -> None:
-        known = write in self._failing
+        known = bool(self._failing)
         self._failing.add(write)
         if not known and self._on_warning is not None:
             self._on_warning(text)

@@ -363,6 +363,23 @@ def test_the_command_line_tells_what_is_remembered_and_forgets_it(one_site: Site
     assert one_site.rows() == {}
 
 
+def test_the_command_line_knows_that_a_changed_record_has_ended_the_cooldown(one_site: Site) -> None:
+    now = time.time()
+    one_site.table.record(
+        THIRD,
+        blame="model gone",
+        reason="no such model",
+        began_at=now,
+        now=now,
+        base_seconds=86_400,
+        multiply=False,
+        until_at_least=None,
+        record_digest="of another record",
+    )
+    [line] = [line for line in one_site.flask("models").splitlines() if line.startswith("schema-12b:free")]
+    assert line.split(maxsplit=3)[2:] == ["ready", "failed before: no such model"]
+
+
 def test_heartbeats_in_a_pause_over_tls(tmp_path: Path) -> None:
     with (
         Simulator(tls=True) as simulator,

@@ -95,6 +95,10 @@ BODIES = {
     "a lone surrogate for a name": (rb'{"model":"\ud800"}', "invalid model name"),
     "a name of a megabyte": (json.dumps({"model": "a" * MEGABYTE}).encode(), "invalid model name"),
     "a duration of a megabyte": (json.dumps({"model": "free", "keep_alive": "1" * MEGABYTE}).encode(), None),
+    "millions of messages": (
+        b'{"model":"free","messages":[' + b"{}," * MEGABYTE * 3 + b"{}]}",
+        "the request body holds more than 100000 values",
+    ),
     "megabytes of commas": (b'{"messages":[' + b"," * MEGABYTE * 5 + b"]}", None),
     "megabytes of an open string": (b'{"messages":"' + b"a" * MEGABYTE * 5, "unexpected EOF"),
     "NUL bytes": (b"\0" * 1000, None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,19 +49,6 @@ def streamed_text(path: str, said: list[Any]) -> str:
         return "".join(event["delta"] for event in said if event["type"] == "response.output_text.delta")
     choices = [choice for event in said if event != "[DONE]" for choice in event["choices"]]
     return "".join(choice.get("text") or choice.get("delta", {}).get("content") or "" for choice in choices)
-
-
-@pytest.fixture(scope="module")
-def forgetful_server(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
-    """Remembers no failure of a model, so that many tests can share it."""
-    forgets = {"failure_cooldown_minutes": 0, "ratelimit_cooldown_minutes": 0, "free_requests_per_minute": 0}
-    with ProxyServer(tmp_path_factory.mktemp("forgetful"), shared_simulator.url, **forgets) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def forgetful(forgetful_server: ProxyServer, simulator: Simulator) -> ProxyServer:
-    return forgetful_server
 
 
 # Models

@@ -92,8 +92,8 @@ def test_without_a_model_list_it_is_alive_but_not_ready(
 
 def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """A start that is expected to end by itself."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENROUTER_API_KEY": "sk-or-x"} | variables
-    environment |= {"HOST": "127.0.0.1", "PORT": str(free_port()), "TMPDIR": str(folder), "LOG_LEVEL": "warning"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENROUTER_API_KEY": "sk-or-x"}
+    environment |= {"HOST": "127.0.0.1", "PORT": str(free_port()), "TMPDIR": str(folder)} | variables
     command = [sys.executable, "-m", "ollama_proxy"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
 
@@ -109,6 +109,9 @@ def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ),
         pytest.param({"DATABASE_URL": "s3cret"}, ["DATABASE_URL", "sqlite://"], id="no database URL at all"),
         pytest.param({"MODELS_FILTER": "nowhere.txt"}, ["MODELS_FILTER", "nowhere.txt"], id="a filter that is missing"),
+        pytest.param({"HOST": "host.invalid"}, ["HOST", "host.invalid", "0.0.0.0"], id="a host that is none"),
+        pytest.param({"HOST": "192.0.2.1"}, ["HOST", "192.0.2.1", "0.0.0.0"], id="another machine's address"),
+        pytest.param({"HOST": "a..b"}, ["HOST", "a..b", "0.0.0.0"], id="a name that no host can have"),
     ],
 )
 def test_what_cannot_work_ends_the_start_with_one_line(

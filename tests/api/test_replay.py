@@ -81,11 +81,9 @@ def nulls(value: Any) -> int:
     return value is None
 
 
-@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("path", [stream for stream in STREAMS if stream.id not in TRUNCATED])
 def test_a_recorded_stream_is_ndjson_for_everybody(path: Path, client: ollama.Client, simulator: Simulator) -> None:
     """What the strictest readers of lines demand: no blank line, no null, no separator that is not a newline."""
-    if path.name.partition(".response")[0] in TRUNCATED:
-        pytest.skip("ends before its first line, with a status of its own")
     replay(simulator, path, "text/event-stream")
     with client._client.stream("POST", "/api/chat", json={"model": "ember-4", "messages": MESSAGES}) as response:
         text = response.read().decode()

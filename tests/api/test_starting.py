@@ -52,6 +52,32 @@ def test_a_setting_that_cannot_be_read_is_one_line(tmp_path: Path, variable: str
     assert allowed in line
 
 
+@pytest.mark.parametrize("command", [["models"], ["failures", "clear"], ["run"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PORT", "eleven", "PORT='eleven'"),
+        ("MODELS_FILTER", "nowhere.txt", "nowhere.txt"),
+        ("DATABASE_URL", "mysql://u:secret@host/db", "DATABASE_URL"),
+    ],
+    ids=["a bad value", "a missing filter file", "another database"],
+)
+def test_a_flask_command_says_it_in_one_line_too(
+    tmp_path: Path, command: list[str], variable: str, value: str, said: str
+) -> None:
+    ended = start(tmp_path, "-m", "flask", "--app", "wsgi", *command, **{variable: value})
+    assert ended.returncode == 1
+    [line] = (ended.stderr + ended.stdout).strip().splitlines()
+    assert line.startswith("Error: ")
+    assert said in line
+    assert "secret" not in line
+
+
+def test_outside_the_command_line_the_error_is_raised_for_gunicorn_to_stop(tmp_path: Path) -> None:
+    ended = start(tmp_path, "-c", "import wsgi", PORT="eleven")
+    assert "SettingsError: PORT='eleven'" in ended.stderr
+
+
 def test_the_settings_are_read_from_dotenv_in_the_working_directory_only(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-x\nPORT=nonsense\n")
     below = tmp_path / "below"

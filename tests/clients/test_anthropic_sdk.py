@@ -163,11 +163,14 @@ def test_errors_before_the_answer_raise_the_sdks_exceptions(
     assert error.value.body["error"]["type"] == kind
 
 
-def test_a_missing_key_raises_authentication_error(start_proxy: Callable[..., ProxyServer]) -> None:
-    proxy = start_proxy(proxy_api_keys="secret-one", ready=False)
+def test_a_key_that_is_demanded_is_taken_from_the_sdks_header(start_proxy: Callable[..., ProxyServer]) -> None:
+    proxy = start_proxy(proxy_api_keys="right", ready=False)
     with pytest.raises(anthropic.AuthenticationError) as error:
         client_of(proxy).messages.create(**ASK)
     assert error.value.body["error"]["type"] == "authentication_error"
+    client = anthropic.Anthropic(base_url=proxy.url, api_key="right", max_retries=0, timeout=30)
+    answer = wait_for(lambda: _answer_or_none(client), what="a catalogue")
+    assert answer.content[-1].text.endswith("hello there")
 
 
 def test_a_client_from_elsewhere_raises_permission_denied(start_proxy: Callable[..., ProxyServer]) -> None:
@@ -177,13 +180,6 @@ def test_a_client_from_elsewhere_raises_permission_denied(start_proxy: Callable[
     assert error.value.body["error"]["type"] == "permission_error"
 
 
-def test_a_key_of_ours_is_taken_from_the_sdks_header(start_proxy: Callable[..., ProxyServer]) -> None:
-    proxy = start_proxy(proxy_api_keys="ollama", ready=False)
-    client = client_of(proxy)
-    answer = wait_for(lambda: _answer_or_none(client), what="a catalogue")
-    assert answer.content[-1].text.endswith("hello there")
-
-
 def _answer_or_none(client: Any) -> Any:
     try:
         return client.messages.create(**ASK)
@@ -191,23 +187,21 @@ def _answer_or_none(client: Any) -> Any:
         return None
 
 
-def test_an_error_in_the_middle_raises_behind_the_text(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator
-) -> None:
+def test_an_error_in_the_middle_raises_behind_the_text(forgetful: ProxyServer, simulator: Simulator) -> None:
     simulator.queue(FIRST, {"in_stream_error": 6, "error_name": "529", "reasoning": False})
     pieces: list[str] = []
     with (
         pytest.raises(anthropic.APIStatusError, match="upstream error") as error,
-        client_of(start_proxy()).messages.stream(**ASK) as stream,
+        client_of(forgetful).messages.stream(**ASK) as stream,
     ):
         pieces.extend(stream.text_stream)
     assert pieces
     assert error.value.body["error"]["type"] == "overloaded_error"
 
 
-def test_another_model_answers_unseen(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
+def test_another_model_answers_unseen(forgetful: ProxyServer, simulator: Simulator) -> None:
     simulator.queue(FIRST, {"in_stream_error": 1, "error_name": "502"})
-    with client_of(start_proxy()).messages.stream(**ASK) as stream:
+    with client_of(forgetful).messages.stream(**ASK) as stream:
         final = stream.get_final_message()
     assert final.content[-1].text == f"This is {SECOND} speaking. You said: hello there"
 

@@ -173,8 +173,6 @@ def test_a_key_that_is_demanded(start_proxy: Callable[..., ProxyServer]) -> None
 @pytest.mark.parametrize(
     ("scenario", "raised", "status"),
     [
-        ({"error_name": "free_per_day", "reset_in": 3600}, openai.RateLimitError, 429),
-        ({"error_name": "402_credits"}, openai.InternalServerError, 502),
         ({"error_name": "400_empty_input"}, openai.BadRequestError, 400),
         ({"error_name": "403_moderation"}, openai.BadRequestError, 400),
         ({"error_name": "422"}, openai.UnprocessableEntityError, 422),
@@ -184,14 +182,37 @@ def test_a_key_that_is_demanded(start_proxy: Callable[..., ProxyServer]) -> None
     ids=lambda value: str(value) if isinstance(value, dict) else None,
 )
 def test_errors_before_the_first_word(
+    forgetful: ProxyServer,
+    simulator: Simulator,
+    scenario: dict[str, Any],
+    raised: type[openai.APIStatusError],
+    status: int,
+) -> None:
+    simulator.scenario("*", **scenario)
+    check_error(forgetful, raised, status)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "raised", "status"),
+    [
+        ({"error_name": "free_per_day", "reset_in": 3600}, openai.RateLimitError, 429),
+        ({"error_name": "402_credits"}, openai.InternalServerError, 502),
+    ],
+    ids=["limit", "credits"],
+)
+def test_errors_of_the_account(
     start_proxy: Callable[..., ProxyServer],
     simulator: Simulator,
     scenario: dict[str, Any],
     raised: type[openai.APIStatusError],
     status: int,
 ) -> None:
-    proxy = start_proxy()
     simulator.scenario("*", **scenario)
+    check_error(start_proxy(), raised, status)
+
+
+def check_error(proxy: ProxyServer, raised: type[openai.APIStatusError], status: int) -> None:
+    """The SDK raises it, streamed and not."""
     with client_of(proxy) as client:
         for stream in (False, True):
             with pytest.raises(raised) as caught:
@@ -201,12 +222,9 @@ def test_errors_before_the_first_word(
             assert status != 429 or int(caught.value.response.headers["Retry-After"]) > 3000
 
 
-def test_an_error_in_the_middle_of_a_stream_is_raised(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator
-) -> None:
-    proxy = start_proxy(failure_cooldown_minutes=0)
+def test_an_error_in_the_middle_of_a_stream_is_raised(forgetful: ProxyServer, simulator: Simulator) -> None:
     simulator.scenario(EMBER, tokens=20, in_stream_error=8, error_name="502")
-    with client_of(proxy) as client:
+    with client_of(forgetful) as client:
         chunks: list[Any] = []
         with pytest.raises(openai.APIError, match="upstream error"):
             chunks.extend(client.chat.completions.create(model="ember-4:free", messages=HELLO, stream=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import timeit
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from ollama_proxy.access import AccessPolicy, Decision, client_address, describe
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Forbidden, Unauthorized
+from ollama_proxy.host_check import machine_addresses
 
 
 def request(method: str = "POST", path: str = "/api/chat", peer: str = "127.0.0.1", **headers: str) -> dict[str, Any]:
@@ -379,6 +381,7 @@ def test_all_other_paths_are_protected(path: str) -> None:
         pytest.param({"allow_networks": networks("0.0.0.0/0")}, "0.0.0.0/0", ["NAT", "public"], id="the world"),
         pytest.param({"allow_networks": networks("100.64.0.0/10")}, "100.64.0.0/10", ["NAT"], id="Tailscale"),
         pytest.param({"host": "127.0.0.1", "ollama_origins": ("*",)}, "this machine", ["web page"], id="any page"),
+        pytest.param({"host": "::1"}, "[::1]:11434: serves programs on this machine", [], id="an IPv6 address"),
     ],
 )
 def test_the_start_log_says_who_is_served_and_warns_of_strangers(
@@ -399,3 +402,11 @@ def test_a_typical_request_is_decided_in_microseconds() -> None:
     policy = AccessPolicy(Settings(), hostnames=[], interface_ips=[])
     environ = {**request(), **{f"HTTP_X_{number}": "x" for number in range(12)}}
     assert min(timeit.repeat(lambda: policy.check(environ), number=1000, repeat=5)) < 0.05
+
+
+def test_a_system_that_does_not_tell_its_interfaces_still_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> list[tuple[int, str]]:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "if_nameindex", refused)
+    assert not any(address.version == 4 for address in machine_addresses())

@@ -10,7 +10,7 @@ import pytest
 from ollama_proxy.openrouter.classify import classify
 from ollama_proxy.openrouter.failure import Blame, Failure, Kind
 
-from .upstream_errors import KEYS, NOW, PRIVACY, error, event, verdict, wrapped
+from .upstream_errors import CREDITS, KEYS, NOW, PER_DAY, PRIVACY, error, event, verdict, wrapped
 
 SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
     (Blame.MODEL_RATE_LIMIT, 429): {
@@ -82,6 +82,8 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
                 failed_routing_step="Gate Free Endpoints by Agentic Harness",
             ),
         ),
+        "a provider's region": (403, wrapped(403, "Country, region, or territory not supported")),
+        "a provider's location": (400, wrapped(400, "User location is not supported for the API use.")),
         "403 any gate": (403, error("no", 403, failed_routing_step="Gate Endpoints with Something New")),
         "region by availability": (
             404,
@@ -288,6 +290,16 @@ def test_a_malformed_error_status_is_judged_by_its_status() -> None:
             Blame.UNKNOWN_LIMIT,
             429,
         ),
+        (
+            {"error": {"code": 429, "message": "Slow", "metadata": {"provider_name": None}}, "provider": "Acme"},
+            Blame.UNKNOWN_LIMIT,
+            429,
+        ),
+        ({"error": {"code": 401, "message": "User not found."}, "provider": "Acme"}, Blame.ACCOUNT, 502),
+        ({"error": {"code": 401, "message": "Bad token"}, "provider": "Acme"}, Blame.MODEL_FAILING, 502),
+        ({"type": "error", "error": {"type": "api_error", "message": CREDITS}}, Blame.ACCOUNT, 502),
+        ({"response": {"error": {"code": "server_error", "message": CREDITS}}}, Blame.ACCOUNT, 502),
+        ({"error": {"code": "server_error", "message": "image input is not supported"}}, Blame.CAPABILITY, 400),
         ({}, Blame.MODEL_FAILING, 502),
     ],
     ids=[
@@ -303,12 +315,33 @@ def test_a_malformed_error_status_is_judged_by_its_status() -> None:
         "our own bad request",
         "failed response",
         "429 of OpenRouter itself",
+        "429 of OpenRouter itself in a provider's chunk",
+        "401 of OpenRouter itself in a provider's chunk",
+        "401 of the chunk's provider",
+        "credits, named api_error",
+        "credits, named server_error",
+        "capability, named server_error",
         "nothing",
     ],
 )
 def test_error_inside_a_good_answer(chunk: dict[str, Any], blame: Blame, client: int) -> None:
     found = event(**chunk)
     assert (found.blame, found.status) == (blame, client)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "blame"),
+    [
+        pytest.param(wrapped(429, PER_DAY, ""), 429, Blame.ACCOUNT_LIMIT, id="wrapped once more"),
+        pytest.param(error(PER_DAY, 403), 403, Blame.ACCOUNT_LIMIT, id="under another status"),
+        pytest.param(wrapped(429, PER_DAY), 429, Blame.MODEL_RATE_LIMIT, id="said by a provider"),
+        pytest.param(
+            error("Invalid input: what is free-models-per-day?", 400), 400, Blame.REQUEST, id="quoted by a 400"
+        ),
+    ],
+)
+def test_a_free_limit_is_known_wherever_openrouter_itself_names_it(body: Any, status: int, blame: Blame) -> None:
+    assert verdict(body, status).blame is blame
 
 
 def test_an_upstream_error_from_a_provider_is_not_said_twice() -> None:

@@ -13,6 +13,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import BEAT, StreamBroken
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.refusals import SHORTLY
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
 from tests.unit.free_models import PAID, catalog_of, record
@@ -435,6 +436,13 @@ def test_the_network_gets_one_more_try(world: World) -> None:
     assert (error.status, "cannot be reached" in error.message) == (502, True)
     assert world.upstream.models == [A, A, A, A, B]
     assert [row.model for row in world.memory.rows()] == [A]  # for the 502, not for the network
+
+
+def test_a_rate_limit_without_a_time_gets_one(make_world: MakeWorld) -> None:
+    world = make_world(free_mode=False)
+    world.upstream.replies[A] = [POOL]
+    error = refused(exchange_of(world, A))
+    assert (error.status, error.retry_after) == (429, SHORTLY)
 
 
 def test_an_account_limit_stops_everything_with_one_call_and_lifts(world: World) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import decode, encode, encode_part, parse
+from ollama_proxy.gojson.body import MOST_VALUES, decode, encode, encode_part, parse
 from ollama_proxy.gojson.syntax import syntax_error
 from ollama_proxy.gojson.text import quote
 
@@ -109,6 +110,45 @@ def test_a_mistake_at_the_end_of_a_long_body_is_found_without_scanning_it_all() 
     start = time.process_time()
     assert syntax_error(text) == "invalid JSON"
     assert time.process_time() - start < 1
+
+
+def test_a_mistake_behind_a_long_run_of_escapes_is_not_looked_for() -> None:
+    text = '["' + '\\"' * 5_000_000
+    start = time.process_time()
+    assert syntax_error(text) == "invalid JSON"
+    assert time.process_time() - start < 0.1
+
+
+FEW = MOST_VALUES // 2
+MANY = {
+    "lists": b"[" + b"[]," * MOST_VALUES * 2 + b"[]]",
+    "objects": b'{"messages":[' + b"{}," * MOST_VALUES * 2 + b"{}]}",
+    "texts": b"[" + b'"",' * MOST_VALUES * 3 + b'""]',
+    "texts with escapes": b"[" + rb'"\\",' * MOST_VALUES * 2 + b'""]',
+    "numbers": b"[" + b"0," * MOST_VALUES * 30 + b"0]",
+    "no JSON": b'"' * MOST_VALUES * 30 + b"," * MOST_VALUES * 2,
+}
+
+
+@pytest.mark.parametrize("body", MANY.values(), ids=MANY)
+def test_more_values_than_any_request_needs_are_refused_unread(body: bytes) -> None:
+    start = time.process_time()
+    with pytest.raises(BadRequest, match=f"^the request body holds more than {MOST_VALUES} values$"):
+        parse(body)
+    assert time.process_time() - start < 0.5
+
+
+NOT_SO_MANY = {
+    "half as many": b"[" + b'{"a":0},' * FEW + b"{}]",
+    "commas in a text": b'{"a":"' + b"a," * MOST_VALUES * 2 + b'"}',
+    "commas in a text with quotes in it": b'{"a":"' + rb"\"," * MOST_VALUES * 2 + b'"}',
+    "commas in a text that ends in a backslash": b'{"a":"' + b"," * MOST_VALUES * 2 + rb'\\"}',
+}
+
+
+@pytest.mark.parametrize("body", NOT_SO_MANY.values(), ids=NOT_SO_MANY)
+def test_texts_may_hold_as_many_commas_as_a_window_has_tokens(body: bytes) -> None:
+    assert parse(body) == json.loads(body)
 
 
 def test_what_is_too_deep_to_be_written_is_refused() -> None:

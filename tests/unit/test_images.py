@@ -66,6 +66,12 @@ def test_a_data_url_is_checked_too() -> None:
         check_image("data:image/png;base64,aGk")
 
 
+@pytest.mark.parametrize("url", ["data:", "DATA:image/png,abc", "data:text/plain,hello", "data:image/png;base64"])
+def test_a_data_url_that_is_not_base64_is_refused(url: str) -> None:
+    with pytest.raises(BadRequest, match="illegal base64 data at input byte 4"):
+        check_image(url)
+
+
 def test_an_unknown_type_is_refused_in_clear_words() -> None:
     with pytest.raises(BadRequest, match="unsupported image type: only PNG, JPEG, GIF and WEBP"):
         image_part(check_image(base64.b64encode(b"%PDF-1.7 and more").decode()))

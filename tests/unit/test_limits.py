@@ -94,12 +94,17 @@ def http_date(seconds: float) -> str:
     return format_datetime(datetime.fromtimestamp(NOW + seconds, UTC), usegmt=True)
 
 
+def test_a_free_limit_that_says_to_try_at_once_holds_until_its_usual_end() -> None:
+    found = verdict(error("Rate limit exceeded: free-models-per-day. ", 429), 429, retry_after="0")
+    assert (found.blame, found.retry_at) == (Blame.ACCOUNT_LIMIT, MIDNIGHT)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         ("7", 7.0),
         ("0.5", 0.5),
-        ("0", 0.0),
+        ("0", None),
         (" 30 ", 30.0),
         (http_date(90), 90.0),
         ("999999999", 86_400.0),

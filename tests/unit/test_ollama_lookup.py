@@ -65,6 +65,19 @@ def test_an_unknown_name_is_free_s_unless_strict(catalog: Catalog, name: str) ->
         chat_model(name, catalog, strict=True)
 
 
+CLOUD = ["nosuch:cloud", "ember-4:CLOUD", "gpt-oss:20b-cloud", "openai/gpt-oss:20b-Cloud"]
+NOT_CLOUD = ["my-cloud", "cloud", "nosuch:cloudy", "nosuch:clouds", "nosuch:20bcloud"]
+
+
+@pytest.mark.parametrize("name", [*CLOUD, *NOT_CLOUD])
+def test_a_model_of_ollama_com_is_unknown_in_free_mode_too(catalog: Catalog, name: str) -> None:
+    if name in NOT_CLOUD:
+        assert chat_model(name, catalog, strict=False).model is None
+    else:
+        with pytest.raises(ModelNotFound, match=f"^model '{name}' not found$"):
+            chat_model(name, catalog, strict=False)
+
+
 @pytest.mark.parametrize("name", ["nosuch", "free", "embed-3"])
 def test_nothing_stands_in_for_an_embedding_model(catalog: Catalog, name: str) -> None:
     with pytest.raises(ModelNotFound):

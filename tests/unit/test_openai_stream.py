@@ -212,6 +212,12 @@ def test_a_response_sent_whole_becomes_the_events_that_clients_collect() -> None
     assert events[-1][1]["response"] == whole
 
 
+def test_a_response_that_is_done_without_its_last_event_has_failed() -> None:
+    stream = ResponseStream()
+    assert len(named(stream.feed([*RESPONSES[:3], DONE]))) == 3
+    assert stream.failure is not None
+
+
 def test_half_a_surrogate_pair_in_a_response_sent_whole_is_passed_on() -> None:
     part = {"type": "output_text", "text": "x\ud83d"}
     whole = {"id": "r", "output": [{"type": "message", "content": [part]}], "status": "completed"}

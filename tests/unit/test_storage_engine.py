@@ -176,6 +176,16 @@ def test_one_warning_until_the_database_is_back(tmp_path: Path) -> None:
     assert len(warnings) == 2
 
 
+def test_reading_and_writing_that_fail_alike_are_one_warning(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    found = Database(sqlalchemy_url("", tmp_path / "none"), on_warning=warnings.append)
+    with pytest.raises(StorageUnavailable):
+        FailureTable(found).load()
+    with pytest.raises(StorageUnavailable):
+        record(found)
+    assert len(warnings) == 1
+
+
 def test_a_read_that_works_does_not_hide_that_writing_fails(tmp_path: Path) -> None:
     warnings: list[str] = []
     found = Database(_read_only(tmp_path), on_warning=warnings.append)

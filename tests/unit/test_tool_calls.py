@@ -101,6 +101,7 @@ def test_unusable_arguments_fail_the_model(arguments: str) -> None:
     assert [line["done"] for line in lines] == [False]
     assert answer.failure is not None
     assert answer.failure.kind is Kind.MALFORMED
+    assert "a tool call whose arguments are not" in classify(answer.failure, now=0).message
 
 
 @pytest.mark.parametrize(

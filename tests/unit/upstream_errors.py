@@ -13,6 +13,8 @@ NOW = datetime(2026, 5, 4, 20, 48, 0, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 5, 5, tzinfo=UTC).timestamp()
 PRIVACY = "https://openrouter.ai/settings/privacy"
 KEYS = "https://openrouter.ai/settings/keys"
+CREDITS = "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
+PER_DAY = "Rate limit exceeded: free-models-per-day. "
 
 
 def verdict(body: Any = None, status: int | None = 400, kind: Kind = Kind.STATUS, **headers: str) -> Verdict:

@@ -92,6 +92,12 @@ def test_a_short_name_of_two_models_names_both(proxy: ProxyServer) -> None:
     check(proxy, post(CHAT, {"model": "beacon-24b"} | INPUT[CHAT], 404, text))
 
 
+@pytest.mark.parametrize("route", [CHAT, GENERATE, SHOW])
+def test_a_model_of_ollama_com_is_unknown_in_free_mode_too(proxy: ProxyServer, route: str) -> None:
+    """The CLI looks for `x:cloud` when there is no `x`, suggests what it finds, and then wants a sign-in."""
+    check(proxy, post(route, {"model": "nosuch:20b-cloud"} | INPUT[route], 404, "model 'nosuch:20b-cloud' not found"))
+
+
 FREE_MODE = {
     "the listed name": ("cirrus-ultra:free", "nimbus/cirrus-ultra:free"),
     "without its tag": ("cirrus-ultra", "nimbus/cirrus-ultra:free"),
