@@ -99,18 +99,25 @@ class FailureMemory:
         self._models: dict[str, FailureRow] = {}
         self._limits: dict[str, LimitRow] = {}
         self._read_at = self._rest_until = float("-inf")
-        self._lock = threading.Lock()  # guards the two below; never held over a statement
+        self._lock = threading.Lock()  # guards the three below; never held over a statement
         self._unsaved: deque[_Write] = deque(maxlen=MOST_UNSAVED)
         self._synchronising: Background[bool] | None = None
+        self._synchronising_since = float("-inf")
         #: The database could not be used when it was last tried.
         self.degraded = False
 
     # Reading
 
     def freshen(self) -> None:
-        """Read the shared state if this copy is older than a second. Waits at most a quarter of a second."""
+        """Read the shared state if this copy is older than a second. Waits at most a quarter of a second.
+
+        That is from the reading's start on: one that hangs does not delay every request that comes meanwhile.
+        """
         if self._table is not None and not self._is_fresh() and not self._database_rests():
-            self._start_synchronising(self._table).wait(LOAD_PATIENCE)
+            reading = self._start_synchronising(self._table)
+            patience = self._synchronising_since + LOAD_PATIENCE - time.monotonic()
+            if patience > 0:
+                reading.wait(patience)
 
     def cooling(self, model: Model, now: float) -> Cooling | None:
         """Why `model` is left out at `now`, or None.
@@ -213,6 +220,7 @@ class FailureMemory:
         """The synchronisation that runs; it also takes what is written while it runs."""
         with self._lock:
             if self._synchronising is None:
+                self._synchronising_since = time.monotonic()
                 self._synchronising = Background(lambda: self._synchronise(table), discard=lambda _: None)
             return self._synchronising
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -342,6 +343,10 @@ def test_a_table_that_hangs_delays_nobody_for_long_and_is_asked_once(table: Scri
     for thread in threads:
         thread.join(10 * LOAD_PATIENCE)
         assert not thread.is_alive()
+    began = time.monotonic()
+    for _ in range(20):
+        memory.freshen()  # it hangs on: who comes now does not wait for it
+    assert time.monotonic() - began < 10 * LOAD_PATIENCE
     fail(memory, clock, 1)
     memory.succeeded(B, began_at=clock.now)
     assert left(memory, clock) == 5 * MINUTE
