@@ -11,13 +11,17 @@ class ProxyError(Exception):
     """A request that cannot be answered.
 
     `status` is the HTTP status, `message` one line of text, `retry_after` whole seconds for a Retry-After header.
+    `reason` is what a log may say of it: `message`, unless that may quote a provider, who may quote the prompt.
     """
 
     status = 500
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: int | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.reason = message if reason is None else reason
         self.retry_after = retry_after
         if status is not None:
             self.status = status

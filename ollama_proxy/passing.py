@@ -60,7 +60,7 @@ def respond_streamed(
         _stop(watch, exchange)
 
     def last_event(error: ProxyError) -> bytes:
-        observation.error = error.message
+        observation.error = error.reason
         return stream.failed(error)
 
     writes = _writes(exchange, stream, observation)

@@ -60,7 +60,7 @@ def render_errors(blueprint: Blueprint, form: ErrorForm, *, streamed_type: str |
     @blueprint.errorhandler(ProxyError)
     def refused(error: ProxyError) -> Response:
         noted = observation()
-        noted.error = error.message if error.status >= 500 else ""
+        noted.error = error.reason if error.status >= 500 else ""
         content_type = streamed_type if streamed_type and noted.streamed else form.CONTENT_TYPE
         response = Response(form.error_body(error), status=error.status, content_type=content_type)
         if error.retry_after is not None:

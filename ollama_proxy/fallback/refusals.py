@@ -29,12 +29,14 @@ def refused(verdict: Verdict, *, now: float, note: str = "") -> ProxyError:
     wait = None if verdict.retry_at is None else whole_seconds(verdict.retry_at - now)
     if wait is None and verdict.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = SHORTLY
-    return ProxyError(verdict.message + (f" ({note})" if note else ""), status=verdict.status, retry_after=wait)
+    message = verdict.message + (f" ({note})" if note else "")
+    return ProxyError(message, status=verdict.status, retry_after=wait, reason=verdict.reason)
 
 
 def limited(limit: LimitRow, *, now: float) -> ProxyError:
     """An account limit that holds, told as when it was met."""
-    return ProxyError(limit.message, status=limit.status, retry_after=whole_seconds(limit.until - now))
+    wait = whole_seconds(limit.until - now)
+    return ProxyError(limit.message, status=limit.status, retry_after=wait, reason=limit.reason)
 
 
 def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> ProxyError:

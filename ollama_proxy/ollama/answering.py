@@ -58,7 +58,7 @@ def _streamed(
     exchange: Exchange, writes: Iterator[bytes], observation: Observation, close: Callable[[], None]
 ) -> Response:
     def last_line(error: ProxyError) -> bytes:
-        observation.error = error.message
+        observation.error = error.reason
         return error_line(error)
 
     body = StreamBody(next(writes), writes, error_line=last_line, close=close)

@@ -183,3 +183,17 @@ def test_the_doctor_names_everything_that_is_wrong(simulator: Simulator, tmp_pat
     assert "no-such-model" in found.stdout
     assert "db upgrade" in found.stdout
     assert "s3cret" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_provider_says_goes_to_the_client_and_not_into_the_log(
+    simulator: Simulator, start_proxy: Callable[..., ProxyServer], stream: bool
+) -> None:
+    """A provider may quote the prompt in its error."""
+    proxy = start_proxy(free_mode=False)
+    simulator.scenario("tidal/ember-4", status=502, body={"error": {"code": 502, "message": "no to sesame"}})
+    answer = proxy.chat("ember-4", text="sesame", stream=stream)
+    assert answer.status_code == 502
+    assert "no to sesame" in answer.json()["error"]
+    wait_for(lambda: '"status":502' in proxy.log(), what="the log line")
+    assert "sesame" not in proxy.log()
