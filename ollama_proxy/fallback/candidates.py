@@ -34,7 +34,7 @@ def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, st
             raise BadRequest(_does_not_support(name, lack))
         return Candidates((asked,), asked)
     pool = ([asked] if asked is not None else []) + [model for model in catalog.free if model is not asked]
-    able = [model for model in pool if _lacking(model, needs) is None]
+    able = _able(pool, needs)
     if not able:
         raise _nobody(name, asked, pool, needs)
     if needs.thinking and any(model.thinking for model in able):
@@ -102,6 +102,14 @@ def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | No
     if judge_size and 0 < model.context_length < needs.prompt_tokens + output_tokens(model, needs):
         return "context"
     return None
+
+
+def _able(pool: Sequence[Model], needs: Needs) -> list[Model]:
+    """Those of `pool` that lack nothing. Every request asks this of every free model, so the usual case is quick."""
+    demanded = [has for need, _, has in _ABILITIES if getattr(needs, need)]
+    wanted = needs.prompt_tokens + needs.output_tokens  # a model may be asked for less, never for more
+    able = [model for model in pool if model.context_length >= wanted or _lacking(model, needs) is None]
+    return [model for model in able if all(has(model) for has in demanded)] if demanded else able
 
 
 def output_tokens(model: Model, needs: Needs) -> int:

@@ -160,6 +160,8 @@ class Exchange:
 
     def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
         """Those that are not cooling down. A model that no other may stand in for is tried whatever is remembered."""
+        if self._services.memory.is_clear:
+            return models
         now = self._services.clock()
         cooling = [(model, self._services.memory.cooling(model, now)) for model in models]
         ready = tuple(model for model, why in cooling if why is None)

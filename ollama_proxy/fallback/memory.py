@@ -119,6 +119,11 @@ class FailureMemory:
             if patience > 0:
                 reading.wait(patience)
 
+    @property
+    def is_clear(self) -> bool:
+        """Nothing is remembered, so no model can be cooling."""
+        return not self._models and not self._limits
+
     def cooling(self, model: Model, now: float) -> Cooling | None:
         """Why `model` is left out at `now`, or None.
 
