@@ -28,7 +28,7 @@ def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's logging alike. Called once per process, before anything is logged."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *_FIELDS, _renderer(settings.log_format)],
+        processors=[*_FIELDS, _renderer(settings.log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
