@@ -27,7 +27,7 @@ from tests.simulator.process import Simulator
 BEST = "nimbus/cirrus-ultra:free"
 
 #: Seconds that the database is away.
-OUTAGE = 4.0
+OUTAGE = 10.0
 
 
 class Postgres:
