@@ -58,11 +58,6 @@ class Decision:
         """Whether the request is to be served."""
         return self.status is None and self.error is None
 
-    @property
-    def empty_403(self) -> bool:
-        """Whether Host or Origin refuse it, which Ollama answers without a body."""
-        return self.status == 403
-
 
 _SERVE = Decision()
 

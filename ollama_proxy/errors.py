@@ -63,12 +63,6 @@ class BodyTooLarge(ProxyError):
     status = 413
 
 
-class RateLimited(ProxyError):
-    """An account limit of OpenRouter is reached."""
-
-    status = 429
-
-
 class NotImplementedHere(ProxyError):
     """Ollama can do this, a proxy to cloud models cannot."""
 

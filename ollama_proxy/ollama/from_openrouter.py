@@ -81,11 +81,6 @@ class Answer:
         self._deltas = 0
         self._repeats = RepeatedDelta()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing useful came and upstream counted no token: a failure of the model, if it is the end."""
-        return not self.has_output and not (self.usage or {}).get("completion_tokens")
-
     def accepted(self, at: int | None = None) -> None:
         """Notes the time at which upstream accepted the request; without it, the first payloads are taken for that."""
         self._stopwatch.accepted(at)
@@ -117,14 +112,6 @@ class Answer:
             if self._take(chunk) and (content := self._only_content(chunk)):
                 self._repeats.learn(payload, content)
         return out.take()
-
-    def feed_chunk(self, chunk: Mapping[str, Any]) -> list[bytes]:
-        """As `feed`, for a whole completion that `chunks.as_chunk` made a chunk: nothing follows it."""
-        self._stopwatch.accepted()
-        self._out.begin()
-        self._take(chunk)
-        self._done = self.failure is None and choice_of(chunk) is not None
-        return self._out.take()
 
     def heartbeat(self) -> bytes:
         """Returns a line with empty content, to break a silence."""

@@ -184,7 +184,7 @@ def test_private_network_preflight_is_answered_only_when_asked() -> None:
 
 def test_preflight_of_another_page_is_refused_before_host_and_key() -> None:
     decision = check(request("OPTIONS", ORIGIN="http://evil.example"), proxy_api_keys=("k",))
-    assert decision.empty_403
+    assert decision.status == 403
     assert decision.headers == ()
 
 

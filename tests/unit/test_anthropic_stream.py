@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.anthropic.stream import MessageStream, events_of, with_content
-from ollama_proxy.errors import RateLimited
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.openrouter.chunks import MalformedChunk
 from ollama_proxy.openrouter.events import DONE, EventDecoder
 from ollama_proxy.openrouter.failure import Kind
@@ -212,7 +212,7 @@ def test_half_a_surrogate_pair_in_a_whole_message_is_passed_on() -> None:
 
 
 def test_a_broken_stream_ends_with_an_error_event() -> None:
-    [(name, event)] = read(MessageStream().failed(RateLimited("slow down")))
+    [(name, event)] = read(MessageStream().failed(ProxyError("slow down", status=429)))
     assert (name, event["type"]) == ("error", "error")
     assert event["error"] == {"type": "rate_limit_error", "message": "slow down"}
 

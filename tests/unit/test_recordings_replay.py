@@ -12,8 +12,8 @@ import pytest
 from ollama import ChatResponse, GenerateResponse
 
 from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
-from ollama_proxy.openrouter.chunks import as_chunk, parse
-from ollama_proxy.openrouter.events import EventDecoder
+from ollama_proxy.openrouter.chunks import as_chunk, dump, parse
+from ollama_proxy.openrouter.events import DONE, EventDecoder
 
 TRUNCATED = {"gpt-4.1-mini.tool-truncated"}
 """Recordings whose tool call the token limit cut off."""
@@ -130,7 +130,7 @@ def test_a_recorded_stream_through_generate(path: Path) -> None:
 @pytest.mark.parametrize("path", BODIES)
 def test_a_recorded_completion_reads_the_same(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0)
-    writes = answer.feed_chunk(as_chunk(parse(path.read_bytes()))) + answer.finish()
+    writes = answer.feed([dump(as_chunk(parse(path.read_bytes()))), DONE]) + answer.finish()
     assert answer.failure is None
     assert read_as_client(writes) == without_ids(naive_body(path))
 
