@@ -26,8 +26,8 @@ from ollama_proxy import __version__  # noqa: E402
 from ollama_proxy.catalog.filters import FilterError, Filters  # noqa: E402
 from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
 from ollama_proxy.ops.logs import server_logging  # noqa: E402
+from ollama_proxy.server.worker import raise_file_limit  # noqa: E402
 from ollama_proxy.storage.engine import sqlalchemy_url  # noqa: E402
-from ollama_proxy.worker import raise_file_limit  # noqa: E402
 
 
 def _stop(text):
@@ -68,7 +68,7 @@ wsgi_app = "wsgi:app"
 pythonpath = str(ROOT)
 bind = f"[{settings.host.strip('[]')}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "ollama_proxy.worker.ProxyWorker"
+worker_class = "ollama_proxy.server.worker.ProxyWorker"
 worker_connections = settings.worker_connections
 backlog = 2048
 preload_app = False

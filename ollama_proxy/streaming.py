@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import structlog
 from gevent import GreenletExit
 
-from ollama_proxy.disconnect import ClientGone
 from ollama_proxy.errors import ProxyError
+from ollama_proxy.server.disconnect import ClientGone
 
 log = structlog.get_logger("ollama_proxy")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Response
 
-from ollama_proxy.disconnect import watch_client
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
@@ -15,6 +14,7 @@ from ollama_proxy.observation import Observation
 from ollama_proxy.ollama import lines
 from ollama_proxy.ollama.from_openrouter import Answer
 from ollama_proxy.ollama.served import NDJSON, json_reply
+from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.streaming import StreamBody
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from flask import Response, request
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.disconnect import watch_client
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
@@ -25,6 +24,7 @@ from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors
 from ollama_proxy.openrouter.chunks import parse, usage_of
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
+from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.serving import observation, runtime
 
 

@@ -25,7 +25,7 @@ CONF = """
 from gevent import monkey
 monkey.patch_all()
 wsgi_app = "tests.api.worker_app:app"
-worker_class = "ollama_proxy.worker.ProxyWorker"
+worker_class = "ollama_proxy.server.worker.ProxyWorker"
 control_socket_disable = True
 keepalive = 2
 graceful_timeout = 25

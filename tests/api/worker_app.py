@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 import gevent
 import gevent.event
 
-from ollama_proxy.disconnect import ClientGone, DisconnectWatch, watch_client
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.request_body import read_body
+from ollama_proxy.server.disconnect import ClientGone, DisconnectWatch, watch_client
 
 #: Things that happened, by name, so that a test can wait for them.
 HAPPENED: dict[str, gevent.event.Event] = collections.defaultdict(gevent.event.Event)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.answer_writer import AnswerWriter
+from ollama_proxy.server.answer_writer import AnswerWriter
 
 
 class Wire:

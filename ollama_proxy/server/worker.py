@@ -31,10 +31,10 @@ from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from ollama_proxy import __version__
-from ollama_proxy.answer_writer import AnswerWriter
 from ollama_proxy.config import load_settings
-from ollama_proxy.connection import ProxyParser, close_after_answer, unread_bytes
-from ollama_proxy.disconnect import ClientGone
+from ollama_proxy.server.answer_writer import AnswerWriter
+from ollama_proxy.server.disconnect import ClientGone
+from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
 
 #: A new connection's first request must have a complete head by then; later ones have gunicorn's `keepalive` setting,
 #: which includes the idle time. Waiting costs a connection slot, so a client may not do it for ever.
