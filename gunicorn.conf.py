@@ -86,7 +86,7 @@ limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
 
-# Who asks is decided by ollama_proxy.access from the plain headers: gunicorn believes none of them.
+# Who asks is decided by ollama_proxy.access.policy from the plain headers: gunicorn believes none of them.
 forwarded_allow_ips = ""
 secure_scheme_headers = {}
 forwarder_headers = ""

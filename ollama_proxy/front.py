@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ollama_proxy import __version__
-from ollama_proxy.access import AccessPolicy
+from ollama_proxy.access.policy import AccessPolicy
 from ollama_proxy.anthropic import errors as anthropic_errors
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from ollama_proxy.access import AccessPolicy
+from ollama_proxy.access.policy import AccessPolicy
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper

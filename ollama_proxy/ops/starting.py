@@ -14,7 +14,7 @@ import structlog
 from gevent import Timeout
 
 from ollama_proxy import __version__
-from ollama_proxy.access import describe
+from ollama_proxy.access.policy import describe
 from ollama_proxy.config import Settings
 from ollama_proxy.openrouter.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.access import AccessPolicy, Decision, client_address, describe
+from ollama_proxy.access.hosts import machine_addresses
+from ollama_proxy.access.policy import AccessPolicy, Decision, client_address, describe
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Forbidden, Unauthorized
-from ollama_proxy.host_check import machine_addresses
 
 
 def request(method: str = "POST", path: str = "/api/chat", peer: str = "127.0.0.1", **headers: str) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from ollama_proxy.access.hosts import Address, host_address, is_local_host, machine_addresses, unmapped
+from ollama_proxy.access.origins import Headers, OriginRules
 from ollama_proxy.config import Settings
-from ollama_proxy.cors import Headers, OriginRules
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
-from ollama_proxy.host_check import Address, host_address, is_local_host, machine_addresses, unmapped
 
 Network = IPv4Network | IPv6Network
 
