@@ -26,13 +26,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from ollama_proxy.anthropic.routes import blueprint as anthropic
     from ollama_proxy.config import load_settings
-    from ollama_proxy.front import Front
     from ollama_proxy.observation import Observers
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai.routes import blueprint as openai
     from ollama_proxy.ops import cli, doctor, health, logs, metrics
-    from ollama_proxy.routing import ExactRule, MergedSlashes, plain_text_errors
     from ollama_proxy.runtime import build_runtime
+    from ollama_proxy.web.front import Front
+    from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
 
     settings = settings or load_settings()
     logs.configure(settings)

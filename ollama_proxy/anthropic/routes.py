@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from ollama_proxy import serving
 from ollama_proxy.anthropic import errors
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
@@ -17,10 +16,11 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.body import encode
 from ollama_proxy.openrouter.messages_dialect import MESSAGES
-from ollama_proxy.passing import respond_streamed, respond_whole
+from ollama_proxy.web import context
+from ollama_proxy.web.pass_through import respond_streamed, respond_whole
 
 blueprint = Blueprint("anthropic", __name__)
-serving.render_errors(blueprint, errors)
+context.render_errors(blueprint, errors)
 
 #: The client's headers that belong to the request as much as its body does. Never its key.
 _FORWARDED = ("anthropic-version", "anthropic-beta")
@@ -29,10 +29,10 @@ _FORWARDED = ("anthropic-version", "anthropic-beta")
 @blueprint.post("/v1/messages")
 def messages() -> Response:
     """POST /v1/messages, with whatever query string: Claude Code sends `?beta=true`."""
-    asked = read_messages(serving.body(zstd=True))
-    observation = serving.observation()
+    asked = read_messages(context.body(zstd=True))
+    observation = context.observation()
     observation.asked = asked["model"]
-    services = serving.runtime().services
+    services = context.runtime().services
     free_mode, streamed = services.settings.free_mode, bool(asked.get("stream"))
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:

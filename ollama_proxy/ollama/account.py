@@ -10,7 +10,7 @@ from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.served import json_reply, listing, read
 from ollama_proxy.ollama.tags import Listed, context_length
-from ollama_proxy.serving import runtime
+from ollama_proxy.web.context import runtime
 
 _MOST_RECOMMENDED = 6
 

@@ -15,7 +15,7 @@ from ollama_proxy.ollama import lines
 from ollama_proxy.ollama.from_openrouter import Answer
 from ollama_proxy.ollama.served import NDJSON, json_reply
 from ollama_proxy.server.disconnect import watch_client
-from ollama_proxy.streaming import StreamBody
+from ollama_proxy.web.stream_body import StreamBody
 
 
 def respond(

@@ -8,7 +8,7 @@ from ollama_proxy.errors import BadRequest
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.lookup import shown_model
 from ollama_proxy.ollama.served import json_reply, listing, read, running
-from ollama_proxy.serving import runtime
+from ollama_proxy.web.context import runtime
 
 
 def alive() -> Response:

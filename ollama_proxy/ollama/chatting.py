@@ -28,7 +28,7 @@ from ollama_proxy.ollama.requests import Answered, ChatRequest, GenerateRequest
 from ollama_proxy.ollama.served import json_reply, listing, read, running
 from ollama_proxy.ollama.tags import Listed
 from ollama_proxy.ollama.to_openrouter import Translation, translate_chat, translate_generate
-from ollama_proxy.serving import observation, runtime
+from ollama_proxy.web.context import observation, runtime
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
 

@@ -25,7 +25,7 @@ from ollama_proxy.openrouter.chunks import parse, usage_of
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
 from ollama_proxy.server.disconnect import watch_client
-from ollama_proxy.serving import observation, runtime
+from ollama_proxy.web.context import observation, runtime
 
 
 class Embedded(NamedTuple):

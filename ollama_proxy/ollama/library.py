@@ -14,7 +14,7 @@ from ollama_proxy.errors import BadRequest, NotImplementedHere, ProxyError
 from ollama_proxy.ollama import lines, schemas
 from ollama_proxy.ollama.lookup import check_name, listed_model
 from ollama_proxy.ollama.served import NDJSON, STREAM_JSON, json_reply, read
-from ollama_proxy.serving import observation, runtime
+from ollama_proxy.web.context import observation, runtime
 
 _PULLED = ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")

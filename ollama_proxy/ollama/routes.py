@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from ollama_proxy import serving
 from ollama_proxy.ollama import account, catalogue, chatting, embedding, errors, library
 from ollama_proxy.ollama.served import STREAM_JSON
+from ollama_proxy.web import context
 
 blueprint = Blueprint("ollama", __name__)
-serving.render_errors(blueprint, errors, streamed_type=STREAM_JSON)
+context.render_errors(blueprint, errors, streamed_type=STREAM_JSON)
 
 _ROUTES = (
     ("HEAD,GET", "/", catalogue.alive),

@@ -10,10 +10,10 @@ from typing import Any, TypeVar, cast
 
 from flask import Response, current_app
 
-from ollama_proxy import serving
 from ollama_proxy.ollama import lines
 from ollama_proxy.ollama.listing import Listing
 from ollama_proxy.ollama.running import Running
+from ollama_proxy.web import context
 
 JSON = "application/json; charset=utf-8"
 #: For what Ollama sends from inside a stream although it is one object: pull with `stream: false`, early errors.
@@ -35,7 +35,7 @@ def running() -> Running:
 
 def read(reader: Callable[[bytes], Read]) -> Read:
     """The request's body as one of `schemas.read_*` reads it, whatever its Content-Type. Raises ProxyError."""
-    return reader(serving.body())
+    return reader(context.body())
 
 
 def json_reply(

@@ -6,7 +6,6 @@ from functools import partial
 
 from flask import Blueprint, Response, current_app, request
 
-from ollama_proxy import serving
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.fit import fit
@@ -20,17 +19,18 @@ from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
 from ollama_proxy.openrouter.dialect import CHAT, Dialect
 from ollama_proxy.openrouter.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
-from ollama_proxy.passing import EventStream, respond_streamed, respond_whole
+from ollama_proxy.web import context
+from ollama_proxy.web.pass_through import EventStream, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-serving.render_errors(blueprint, errors)
+context.render_errors(blueprint, errors)
 
 #: What upstream means by `reasoning` when it says to leave it out.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
 
 
 def _free_mode() -> bool:
-    return serving.runtime().settings.free_mode
+    return context.runtime().settings.free_mode
 
 
 def _model_list() -> ModelList:
@@ -44,37 +44,37 @@ def _json(body: bytes) -> Response:
 
 @blueprint.get("/models")
 def models() -> Response:
-    return _json(_model_list().models(serving.runtime().services.catalog()))
+    return _json(_model_list().models(context.runtime().services.catalog()))
 
 
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
-    return _json(_model_list().model(serving.runtime().services.catalog(), name))
+    return _json(_model_list().model(context.runtime().services.catalog(), name))
 
 
 @blueprint.post("/chat/completions")
 def chat() -> Response:
-    asked = read_chat(serving.body(zstd=True), free_mode=_free_mode())
+    asked = read_chat(context.body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/chat/completions", CHAT, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/completions")
 def completions() -> Response:
-    asked = read_completion(serving.body(zstd=True))
+    asked = read_completion(context.body(zstd=True))
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/responses")
 def responses() -> Response:
-    asked = read_responses(serving.body(zstd=True), free_mode=_free_mode())
+    asked = read_responses(context.body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> Response:
-    asked = read_embeddings(serving.body(zstd=True))
+    asked = read_embeddings(context.body(zstd=True))
     as_base64 = asked.body.get("encoding_format") == "base64"
-    observation = serving.observation()
+    observation = context.observation()
     observation.asked = asked.name
 
     def body_for(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
@@ -85,14 +85,14 @@ def embeddings() -> Response:
     call = Call(
         asked.name, asked.needs, body_for, streamed=False, path="/embeddings", dialect=EMBEDDINGS, embedding=True
     )
-    exchange = Exchange(serving.runtime().services, call)
+    exchange = Exchange(context.runtime().services, call)
     return respond_whole(exchange, observation, request.environ, change=partial(encoded, as_base64=as_base64))
 
 
 def _answer(asked: Request, path: str, dialect: Dialect, stream: EventStream) -> Response:
-    observation = serving.observation()
+    observation = context.observation()
     observation.asked = asked.name
-    exchange = Exchange(serving.runtime().services, _call(asked, path, dialect))
+    exchange = Exchange(context.runtime().services, _call(asked, path, dialect))
     if asked.stream:
         return respond_streamed(exchange, stream, observation, request.environ)
     return respond_whole(exchange, observation, request.environ)

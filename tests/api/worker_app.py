@@ -15,8 +15,8 @@ import gevent
 import gevent.event
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.request_body import read_body
 from ollama_proxy.server.disconnect import ClientGone, DisconnectWatch, watch_client
+from ollama_proxy.web.request_body import read_body
 
 #: Things that happened, by name, so that a test can wait for them.
 HAPPENED: dict[str, gevent.event.Event] = collections.defaultdict(gevent.event.Event)

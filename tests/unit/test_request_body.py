@@ -16,9 +16,9 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxy import request_body
 from ollama_proxy.errors import BadRequest, BodyTimeout, BodyTooLarge
-from ollama_proxy.request_body import BODY_READ, decode_zstd, read_body
+from ollama_proxy.web import request_body
+from ollama_proxy.web.request_body import BODY_READ, decode_zstd, read_body
 
 
 class Untouchable:

@@ -12,8 +12,8 @@ from flask import Blueprint, Response, current_app, request
 
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.observation import ENVIRON_KEY, Observation
-from ollama_proxy.request_body import decode_zstd, read_body
 from ollama_proxy.runtime import Runtime
+from ollama_proxy.web.request_body import decode_zstd, read_body
 
 log = structlog.get_logger("ollama_proxy")
 

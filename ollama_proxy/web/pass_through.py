@@ -18,7 +18,7 @@ from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
 from ollama_proxy.openrouter.failure import Failure, Kind
 from ollama_proxy.server.disconnect import DisconnectWatch, watch_client
-from ollama_proxy.streaming import StreamBody
+from ollama_proxy.web.stream_body import StreamBody
 
 JSON = "application/json"
 #: Without a charset, as Ollama sends it: an event stream is UTF-8 anyhow (WHATWG HTML 9.2.6).
