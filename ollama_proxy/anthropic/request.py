@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ollama_proxy.bodies.fit import fit
+from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.fallback.fit import fit
-from ollama_proxy.fallback.guard import guarded
 from ollama_proxy.gojson.body import parse
 from ollama_proxy.gojson.text import kind, wrong_type
 

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 
+from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.fallback.fit import fit
 from ollama_proxy.gojson.body import encode
 from ollama_proxy.ollama import schemas
 from ollama_proxy.ollama.answering import respond

@@ -6,10 +6,10 @@ from functools import partial
 
 from flask import Blueprint, Response, current_app, request
 
+from ollama_proxy.bodies.fit import fit
+from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.fallback.fit import fit
-from ollama_proxy.fallback.guard import guarded
 from ollama_proxy.gojson.body import encode
 from ollama_proxy.openai import errors
 from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model, parse_record
-from ollama_proxy.fallback.fit import fit
 
 ALL = (
     "temperature top_p top_k min_p seed stop frequency_penalty presence_penalty repetition_penalty logprobs "

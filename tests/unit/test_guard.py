@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model, parse_record
-from ollama_proxy.fallback.guard import guarded
 
 NOTHING = {"max_price": {"prompt": 0, "completion": 0}}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
