@@ -16,9 +16,9 @@ from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
+from ollama_proxy.fallback.backend import FailureObserver, Services
+from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.fallback.quota import FreeRequestCount
-from ollama_proxy.fallback.services import FailureObserver, Services
 from ollama_proxy.observation import Observer
 from ollama_proxy.openrouter.client import Client
 from ollama_proxy.storage.catalog import CatalogTable

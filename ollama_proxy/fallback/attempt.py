@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ollama_proxy.openrouter.background import Background
+from ollama_proxy.background import Background
 from ollama_proxy.openrouter.body import BodyBroken
 from ollama_proxy.openrouter.chunks import MalformedChunk, dump, parse
 from ollama_proxy.openrouter.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError

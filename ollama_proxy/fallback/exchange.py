@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
+from ollama_proxy.fallback.backend import Services
 from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
-from ollama_proxy.fallback.services import Services
 from ollama_proxy.openrouter.classify import classify
 from ollama_proxy.openrouter.dialect import CHAT, Dialect
 from ollama_proxy.openrouter.failure import Blame, Failure, Verdict

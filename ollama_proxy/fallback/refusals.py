@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
+from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import Cooling
-from ollama_proxy.fallback.words import duration_words
 from ollama_proxy.openrouter.failure import Blame, Verdict
 from ollama_proxy.openrouter.known_errors import PRIVACY_PAGE
 from ollama_proxy.storage.failures import LimitRow

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import requests
 
-from ollama_proxy.openrouter.background import Background
+from ollama_proxy.background import Background
 from ollama_proxy.openrouter.body import Body, BodyBroken, body_of
 from ollama_proxy.openrouter.direct import DirectPost, pool_of
 from ollama_proxy.openrouter.failure import Failure, Kind

@@ -15,8 +15,8 @@ from ollama_proxy.catalog.filters import FilterError
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import SettingsError
+from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import is_outdated
-from ollama_proxy.fallback.words import duration_words
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.engine import StorageUnavailable

@@ -24,7 +24,7 @@ from ollama_proxy.access.policy import describe
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
-from ollama_proxy.fallback.words import duration_words
+from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.ops.key import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate

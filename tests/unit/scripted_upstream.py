@@ -15,9 +15,9 @@ from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback import attempt as attempt_module
 from ollama_proxy.fallback import exchange as exchange_module
+from ollama_proxy.fallback.backend import Services
+from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.fallback.quota import FreeRequestCount
-from ollama_proxy.fallback.services import Services
 from ollama_proxy.openrouter.body import BodyBroken
 from ollama_proxy.openrouter.client import Answer, UpstreamError
 from ollama_proxy.openrouter.failure import Failure, Kind

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ollama_proxy.openrouter.background import Background
+from ollama_proxy.background import Background
 from tests.servers import wait_for
 
 

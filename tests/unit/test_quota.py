@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_proxy.fallback.quota import FreeRequestCount
+from ollama_proxy.fallback.free_requests import FreeRequestCount
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import Unavailable
-from ollama_proxy.fallback.services import START_PATIENCE, Services
+from ollama_proxy.fallback.backend import START_PATIENCE, Services
 from tests.unit.free_models import catalog_of, record
 
 CATALOG = catalog_of(record("a/a:free"))

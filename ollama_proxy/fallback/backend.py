@@ -11,8 +11,8 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
+from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.fallback.quota import FreeRequestCount
 from ollama_proxy.openrouter.client import Client
 from ollama_proxy.openrouter.failure import Verdict
 
