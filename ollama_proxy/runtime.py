@@ -20,7 +20,7 @@ from ollama_proxy.fallback.backend import FailureObserver, Services
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.observation import Observer
-from ollama_proxy.openrouter.client import Client
+from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog import CatalogTable
 from ollama_proxy.storage.engine import Database, sqlalchemy_url
 from ollama_proxy.storage.failures import FailureTable

@@ -15,7 +15,7 @@ from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.body import encode
-from ollama_proxy.openrouter.messages_dialect import MESSAGES
+from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
 from ollama_proxy.web.pass_through import respond_streamed, respond_whole
 

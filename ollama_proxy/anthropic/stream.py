@@ -12,10 +12,10 @@ from typing import Any
 
 from ollama_proxy.anthropic.errors import error_event
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openrouter.chunks import MalformedChunk, dump, parse
-from ollama_proxy.openrouter.events import DONE
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.messages_dialect import kind_of, stop_reason_of, usage_of
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump, parse
+from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.answers.messages_dialect import kind_of, stop_reason_of, usage_of
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 

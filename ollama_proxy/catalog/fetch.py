@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ollama_proxy.catalog.keeper import FetchedCatalog
-from ollama_proxy.openrouter.client import Client, UpstreamError
+from ollama_proxy.openrouter.http.client import Client, UpstreamError
 
 
 class FetchFailed(Exception):

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxy.background import Background
-from ollama_proxy.openrouter.body import BodyBroken
-from ollama_proxy.openrouter.chunks import MalformedChunk, dump, parse
-from ollama_proxy.openrouter.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError
-from ollama_proxy.openrouter.dialect import Dialect
-from ollama_proxy.openrouter.events import DONE, EventDecoder, EventTooLarge
-from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump, parse
+from ollama_proxy.openrouter.answers.dialect import Dialect
+from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooLarge
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.http.answer_body import BodyBroken
+from ollama_proxy.openrouter.http.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError
 
 #: Seconds for the body of an error answer, whose headers are there already.
 ERROR_BODY_TIMEOUT = 10.0

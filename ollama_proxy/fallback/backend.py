@@ -13,8 +13,8 @@ from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.openrouter.client import Client
-from ollama_proxy.openrouter.failure import Verdict
+from ollama_proxy.openrouter.errors.failure import Verdict
+from ollama_proxy.openrouter.http.client import Client
 
 #: Seconds that a request waits for the first model list of a server that has just started.
 START_PATIENCE = 2.0

@@ -18,9 +18,9 @@ from ollama_proxy.fallback.backend import Services
 from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.dialect import CHAT, Dialect
-from ollama_proxy.openrouter.failure import Blame, Failure, Verdict
+from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, Verdict
 from ollama_proxy.storage.failures import LimitRow
 
 #: After so many models failed alike for the request's own content, the next one would say the same.

@@ -18,7 +18,7 @@ from ollama_proxy.background import Background
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback.cooldown import DAY, Cooldown, cooldown_for, limit_for, merged
-from ollama_proxy.openrouter.failure import Blame, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.storage.engine import StorageUnavailable
 from ollama_proxy.storage.failures import FailureRow, LimitRow
 

@@ -13,8 +13,8 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
 from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import Cooling
-from ollama_proxy.openrouter.failure import Blame, Verdict
-from ollama_proxy.openrouter.known_errors import PRIVACY_PAGE
+from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.openrouter.errors.wordings import PRIVACY_PAGE
 from ollama_proxy.storage.failures import LimitRow
 
 #: Seconds, for Retry-After of a model's rate limit that does not say when it lifts.

@@ -21,9 +21,9 @@ from ollama_proxy.ollama.requests import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.served import json_reply, read, running
 from ollama_proxy.ollama.to_openrouter import translate_embed
 from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors_of
-from ollama_proxy.openrouter.chunks import parse, usage_of
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
+from ollama_proxy.openrouter.answers.chunks import parse, usage_of
+from ollama_proxy.openrouter.answers.more_dialects import EMBEDDINGS
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.context import observation, runtime
 

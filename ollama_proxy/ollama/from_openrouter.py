@@ -16,7 +16,7 @@ from ollama_proxy.ollama.metrics import Stopwatch, metrics
 from ollama_proxy.ollama.times import rfc3339
 from ollama_proxy.ollama.tool_calls import BrokenToolCall, ToolCallAssembler
 from ollama_proxy.ollama.whole import Collector
-from ollama_proxy.openrouter.chunks import (
+from ollama_proxy.openrouter.answers.chunks import (
     MalformedChunk,
     choice_of,
     delta_of,
@@ -26,9 +26,9 @@ from ollama_proxy.openrouter.chunks import (
     reasoning_of,
     usage_of,
 )
-from ollama_proxy.openrouter.events import DONE
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.repeats import RepeatedDelta
+from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.answers.repeats import RepeatedDelta
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 
 _OTHER_PARTS = ("reasoning", "reasoning_details", "refusal", "images", "tool_calls")
 _LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})

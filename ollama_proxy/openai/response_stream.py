@@ -13,10 +13,10 @@ from typing import Any
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.errors import error_object
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
-from ollama_proxy.openrouter import chunks
-from ollama_proxy.openrouter.events import DONE
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.more_dialects import response_error
+from ollama_proxy.openrouter.answers import chunks
+from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.answers.more_dialects import response_error
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 
 _TYPE_FIRST = b'{"type":"'
 _CREATED = "response.created"

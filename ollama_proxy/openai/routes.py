@@ -17,8 +17,8 @@ from ollama_proxy.openai.models import ModelList
 from ollama_proxy.openai.requests import Request, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
-from ollama_proxy.openrouter.dialect import CHAT, Dialect
-from ollama_proxy.openrouter.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
+from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
+from ollama_proxy.openrouter.answers.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
 from ollama_proxy.web import context
 from ollama_proxy.web.pass_through import EventStream, respond_streamed, respond_whole
 

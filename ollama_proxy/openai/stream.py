@@ -13,9 +13,9 @@ from typing import Any
 
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.errors import error_event
-from ollama_proxy.openrouter import chunks
-from ollama_proxy.openrouter.events import DONE
-from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.answers import chunks
+from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 
 #: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
 KEEP_ALIVE = b": keep-alive\n\n"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ollama_proxy.openrouter.client import Client, UpstreamError
+from ollama_proxy.openrouter.http.client import Client, UpstreamError
 
 
 class KeyState(StrEnum):

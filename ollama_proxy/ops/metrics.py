@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from ollama_proxy import __version__
 from ollama_proxy.observation import ENVIRON_KEY, Observation
-from ollama_proxy.openrouter.failure import Verdict
+from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.runtime import Runtime
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

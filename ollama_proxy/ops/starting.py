@@ -16,7 +16,7 @@ from gevent import Timeout
 from ollama_proxy import __version__
 from ollama_proxy.access.policy import describe
 from ollama_proxy.config import Settings
-from ollama_proxy.openrouter.client import SMALL_TIMEOUT, Client
+from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.key import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.storage import migrate

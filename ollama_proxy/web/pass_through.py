@@ -16,7 +16,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
-from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 from ollama_proxy.server.disconnect import DisconnectWatch, watch_client
 from ollama_proxy.web.stream_body import StreamBody
 

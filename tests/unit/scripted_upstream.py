@@ -18,9 +18,9 @@ from ollama_proxy.fallback import exchange as exchange_module
 from ollama_proxy.fallback.backend import Services
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.openrouter.body import BodyBroken
-from ollama_proxy.openrouter.client import Answer, UpstreamError
-from ollama_proxy.openrouter.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.http.answer_body import BodyBroken
+from ollama_proxy.openrouter.http.client import Answer, UpstreamError
 
 EPOCH = 1_800_000_000.0
 

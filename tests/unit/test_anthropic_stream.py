@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ollama_proxy.anthropic.stream import MessageStream, events_of, with_content
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openrouter.chunks import MalformedChunk
-from ollama_proxy.openrouter.events import DONE, EventDecoder
-from ollama_proxy.openrouter.failure import Kind
-from ollama_proxy.openrouter.messages_dialect import MESSAGES, is_last, kind_of
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk
+from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
+from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES, is_last, kind_of
+from ollama_proxy.openrouter.errors.failure import Kind
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from ollama_proxy.openrouter.body import BodyBroken, LibraryBody, SocketBody
-from ollama_proxy.openrouter.client import Answer, Client
+from ollama_proxy.openrouter.http.answer_body import BodyBroken, LibraryBody, SocketBody
+from ollama_proxy.openrouter.http.client import Answer, Client
 from tests.unit.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
 
 PATIENCE = 10.0
@@ -205,7 +205,7 @@ def test_a_large_request_follows_a_short_wait_on_the_same_connection() -> None:
 
 
 def test_a_compressed_body_is_read_through_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ollama_proxy.openrouter.client.pool_of", lambda *_: None)
+    monkeypatch.setattr("ollama_proxy.openrouter.http.client.pool_of", lambda *_: None)
     packed = gzip.compress(b'{"data": []}')
     with client_of(answers_all(answer(packed, more=b"Content-Encoding: gzip\r\n"))) as (client, upstream):
         for _ in range(2):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter import chunks
-from ollama_proxy.openrouter.chunks import MalformedChunk
+from ollama_proxy.openrouter.answers import chunks
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk
 
 
 def chunk(**parts: Any) -> dict[str, Any]:

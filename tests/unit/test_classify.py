@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.failure import Blame, Failure, Kind
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind
 
 from .upstream_errors import CREDITS, KEYS, NOW, PER_DAY, PRIVACY, error, event, verdict, wrapped
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.failure import Blame, Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind, Verdict
 
 from .upstream_errors import NOW, error, verdict
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.failure import Blame, Failure, Kind
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind
 
 from .upstream_errors import NOW
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.client import Client, UpstreamError
-from ollama_proxy.openrouter.failure import Kind
+from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.http.client import Client, UpstreamError
 from tests.servers import free_port
 from tests.simulator.process import Simulator
 from tests.unit.raw_upstream import CHUNKED, Peer, RawUpstream, answer, chunk

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter import client as client_module
-from ollama_proxy.openrouter.body import LibraryBody, SocketBody
-from ollama_proxy.openrouter.client import Client, UpstreamError
-from ollama_proxy.openrouter.direct import Headers, NotHttp, parse_head, pool_of
-from ollama_proxy.openrouter.failure import Kind
+from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.http import client as client_module
+from ollama_proxy.openrouter.http.answer_body import LibraryBody, SocketBody
+from ollama_proxy.openrouter.http.client import Client, UpstreamError
+from ollama_proxy.openrouter.http.direct import Headers, NotHttp, parse_head, pool_of
 from tests.unit.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.openrouter import events
-from ollama_proxy.openrouter.events import EventDecoder, EventTooLarge
+from ollama_proxy.openrouter.answers import events
+from ollama_proxy.openrouter.answers.events import EventDecoder, EventTooLarge
 
 STREAMS = [
     pytest.param(b'data: {"a":1}\n\ndata: {"b":2}\n\n', [b'{"a":1}', b'{"b":2}'], id="LF"),

@@ -14,8 +14,8 @@ from ollama_proxy.fallback.attempt import BEAT, StreamBroken
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import SHORTLY
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.more_dialects import EMBEDDINGS
+from ollama_proxy.openrouter.answers.more_dialects import EMBEDDINGS
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
 from tests.unit.free_models import PAID, catalog_of, record
 from tests.unit.scripted_upstream import (
     COMMENT,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.openrouter.framing import (
+from ollama_proxy.openrouter.http.framing import (
     LONGEST_SIZE_LINE,
     ChunkedFraming,
     CloseFraming,

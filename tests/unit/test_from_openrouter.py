@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from ollama_proxy.ollama.from_openrouter import ChatAnswer, load_reply, unload_reply
 from ollama_proxy.ollama.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
-from ollama_proxy.openrouter.chunks import as_chunk, dump
-from ollama_proxy.openrouter.events import DONE, EventDecoder
-from ollama_proxy.openrouter.failure import Kind
+from ollama_proxy.openrouter.answers.chunks import as_chunk, dump
+from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
+from ollama_proxy.openrouter.errors.failure import Kind
 from tests.unit.upstream_chunks import (
     NOON,
     NOON_TEXT,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.failure import Blame, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 
 from .upstream_errors import MIDNIGHT, NOW, error, verdict, wrapped
 

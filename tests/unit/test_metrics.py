@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.observation import Observation, Observers
-from ollama_proxy.openrouter.failure import Blame, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.ops.metrics import FOLDER_VARIABLE, Metrics
 
 

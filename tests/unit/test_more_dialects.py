@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
+from ollama_proxy.openrouter.answers.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
-from ollama_proxy.openrouter.events import DONE, EventDecoder
+from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0}
 

@@ -12,8 +12,8 @@ import pytest
 from ollama import ChatResponse, GenerateResponse
 
 from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
-from ollama_proxy.openrouter.chunks import as_chunk, dump, parse
-from ollama_proxy.openrouter.events import DONE, EventDecoder
+from ollama_proxy.openrouter.answers.chunks import as_chunk, dump, parse
+from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 
 TRUNCATED = {"gpt-4.1-mini.tool-truncated"}
 """Recordings whose tool call the token limit cut off."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
-from ollama_proxy.openrouter.repeats import RepeatedDelta
+from ollama_proxy.openrouter.answers.repeats import RepeatedDelta
 
 
 def payload(content: str, **more: Any) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.events import DONE
-from ollama_proxy.openrouter.failure import Blame, Kind
+from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Blame, Kind
 from tests.unit.upstream_chunks import STOP, USAGE, call, chat, delta, lines_of, messages, run
 
 TOOL_CASES = [

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from ollama_proxy.openrouter.classify import classify
-from ollama_proxy.openrouter.failure import Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.classify import classify
+from ollama_proxy.openrouter.errors.failure import Failure, Kind, Verdict
 
 NOW = datetime(2026, 5, 4, 20, 48, 0, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 5, 5, tzinfo=UTC).timestamp()

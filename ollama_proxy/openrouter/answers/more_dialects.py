@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ollama_proxy.openrouter import chunks
-from ollama_proxy.openrouter.dialect import CHAT, Dialect, Payload
+from ollama_proxy.openrouter.answers import chunks
+from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect, Payload
 
 _ENDED = frozenset({"completed", "incomplete"})
 _FAILED = frozenset({"error", "response.failed"})

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ollama_proxy.openrouter.error_body import ErrorBody
+from ollama_proxy.openrouter.errors.error_body import ErrorBody
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 CLOCK_SKEW = 600.0

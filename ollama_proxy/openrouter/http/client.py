@@ -16,10 +16,10 @@ import orjson
 import requests
 
 from ollama_proxy.background import Background
-from ollama_proxy.openrouter.body import Body, BodyBroken, body_of
-from ollama_proxy.openrouter.direct import DirectPost, pool_of
-from ollama_proxy.openrouter.failure import Failure, Kind
-from ollama_proxy.openrouter.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
+from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, body_of
+from ollama_proxy.openrouter.http.direct import DirectPost, pool_of
+from ollama_proxy.openrouter.http.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
 
 #: An error's body longer than this is a page, not an error.
 LONGEST_ERROR = 256 * 1024

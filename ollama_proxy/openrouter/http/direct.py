@@ -17,8 +17,8 @@ from typing import Any
 
 import requests
 
-from ollama_proxy.openrouter.body import Body, BodyBroken, SocketBody, framing_of
-from ollama_proxy.openrouter.transport import CLOSED, CONNECT_TIMEOUT, StaleConnection, Transport
+from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, SocketBody, framing_of
+from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, StaleConnection, Transport
 
 #: A head longer than this is not one.
 LONGEST_HEAD = 65536

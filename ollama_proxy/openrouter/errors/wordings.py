@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ollama_proxy.openrouter.error_body import ErrorBody
-from ollama_proxy.openrouter.failure import Blame
+from ollama_proxy.openrouter.errors.error_body import ErrorBody
+from ollama_proxy.openrouter.errors.failure import Blame
 
 PRIVACY_PAGE = "https://openrouter.ai/settings/privacy"
 KEYS_PAGE = "https://openrouter.ai/settings/keys"

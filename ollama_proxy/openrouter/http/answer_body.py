@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from ollama_proxy.openrouter.framing import ChunkedFraming, CloseFraming, Framing, FramingError, LengthFraming
+from ollama_proxy.openrouter.http.framing import ChunkedFraming, CloseFraming, Framing, FramingError, LengthFraming
 
 #: The most one read takes: what a loopback or TLS socket hands over at once.
 READ_SIZE = 65536

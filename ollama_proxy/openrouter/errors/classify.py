@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_proxy.openrouter import known_errors, limits
-from ollama_proxy.openrouter.error_body import ErrorBody, read_error_body, text_of
-from ollama_proxy.openrouter.failure import Blame, Failure, Kind, Verdict
-from ollama_proxy.openrouter.known_errors import CREDITS_PAGE, KEYS_PAGE
-from ollama_proxy.openrouter.safe_text import MESSAGE_LIMIT, name, one_line, quotable
-from ollama_proxy.openrouter.token_budget import smaller_max_tokens
+from ollama_proxy.openrouter.errors import limits, wordings
+from ollama_proxy.openrouter.errors.error_body import ErrorBody, read_error_body, text_of
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.safe_text import MESSAGE_LIMIT, name, one_line, quotable
+from ollama_proxy.openrouter.errors.token_budget import smaller_max_tokens
+from ollama_proxy.openrouter.errors.wordings import CREDITS_PAGE, KEYS_PAGE
 
 # Failures of the wire that carry no error of upstream: reason, client status, what the client reads.
 _WIRE: dict[Kind, tuple[str, int, str]] = {
@@ -150,7 +150,7 @@ def _named_limit(case: _Case) -> re.Match[str] | None:
 
 def _rate_limit(case: _Case) -> Verdict | None:
     """Every other 429: a model's if a provider or a known text is in it, else something between us and OpenRouter."""
-    known = next((limit for limit in known_errors.LIMITS if limit.fits(case.body, case.status)), None)
+    known = next((limit for limit in wordings.LIMITS if limit.fits(case.body, case.status)), None)
     if known is None and case.status != 429:
         return None
     retry_at = case.reset_at()
@@ -176,7 +176,7 @@ def _account(case: _Case) -> Verdict | None:
     )
     if case.has_provider and not ours:
         return None
-    by_text = (case.status is None or case.status < 500) and known_errors.ACCOUNT_TEXTS.search(case.body.words)
+    by_text = (case.status is None or case.status < 500) and wordings.ACCOUNT_TEXTS.search(case.body.words)
     key_limit = case.body.limit_source == "openrouter_key_limit" or "key limit exceeded" in case.body.words
     if not (case.status in (401, 402) or key_limit or by_text):
         return None
@@ -196,7 +196,7 @@ def _account(case: _Case) -> Verdict | None:
 
 def _known(case: _Case) -> Verdict | None:
     """Errors known by their words and marks."""
-    known = known_errors.find(case.body, case.status)
+    known = wordings.find(case.body, case.status)
     if known is None:
         return None
     said = case.said() if known.quote else _flagged_for(case.body) if known.blame is Blame.MODERATION else ""

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.openrouter.chunks import MalformedChunk, parse
-from ollama_proxy.openrouter.dialect import Dialect
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.answers.dialect import Dialect
 
 _KIND_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.-]+)"')
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_proxy.openrouter import chunks
+from ollama_proxy.openrouter.answers import chunks
 
 Payload = Mapping[str, Any]
 
