@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from ollama_proxy.ollama import account, catalogue, chatting, embedding, errors, library
-from ollama_proxy.ollama.served import STREAM_JSON
+from ollama_proxy.ollama import error_form
+from ollama_proxy.ollama.views import account, chat, discovery, embed, library
+from ollama_proxy.ollama.views.replies import STREAM_JSON
 from ollama_proxy.web import context
 
 blueprint = Blueprint("ollama", __name__)
-context.render_errors(blueprint, errors, streamed_type=STREAM_JSON)
+context.render_errors(blueprint, error_form, streamed_type=STREAM_JSON)
 
 _ROUTES = (
-    ("HEAD,GET", "/", catalogue.alive),
-    ("HEAD,GET", "/api/version", catalogue.version),
-    ("HEAD,GET", "/api/tags", catalogue.tags),
-    ("GET", "/api/ps", catalogue.ps),
-    ("POST", "/api/show", catalogue.show),
-    ("POST", "/api/chat", chatting.chat),
-    ("POST", "/api/generate", chatting.generate),
-    ("POST", "/api/embed", embedding.embed),
-    ("POST", "/api/embeddings", embedding.embeddings),
+    ("HEAD,GET", "/", discovery.alive),
+    ("HEAD,GET", "/api/version", discovery.version),
+    ("HEAD,GET", "/api/tags", discovery.tags),
+    ("GET", "/api/ps", discovery.ps),
+    ("POST", "/api/show", discovery.show),
+    ("POST", "/api/chat", chat.chat),
+    ("POST", "/api/generate", chat.generate),
+    ("POST", "/api/embed", embed.embed),
+    ("POST", "/api/embeddings", embed.embeddings),
     ("POST", "/api/pull", library.pull),
     ("POST", "/api/push", library.push),
     ("POST", "/api/create", library.create),

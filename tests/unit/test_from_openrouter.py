@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ollama_proxy.ollama.from_openrouter import ChatAnswer, load_reply, unload_reply
-from ollama_proxy.ollama.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
+from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, load_reply, unload_reply
+from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
 from ollama_proxy.openrouter.answers.chunks import as_chunk, dump
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 from ollama_proxy.openrouter.errors.failure import Kind

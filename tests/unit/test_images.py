@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.images import check_image, image_part
+from ollama_proxy.ollama.request.images import check_image, image_part
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(40))).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(20)).decode()

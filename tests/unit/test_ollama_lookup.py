@@ -10,7 +10,7 @@ import pytest
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.ollama.lookup import chat_model, embedding_model, listed_model, without_source
+from ollama_proxy.ollama.models.lookup import chat_model, embedding_model, listed_model, without_source
 from tests.simulator.catalogue import default_records, is_embedding
 
 

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.keep_alive import parse_duration
-from ollama_proxy.ollama.messages import Call, Message
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.keep_alive import parse_duration
+from ollama_proxy.ollama.request.messages import Call, Message
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 

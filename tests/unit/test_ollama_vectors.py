@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors_of
+from ollama_proxy.ollama.answer.vectors import MalformedVectors, fitting, unit, vectors_of
 
 
 def body(*vectors: Any, indexes: tuple[int, ...] | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ollama import ChatResponse, GenerateResponse
 
-from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
+from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, GenerateAnswer
 from ollama_proxy.openrouter.answers.chunks import as_chunk, dump, parse
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 

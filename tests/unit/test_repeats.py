@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
+from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, GenerateAnswer
 from ollama_proxy.openrouter.answers.repeats import RepeatedDelta
 
 

@@ -11,9 +11,9 @@ import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from ollama_proxy.catalog.records import Model, parse_record
-from ollama_proxy.ollama.running import Running
-from ollama_proxy.ollama.show import basenames, show
-from ollama_proxy.ollama.tags import free_alias, tag, tags
+from ollama_proxy.ollama.models.running import Running
+from ollama_proxy.ollama.models.show import basenames, show
+from ollama_proxy.ollama.models.tags import free_alias, tag, tags
 
 SIX_KEYS = ["parent_model", "format", "family", "families", "parameter_size", "quantization_level"]
 SECOND = 1_000_000_000

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.to_openrouter import Translation, translate_chat, translate_embed, translate_generate
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_embed, translate_generate
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(3000)).decode()
 PNG_PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}

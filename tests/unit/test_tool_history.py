@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.ollama.messages import Call, Message
-from ollama_proxy.ollama.tool_history import repair
+from ollama_proxy.ollama.request.messages import Call, Message
+from ollama_proxy.ollama.request.tool_history import repair
 
 USER = Message("user", "go on")
 

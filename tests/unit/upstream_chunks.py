@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ollama_proxy.ollama.from_openrouter import ChatAnswer, GenerateAnswer
+from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, GenerateAnswer
 
 NOON = 1_790_000_000_500_000_000
 NOON_TEXT = "2026-09-21T14:13:20.5Z"

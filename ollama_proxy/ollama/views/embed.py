@@ -14,13 +14,13 @@ from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.body import encode
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.answering import headers_of
-from ollama_proxy.ollama.lookup import Meant, check_name, embedding_model
-from ollama_proxy.ollama.requests import EmbeddingRequest, EmbedRequest
-from ollama_proxy.ollama.served import json_reply, read, running
-from ollama_proxy.ollama.to_openrouter import translate_embed
-from ollama_proxy.ollama.vectors import MalformedVectors, fitting, unit, vectors_of
+from ollama_proxy.ollama.answer.vectors import MalformedVectors, fitting, unit, vectors_of
+from ollama_proxy.ollama.models.lookup import Meant, check_name, embedding_model
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.to_openrouter import translate_embed
+from ollama_proxy.ollama.request.types import EmbeddingRequest, EmbedRequest
+from ollama_proxy.ollama.views.answering import headers_of
+from ollama_proxy.ollama.views.replies import json_reply, read, running
 from ollama_proxy.openrouter.answers.chunks import parse, usage_of
 from ollama_proxy.openrouter.answers.more_dialects import EMBEDDINGS
 from ollama_proxy.openrouter.errors.failure import Failure, Kind

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.ollama.lines import encode
-from ollama_proxy.ollama.show import basenames, show
-from ollama_proxy.ollama.tags import Listed, free_alias, tags
+from ollama_proxy.ollama.answer.lines import encode
+from ollama_proxy.ollama.models.show import basenames, show
+from ollama_proxy.ollama.models.tags import Listed, free_alias, tags
 
 
 @dataclass(slots=True)

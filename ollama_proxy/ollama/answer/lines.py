@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ollama_proxy.ollama.times import rfc3339
+from ollama_proxy.ollama.timestamps import rfc3339
 
 MAX_WRITE_BYTES = 1300
 """One TCP segment: some clients parse each network read by itself and lose a line that lies across two."""

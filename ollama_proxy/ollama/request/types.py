@@ -12,8 +12,8 @@ from typing import Any
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.body import encode, encode_part
 from ollama_proxy.gojson.text import quote
-from ollama_proxy.ollama.messages import Message
-from ollama_proxy.ollama.options import check_options
+from ollama_proxy.ollama.request.messages import Message
+from ollama_proxy.ollama.request.options import check_options
 
 _MOST_TOP_LOGPROBS = 20
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.gojson.body import encode_part
-from ollama_proxy.ollama.images import image_part
-from ollama_proxy.ollama.messages import Message
-from ollama_proxy.ollama.options import sampling
-from ollama_proxy.ollama.requests import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
-from ollama_proxy.ollama.thinking import reasoning
-from ollama_proxy.ollama.tool_history import repair
-from ollama_proxy.ollama.tools import ToolNames, definitions, tool_choice
+from ollama_proxy.ollama.request.images import image_part
+from ollama_proxy.ollama.request.messages import Message
+from ollama_proxy.ollama.request.options import sampling
+from ollama_proxy.ollama.request.thinking import reasoning
+from ollama_proxy.ollama.request.tool_history import repair
+from ollama_proxy.ollama.request.tools import ToolNames, definitions, tool_choice
+from ollama_proxy.ollama.request.types import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
 
 _BYTES_PER_TOKEN = 4
 

@@ -13,7 +13,7 @@ import orjson
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.body import encode
 from ollama_proxy.gojson.text import wrong_type
-from ollama_proxy.ollama.images import check_image
+from ollama_proxy.ollama.request.images import check_image
 
 _FIELDS = frozenset({"role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"})
 _IGNORED = frozenset({"type", "index", "id", "refusal", "reasoning", "reasoning_content", "created_at"})

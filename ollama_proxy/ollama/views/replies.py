@@ -10,9 +10,9 @@ from typing import Any, TypeVar, cast
 
 from flask import Response, current_app
 
-from ollama_proxy.ollama import lines
-from ollama_proxy.ollama.listing import Listing
-from ollama_proxy.ollama.running import Running
+from ollama_proxy.ollama.answer import lines
+from ollama_proxy.ollama.models.listing import Listing
+from ollama_proxy.ollama.models.running import Running
 from ollama_proxy.web import context
 
 JSON = "application/json; charset=utf-8"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.ollama.lines import encode
+from ollama_proxy.ollama.answer.lines import encode
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 

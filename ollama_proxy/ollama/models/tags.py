@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ollama_proxy.ollama.times import NANOSECONDS, rfc3339
+from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 
 STUB_BYTES = 384
 """The size of every model: as with Ollama's own cloud models, what is stored here is a note of a few hundred bytes."""

@@ -7,9 +7,9 @@ from typing import NoReturn
 from flask import Response
 
 from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.served import json_reply, listing, read
-from ollama_proxy.ollama.tags import Listed, context_length
+from ollama_proxy.ollama.models.tags import Listed, context_length
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.views.replies import json_reply, listing, read
 from ollama_proxy.web.context import runtime
 
 _MOST_RECOMMENDED = 6

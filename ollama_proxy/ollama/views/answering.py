@@ -11,9 +11,9 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
-from ollama_proxy.ollama import lines
-from ollama_proxy.ollama.from_openrouter import Answer
-from ollama_proxy.ollama.served import NDJSON, json_reply
+from ollama_proxy.ollama.answer import lines
+from ollama_proxy.ollama.answer.from_openrouter import Answer
+from ollama_proxy.ollama.views.replies import NDJSON, json_reply
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.stream_body import StreamBody
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ollama_proxy.ollama.tags import Listed, context_length, details, modified_at
+from ollama_proxy.ollama.models.tags import Listed, context_length, details, modified_at
 
 _PROMPT = "{{ .Prompt }}"
 _TOOLS_AND_PROMPT = (

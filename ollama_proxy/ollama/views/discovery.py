@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Response, request
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.lookup import shown_model
-from ollama_proxy.ollama.served import json_reply, listing, read, running
+from ollama_proxy.ollama.models.lookup import shown_model
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.views.replies import json_reply, listing, read, running
 from ollama_proxy.web.context import runtime
 
 

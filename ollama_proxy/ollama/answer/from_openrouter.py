@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ollama_proxy.ollama.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, encode, error_line
-from ollama_proxy.ollama.logprobs import logprobs_of
-from ollama_proxy.ollama.metrics import Stopwatch, metrics
-from ollama_proxy.ollama.times import rfc3339
-from ollama_proxy.ollama.tool_calls import BrokenToolCall, ToolCallAssembler
-from ollama_proxy.ollama.whole import Collector
+from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, encode, error_line
+from ollama_proxy.ollama.answer.logprobs import logprobs_of
+from ollama_proxy.ollama.answer.timings import Stopwatch, metrics
+from ollama_proxy.ollama.answer.tool_calls import BrokenToolCall, ToolCallAssembler
+from ollama_proxy.ollama.answer.whole import Collector
+from ollama_proxy.ollama.timestamps import rfc3339
 from ollama_proxy.openrouter.answers.chunks import (
     MalformedChunk,
     choice_of,

@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, Schema, post_load
 
 from ollama_proxy.gojson.body import decode
 from ollama_proxy.gojson.fields import Anything, Flag, Integer, Integers, Options, Text
-from ollama_proxy.ollama import fields, requests
+from ollama_proxy.ollama.request import fields, types
 
 Request = TypeVar("Request")
 
@@ -51,13 +51,13 @@ class AnsweredSchema(ModelSchema):
     @post_load
     def _build(self, data: dict[str, Any], **_kwargs: Any) -> Any:
         request = self.request(**data)
-        requests.check_top_logprobs(request)
+        types.check_top_logprobs(request)
         return request
 
 
 class ChatSchema(AnsweredSchema):
     struct = "ChatRequest"
-    request = requests.ChatRequest
+    request = types.ChatRequest
 
     messages = fields.Messages()
     tools = fields.Tools()
@@ -66,7 +66,7 @@ class ChatSchema(AnsweredSchema):
 
 class GenerateSchema(AnsweredSchema):
     struct = "GenerateRequest"
-    request = requests.GenerateRequest
+    request = types.GenerateRequest
 
     prompt = Text()
     suffix = Text()
@@ -80,7 +80,7 @@ class GenerateSchema(AnsweredSchema):
 
 class EmbedSchema(ModelSchema):
     struct = "EmbedRequest"
-    request = requests.EmbedRequest
+    request = types.EmbedRequest
 
     input = Anything()
     truncate = Flag()
@@ -91,7 +91,7 @@ class EmbedSchema(ModelSchema):
 
 class EmbeddingSchema(ModelSchema):
     struct = "EmbeddingRequest"
-    request = requests.EmbeddingRequest
+    request = types.EmbeddingRequest
 
     prompt = Text()
     keep_alive = fields.KeepAlive()
@@ -100,7 +100,7 @@ class EmbeddingSchema(ModelSchema):
 
 class ShowSchema(ModelSchema):
     struct = "ShowRequest"
-    request = requests.ShowRequest
+    request = types.ShowRequest
 
     verbose = Flag()
     system = Text()
@@ -110,7 +110,7 @@ class ShowSchema(ModelSchema):
 
 class PullSchema(ModelSchema):
     struct = "PullRequest"
-    request = requests.StatusRequest
+    request = types.StatusRequest
 
     stream = Flag()
 
@@ -132,12 +132,12 @@ class WebSchema(RequestSchema):
 
 class DeleteSchema(ModelSchema):
     struct = "DeleteRequest"
-    request = requests.DeleteRequest
+    request = types.DeleteRequest
 
 
 class CopySchema(RequestSchema):
     struct = "CopyRequest"
-    request = requests.CopyRequest
+    request = types.CopyRequest
 
     source = Text()
     destination = Text()
@@ -153,54 +153,54 @@ def _read(schema: RequestSchema, body: bytes) -> Any:
     return schema.load(decode(body, struct=schema.struct))
 
 
-def read_chat(body: bytes) -> requests.ChatRequest:
+def read_chat(body: bytes) -> types.ChatRequest:
     """The body of POST /api/chat."""
-    return cast(requests.ChatRequest, _read(_CHAT, body))
+    return cast(types.ChatRequest, _read(_CHAT, body))
 
 
-def read_generate(body: bytes) -> requests.GenerateRequest:
+def read_generate(body: bytes) -> types.GenerateRequest:
     """The body of POST /api/generate."""
-    return cast(requests.GenerateRequest, _read(_GENERATE, body))
+    return cast(types.GenerateRequest, _read(_GENERATE, body))
 
 
-def read_embed(body: bytes) -> requests.EmbedRequest:
+def read_embed(body: bytes) -> types.EmbedRequest:
     """The body of POST /api/embed."""
-    return cast(requests.EmbedRequest, _read(_EMBED, body))
+    return cast(types.EmbedRequest, _read(_EMBED, body))
 
 
-def read_embedding(body: bytes) -> requests.EmbeddingRequest:
+def read_embedding(body: bytes) -> types.EmbeddingRequest:
     """The body of POST /api/embeddings."""
-    return cast(requests.EmbeddingRequest, _read(_EMBEDDING, body))
+    return cast(types.EmbeddingRequest, _read(_EMBEDDING, body))
 
 
-def read_show(body: bytes) -> requests.ShowRequest:
+def read_show(body: bytes) -> types.ShowRequest:
     """The body of POST /api/show."""
-    return cast(requests.ShowRequest, _read(_SHOW, body))
+    return cast(types.ShowRequest, _read(_SHOW, body))
 
 
-def read_pull(body: bytes) -> requests.StatusRequest:
+def read_pull(body: bytes) -> types.StatusRequest:
     """The body of POST /api/pull."""
-    return cast(requests.StatusRequest, _read(_PULL, body))
+    return cast(types.StatusRequest, _read(_PULL, body))
 
 
-def read_push(body: bytes) -> requests.StatusRequest:
+def read_push(body: bytes) -> types.StatusRequest:
     """The body of POST /api/push."""
-    return cast(requests.StatusRequest, _read(_PUSH, body))
+    return cast(types.StatusRequest, _read(_PUSH, body))
 
 
-def read_create(body: bytes) -> requests.StatusRequest:
+def read_create(body: bytes) -> types.StatusRequest:
     """The body of POST /api/create."""
-    return cast(requests.StatusRequest, _read(_CREATE, body))
+    return cast(types.StatusRequest, _read(_CREATE, body))
 
 
-def read_delete(body: bytes) -> requests.DeleteRequest:
+def read_delete(body: bytes) -> types.DeleteRequest:
     """The body of DELETE /api/delete."""
-    return cast(requests.DeleteRequest, _read(_DELETE, body))
+    return cast(types.DeleteRequest, _read(_DELETE, body))
 
 
-def read_copy(body: bytes) -> requests.CopyRequest:
+def read_copy(body: bytes) -> types.CopyRequest:
     """The body of POST /api/copy."""
-    return cast(requests.CopyRequest, _read(_COPY, body))
+    return cast(types.CopyRequest, _read(_COPY, body))
 
 
 def read_web(body: bytes) -> dict[str, object]:

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from flask import Response
 
 from ollama_proxy.errors import BadRequest, NotImplementedHere, ProxyError
-from ollama_proxy.ollama import lines, schemas
-from ollama_proxy.ollama.lookup import check_name, listed_model
-from ollama_proxy.ollama.served import NDJSON, STREAM_JSON, json_reply, read
+from ollama_proxy.ollama.answer import lines
+from ollama_proxy.ollama.models.lookup import check_name, listed_model
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply, read
 from ollama_proxy.web.context import observation, runtime
 
 _PULLED = ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")

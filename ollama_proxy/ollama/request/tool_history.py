@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from ollama_proxy.ollama.messages import Call, Message
+from ollama_proxy.ollama.request.messages import Call, Message
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESULT_FOLLOWS = "(the result is in the next message)"

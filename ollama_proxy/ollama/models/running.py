@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ollama_proxy.ollama.tags import STUB_BYTES, Listed, context_length, details
-from ollama_proxy.ollama.times import NANOSECONDS, rfc3339
+from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed, context_length, details
+from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 
 DEFAULT_KEEP_ALIVE = 300.0
 """Seconds; Ollama's default."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.ollama.lines import joined
+from ollama_proxy.ollama.answer.lines import joined
 
 
 class Collector:

@@ -13,9 +13,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.body import encode
-from ollama_proxy.ollama import schemas
-from ollama_proxy.ollama.answering import respond
-from ollama_proxy.ollama.from_openrouter import (
+from ollama_proxy.ollama.answer.from_openrouter import (
     Answer,
     ChatAnswer,
     GenerateAnswer,
@@ -23,11 +21,13 @@ from ollama_proxy.ollama.from_openrouter import (
     rendered_reply,
     unload_reply,
 )
-from ollama_proxy.ollama.lookup import Meant, chat_model
-from ollama_proxy.ollama.requests import Answered, ChatRequest, GenerateRequest
-from ollama_proxy.ollama.served import json_reply, listing, read, running
-from ollama_proxy.ollama.tags import Listed
-from ollama_proxy.ollama.to_openrouter import Translation, translate_chat, translate_generate
+from ollama_proxy.ollama.models.lookup import Meant, chat_model
+from ollama_proxy.ollama.models.tags import Listed
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
+from ollama_proxy.ollama.request.types import Answered, ChatRequest, GenerateRequest
+from ollama_proxy.ollama.views.answering import respond
+from ollama_proxy.ollama.views.replies import json_reply, listing, read, running
 from ollama_proxy.web.context import observation, runtime
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)

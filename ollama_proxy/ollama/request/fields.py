@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ollama_proxy.gojson.fields import GoField
-from ollama_proxy.ollama.keep_alive import read_keep_alive
-from ollama_proxy.ollama.messages import Message, read_images, read_messages
-from ollama_proxy.ollama.thinking import read_think
-from ollama_proxy.ollama.tools import read_tools
+from ollama_proxy.ollama.request.keep_alive import read_keep_alive
+from ollama_proxy.ollama.request.messages import Message, read_images, read_messages
+from ollama_proxy.ollama.request.thinking import read_think
+from ollama_proxy.ollama.request.tools import read_tools
 
 
 class KeepAlive(GoField):
