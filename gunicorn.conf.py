@@ -27,7 +27,7 @@ from ollama_proxy.catalog.filters import FilterError, Filters  # noqa: E402
 from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
 from ollama_proxy.ops.logs import server_logging  # noqa: E402
 from ollama_proxy.server.worker import raise_file_limit  # noqa: E402
-from ollama_proxy.storage.engine import sqlalchemy_url  # noqa: E402
+from ollama_proxy.storage.database import sqlalchemy_url  # noqa: E402
 
 
 def _stop(text):

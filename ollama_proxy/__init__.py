@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.observation import Observers
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai.routes import blueprint as openai
-    from ollama_proxy.ops import cli, doctor, health, logs, metrics
+    from ollama_proxy.ops import commands, doctor, health, logs, metrics
     from ollama_proxy.runtime import build_runtime
     from ollama_proxy.web.front import Front
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health.blueprint)
     metrics.register(app, counts)
     plain_text_errors(app)
-    cli.register(app)
+    commands.register(app)
     doctor.register(app)
     app.wsgi_app = Front(  # type: ignore[method-assign]
         MergedSlashes(app.wsgi_app), runtime.access, runtime.observer, first_request=runtime.start_background

@@ -21,9 +21,9 @@ from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.observation import Observer
 from ollama_proxy.openrouter.http.client import Client
-from ollama_proxy.storage.catalog import CatalogTable
-from ollama_proxy.storage.engine import Database, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureTable
+from ollama_proxy.storage.catalog_table import CatalogTable
+from ollama_proxy.storage.database import Database, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureTable
 
 log = structlog.get_logger("ollama_proxy")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, delete
 
-from ollama_proxy.storage.engine import Database, sqlalchemy_url
+from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.migrate import upgrade
 from ollama_proxy.storage.tables import Base
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
 from ollama_proxy.storage import migrate  # noqa: E402
-from ollama_proxy.storage.engine import sqlalchemy_url  # noqa: E402
+from ollama_proxy.storage.database import sqlalchemy_url  # noqa: E402
 
 
 def main() -> None:

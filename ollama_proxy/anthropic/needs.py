@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 
 _BYTES_PER_TOKEN = 4
 

@@ -13,7 +13,7 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import parse
+from ollama_proxy.gojson.codec import parse
 from ollama_proxy.gojson.text import kind, wrong_type
 
 _STRUCT = "MessagesRequest"

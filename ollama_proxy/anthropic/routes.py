@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from ollama_proxy.anthropic import errors
+from ollama_proxy.anthropic import error_form
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
 from ollama_proxy.web.pass_through import respond_streamed, respond_whole
 
 blueprint = Blueprint("anthropic", __name__)
-context.render_errors(blueprint, errors)
+context.render_errors(blueprint, error_form)
 
 #: The client's headers that belong to the request as much as its body does. Never its key.
 _FORWARDED = ("anthropic-version", "anthropic-beta")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ollama_proxy.anthropic.errors import error_event
+from ollama_proxy.anthropic.error_form import error_event
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump, parse
 from ollama_proxy.openrouter.answers.events import DONE

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.names import is_valid_id
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.storage.engine import StorageUnavailable
+from ollama_proxy.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
     from ollama_proxy.config import Settings
-    from ollama_proxy.storage.catalog import CatalogTable, StoredCatalog
+    from ollama_proxy.storage.catalog_table import CatalogTable, StoredCatalog
 
 #: Seconds. How often requests look at the filter files and the date.
 _FILTER_CHECK = 1.0

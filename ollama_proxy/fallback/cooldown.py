@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ollama_proxy.config import Settings
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.failures import MOST_COUNTED, QUIET_SECONDS, FailureRow, LimitRow
+from ollama_proxy.storage.failure_table import MOST_COUNTED, QUIET_SECONDS, FailureRow, LimitRow
 
 DAY = 86_400.0
 

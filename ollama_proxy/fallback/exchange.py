@@ -21,7 +21,7 @@ from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refus
 from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
 from ollama_proxy.openrouter.errors.classify import classify
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, Verdict
-from ollama_proxy.storage.failures import LimitRow
+from ollama_proxy.storage.failure_table import LimitRow
 
 #: After so many models failed alike for the request's own content, the next one would say the same.
 MOST_ALIKE = 3

@@ -19,8 +19,8 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback.cooldown import DAY, Cooldown, cooldown_for, limit_for, merged
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.engine import StorageUnavailable
-from ollama_proxy.storage.failures import FailureRow, LimitRow
+from ollama_proxy.storage.database import StorageUnavailable
+from ollama_proxy.storage.failure_table import FailureRow, LimitRow
 
 #: A copy older than this (seconds) is read again by the request that finds it so.
 FRESH_SECONDS = 1.0

@@ -15,7 +15,7 @@ from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import Cooling
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.openrouter.errors.wordings import PRIVACY_PAGE
-from ollama_proxy.storage.failures import LimitRow
+from ollama_proxy.storage.failure_table import LimitRow
 
 #: Seconds, for Retry-After of a model's rate limit that does not say when it lifts.
 SHORTLY = 10

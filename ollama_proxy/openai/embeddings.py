@@ -16,7 +16,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound, UpstreamFailed
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.openai import schemas
-from ollama_proxy.openai.requests import Request
+from ollama_proxy.openai.request import Request
 
 _ENCODINGS = ("float", "base64")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 
 _BYTES_A_TOKEN = 4
 _SCHEMA_FORMATS = frozenset({"json_schema", "json_object"})

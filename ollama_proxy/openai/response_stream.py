@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openai.errors import error_object
+from ollama_proxy.openai.error_form import error_object
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE

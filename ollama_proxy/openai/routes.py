@@ -10,11 +10,11 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.body import encode
-from ollama_proxy.openai import errors
+from ollama_proxy.gojson.codec import encode
+from ollama_proxy.openai import error_form
 from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings
-from ollama_proxy.openai.models import ModelList
-from ollama_proxy.openai.requests import Request, read_chat, read_completion, read_responses
+from ollama_proxy.openai.model_list import ModelList
+from ollama_proxy.openai.request import Request, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
 from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
@@ -23,7 +23,7 @@ from ollama_proxy.web import context
 from ollama_proxy.web.pass_through import EventStream, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-context.render_errors(blueprint, errors)
+context.render_errors(blueprint, error_form)
 
 #: What upstream means by `reasoning` when it says to leave it out.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -39,7 +39,7 @@ def _model_list() -> ModelList:
 
 
 def _json(body: bytes) -> Response:
-    return Response(body, content_type=errors.CONTENT_TYPE)
+    return Response(body, content_type=error_form.CONTENT_TYPE)
 
 
 @blueprint.get("/models")

@@ -11,8 +11,8 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import parse
-from ollama_proxy.gojson.fields import Flag, GoField, Text
+from ollama_proxy.gojson.codec import parse
+from ollama_proxy.gojson.go_fields import Flag, GoField, Text
 from ollama_proxy.gojson.text import kind, wrong_type
 
 

@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openai.errors import error_event
+from ollama_proxy.openai.error_form import error_event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.errors.failure import Failure, Kind

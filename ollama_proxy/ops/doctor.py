@@ -25,10 +25,10 @@ from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
 from ollama_proxy.fallback.durations import duration_words
-from ollama_proxy.ops.key import REFUSED_TEXT, KeyState, check_key
+from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
-from ollama_proxy.storage.engine import StorageUnavailable
+from ollama_proxy.storage.database import StorageUnavailable
 
 #: A clock that is wrong by more than this many seconds makes limits lift too early or too late.
 WRONG_CLOCK = 30.0

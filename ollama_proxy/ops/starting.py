@@ -18,9 +18,9 @@ from ollama_proxy.access.policy import describe
 from ollama_proxy.config import Settings
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs
-from ollama_proxy.ops.key import REFUSED_TEXT, KeyCheck, KeyState, check_key
+from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.storage import migrate
-from ollama_proxy.storage.engine import StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
 
 log = structlog.get_logger("ollama_proxy")
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import URL, Connection, NullPool, event, func, make_url, select
 
-from ollama_proxy.storage.engine import Database, StorageUnavailable, build_engine, safe_url, storage_errors, use_wal
+from ollama_proxy.storage.database import Database, StorageUnavailable, build_engine, safe_url, storage_errors, use_wal
 
 if TYPE_CHECKING:
     from alembic.config import Config

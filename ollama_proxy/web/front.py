@@ -12,11 +12,11 @@ from typing import Any
 
 from ollama_proxy import __version__
 from ollama_proxy.access.policy import AccessPolicy
-from ollama_proxy.anthropic import errors as anthropic_errors
+from ollama_proxy.anthropic import error_form as anthropic_errors
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
 from ollama_proxy.ollama import error_form as ollama_errors
-from ollama_proxy.openai import errors as openai_errors
+from ollama_proxy.openai import error_form as openai_errors
 from ollama_proxy.server.disconnect import ClientGone
 
 StartResponse = Callable[..., Any]

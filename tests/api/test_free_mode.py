@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from ollama_proxy.storage.engine import Database, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureRow, FailureTable
+from ollama_proxy.storage.database import Database, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from tests.postgres import new_database, postgres_url
 from tests.servers import ROOT, ProxyServer, wait_for
 from tests.simulator.process import Simulator

@@ -14,8 +14,8 @@ import ollama
 import pytest
 import requests
 
-from ollama_proxy.storage.catalog import CatalogTable
-from ollama_proxy.storage.engine import Database
+from ollama_proxy.storage.catalog_table import CatalogTable
+from ollama_proxy.storage.database import Database
 from tests.servers import ProxyServer, free_port, wait_for
 from tests.simulator.process import Simulator
 

@@ -12,8 +12,8 @@ import pytest
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper, FetchedCatalog
 from ollama_proxy.config import Settings
-from ollama_proxy.storage.catalog import CatalogState, StoredCatalog
-from ollama_proxy.storage.engine import StorageUnavailable
+from ollama_proxy.storage.catalog_table import CatalogState, StoredCatalog
+from ollama_proxy.storage.database import StorageUnavailable
 
 from .test_catalog_records import record
 from .test_catalog_snapshot import embedding

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback.cooldown import DAY, Cooldown, cooldown_for, limit_for, merged
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.engine import Database, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureRow, FailureTable
+from ollama_proxy.storage.database import Database, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from ollama_proxy.storage.migrate import upgrade
 from tests.unit.test_storage_failures import MODEL, NOW, STORIES
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import MOST_VALUES, decode, encode, encode_part, parse
+from ollama_proxy.gojson.codec import MOST_VALUES, decode, encode, encode_part, parse
 from ollama_proxy.gojson.syntax import syntax_error
 from ollama_proxy.gojson.text import quote
 

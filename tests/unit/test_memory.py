@@ -13,8 +13,8 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback.memory import DATABASE_REST, LOAD_PATIENCE, FailureMemory
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.engine import Database, StorageUnavailable, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureRow, FailureTable, LimitRow
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureRow, FailureTable, LimitRow
 from ollama_proxy.storage.migrate import upgrade
 from tests.servers import wait_for
 from tests.unit.free_models import model

@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.openai.requests import Request, read_chat, read_completion, read_responses
+from ollama_proxy.openai.request import Request, read_chat, read_completion, read_responses
 
 USER = {"role": "user", "content": "12345678"}
 FUNCTION = {"type": "function", "function": {"name": "f"}}

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event
 
-from ollama_proxy.storage.catalog import CatalogState, CatalogTable, StoredCatalog
-from ollama_proxy.storage.engine import Database, StorageUnavailable
+from ollama_proxy.storage.catalog_table import CatalogState, CatalogTable, StoredCatalog
+from ollama_proxy.storage.database import Database, StorageUnavailable
 from tests.postgres import postgres_url
 from tests.storage_databases import database
 

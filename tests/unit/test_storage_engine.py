@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url, select
 
-from ollama_proxy.storage.engine import Database, StorageUnavailable, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureTable
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import upgrade
 from ollama_proxy.storage.tables import MODEL_FAILURES
 from tests.postgres import new_database, postgres_url

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.storage.engine import Database
-from ollama_proxy.storage.failures import FailureRow, FailureTable
+from ollama_proxy.storage.database import Database
+from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from tests.postgres import postgres_url
 from tests.storage_databases import database
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ollama_proxy.storage.engine import Database, sqlalchemy_url
+from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.migrate import upgrade
 from tests.postgres import new_database, postgres_url
 from tests.storage_databases import database
@@ -22,9 +22,9 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import os, sys, time
 import gevent
-from ollama_proxy.storage import engine
-from ollama_proxy.storage.engine import Database, StorageUnavailable
-from ollama_proxy.storage.failures import FailureTable
+from ollama_proxy.storage import database
+from ollama_proxy.storage.database import Database, StorageUnavailable
+from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import upgrade
 
 url = sys.argv[1]
@@ -122,7 +122,7 @@ def test_a_server_that_never_answers_is_given_up(postgres_url: str) -> None:
         gevent_process(
             url,
             """
-engine.TRANSACTION_SECONDS = 0.3
+database.TRANSACTION_SECONDS = 0.3
 began = time.monotonic()
 try:
     record(Database(url))
@@ -139,7 +139,7 @@ def test_a_slow_statement_is_cut_off_and_its_session_dropped(postgres_url: str) 
     gevent_process(
         url,
         """
-engine.TRANSACTION_SECONDS = 0.3
+database.TRANSACTION_SECONDS = 0.3
 from sqlalchemy import func, select
 database = Database(url)
 for _ in range(12):
@@ -149,8 +149,8 @@ for _ in range(12):
         assert "no answer" in str(error), error
     else:
         raise SystemExit("no limit")
-    engine.TRANSACTION_SECONDS = 0.05
-engine.TRANSACTION_SECONDS = 5
+    database.TRANSACTION_SECONDS = 0.05
+database.TRANSACTION_SECONDS = 5
 assert record(database).count == 1
 gevent.sleep(0.02)
 assert longest_pause() < 0.5, longest_pause()

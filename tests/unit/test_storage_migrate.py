@@ -15,8 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, select
 
 from ollama_proxy.storage import migrate
-from ollama_proxy.storage.engine import Database, StorageUnavailable, sqlalchemy_url
-from ollama_proxy.storage.failures import FailureTable
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import current, head, history, is_current, upgrade
 from ollama_proxy.storage.tables import Base
 from tests.postgres import new_database, postgres_url

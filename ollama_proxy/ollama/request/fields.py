@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ollama_proxy.gojson.fields import GoField
+from ollama_proxy.gojson.go_fields import GoField
 from ollama_proxy.ollama.request.keep_alive import read_keep_alive
 from ollama_proxy.ollama.request.messages import Message, read_images, read_messages
 from ollama_proxy.ollama.request.thinking import read_think

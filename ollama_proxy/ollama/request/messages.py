@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 from ollama_proxy.gojson.text import wrong_type
 from ollama_proxy.ollama.request.images import check_image
 

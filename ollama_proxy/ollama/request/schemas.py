@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import EXCLUDE, Schema, post_load
 
-from ollama_proxy.gojson.body import decode
-from ollama_proxy.gojson.fields import Anything, Flag, Integer, Integers, Options, Text
+from ollama_proxy.gojson.codec import decode
+from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
 from ollama_proxy.ollama.request import fields, types
 
 Request = TypeVar("Request")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.body import encode_part
+from ollama_proxy.gojson.codec import encode_part
 from ollama_proxy.ollama.request.images import image_part
 from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import sampling

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.body import encode, encode_part
+from ollama_proxy.gojson.codec import encode, encode_part
 from ollama_proxy.gojson.text import quote
 from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import check_options

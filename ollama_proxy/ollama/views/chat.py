@@ -12,7 +12,7 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 from ollama_proxy.ollama.answer.from_openrouter import (
     Answer,
     ChatAnswer,

@@ -13,7 +13,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 from ollama_proxy.ollama.answer.vectors import MalformedVectors, fitting, unit, vectors_of
 from ollama_proxy.ollama.models.lookup import Meant, check_name, embedding_model
 from ollama_proxy.ollama.request import schemas

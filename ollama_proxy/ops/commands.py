@@ -19,8 +19,8 @@ from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import is_outdated
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
-from ollama_proxy.storage.engine import StorageUnavailable
-from ollama_proxy.storage.failures import FailureRow, LimitRow
+from ollama_proxy.storage.database import StorageUnavailable
+from ollama_proxy.storage.failure_table import FailureRow, LimitRow
 
 
 def register(app: Flask) -> None:

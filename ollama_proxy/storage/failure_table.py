@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select
 
-from ollama_proxy.storage.engine import Database, upsert
+from ollama_proxy.storage.database import Database, upsert
 from ollama_proxy.storage.tables import ACCOUNT_LIMITS, MODEL_FAILURES
 
 # A day without a failure ends the count.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
-from ollama_proxy.storage.engine import Database, upsert
+from ollama_proxy.storage.database import Database, upsert
 from ollama_proxy.storage.tables import CATALOG_MODELS, CATALOG_STATE
 
 CHAT: Final = "chat"

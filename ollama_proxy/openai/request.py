@@ -11,9 +11,9 @@ from typing import Any
 
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.body import encode
+from ollama_proxy.gojson.codec import encode
 from ollama_proxy.gojson.text import kind, quote
-from ollama_proxy.openai import needs, schemas, tools
+from ollama_proxy.openai import needs, schemas, tool_filter
 
 #: What an effort may be; OpenRouter knows all but Ollama's "ultra".
 _EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none"})
@@ -53,7 +53,7 @@ def read_chat(data: bytes, *, free_mode: bool) -> Request:
     body["messages"] = [_message(message) for message in body["messages"]]
     _fix_efforts(body)
     _drop_endless(body, "max_tokens", "max_completion_tokens")
-    tools.keep_known_tools(body, tools.only_functions if free_mode else tools.chat_tools)
+    tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.chat_tools)
     limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
     return Request(name, body, needs.chat_needs(body), body.get("stream") is True, limit)
 
@@ -74,7 +74,7 @@ def read_responses(data: bytes, *, free_mode: bool) -> Request:
     name = _model_of(body)
     _fix_efforts(body)
     _drop_endless(body, "max_output_tokens")
-    tools.keep_known_tools(body, tools.only_functions if free_mode else tools.response_tools)
+    tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.response_tools)
     return Request(name, body, needs.responses_needs(body), body.get("stream") is True, "max_output_tokens")
 
 
