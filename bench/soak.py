@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 TOKENS = 100
 WORDS = re.compile(rb"\bt(\d+)\b")

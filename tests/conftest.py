@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 
 @pytest.fixture(scope="session")

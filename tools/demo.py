@@ -16,7 +16,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.simulator.process import Simulator  # noqa: E402
+from simulator.process import Simulator  # noqa: E402
 
 PORT = os.environ.get("PORT", "11434")
 URL = f"http://127.0.0.1:{PORT}"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 KEY = "s3cret-of-the-proxy"
 PROMPT = "the-prompt-is-private"

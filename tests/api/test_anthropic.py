@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 Json = dict[str, Any]
 FIRST, SECOND = "nimbus/cirrus-ultra:free", "orchid/lumen-vl-32b:free"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 CHATS = 200
 MAX_ATTEMPTS = 4

@@ -22,8 +22,8 @@ import pytest
 import requests
 import yaml
 
+from simulator.process import Simulator
 from tests.servers import ROOT, free_port, wait_for
-from tests.simulator.process import Simulator
 
 Step = tuple[str, str]
 

@@ -19,9 +19,9 @@ import requests
 
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureRow, FailureTable
+from simulator.process import Simulator
 from tests.postgres import new_database, postgres_url
 from tests.servers import ROOT, ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 __all__ = ["postgres_url"]
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simulator.process import Simulator
 from tests.api.contract.wire import NDJSON, TEXT, Answer, Row, check_stream, send
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "500"))
 SLOWEST = 10.0

@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from simulator.process import Simulator
 from tests.postgres import binaries
 from tests.servers import PATIENCE, ProxyServer, free_port, wait_for
-from tests.simulator.process import Simulator
 
 BEST = "nimbus/cirrus-ultra:free"
 

@@ -16,8 +16,8 @@ import requests
 
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database
+from simulator.process import Simulator
 from tests.servers import ProxyServer, free_port, wait_for
-from tests.simulator.process import Simulator
 
 WAYS = ["module", "gunicorn"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ROOT, ProxyServer, free_port, wait_for
-from tests.simulator.process import Simulator
 
 MAIN = """
 daemon off;

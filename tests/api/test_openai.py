@@ -10,8 +10,8 @@ import pytest
 import requests
 import zstandard
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 EMBER = "tidal/ember-4:free"
 PAID = "vectorworks/gizmo-2"

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer
-from tests.simulator.process import Simulator
 
 MODEL = "recorded/anything"
 ABILITIES = [

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from ollama_proxy import __version__
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ROOT, ProxyServer, free_port, wait_for
-from tests.simulator.process import Simulator
 
 BEST = "nimbus/cirrus-ultra:free"
 

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.postgres import new_database, postgres_url  # noqa: F401 - a fixture
 from tests.servers import PATIENCE, ROOT, ProxyServer, free_port, wait_for
-from tests.simulator.process import Simulator
 
 #: Debian's user without rights.
 NOBODY = 65534

@@ -11,9 +11,9 @@ from typing import Any
 import ollama
 import pytest
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
-from tests.unit.test_recordings_replay import (
+from tests.unit.ollama.answer.test_recordings import (
     BODIES,
     STREAMS,
     TRUNCATED,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 anthropic = pytest.importorskip("anthropic")
 

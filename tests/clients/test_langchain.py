@@ -10,8 +10,8 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from pydantic import BaseModel
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 
 @tool

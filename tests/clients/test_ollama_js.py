@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 SOURCES = Path(__file__).parent / "js"
 HELLO = [{"role": "user", "content": "hello"}]

@@ -11,8 +11,8 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 HELLO = [{"role": "user", "content": "hello"}]

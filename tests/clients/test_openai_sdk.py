@@ -11,8 +11,8 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer, wait_for
-from tests.simulator.process import Simulator
 
 EMBER = "tidal/ember-4:free"
 HELLO: Any = [{"role": "user", "content": "a b c"}]

@@ -7,8 +7,8 @@ from typing import Any
 
 import requests
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer
-from tests.simulator.process import Simulator
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
 

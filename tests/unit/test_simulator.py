@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.simulator.errors import ERRORS
-from tests.simulator.process import Simulator
+from simulator.errors import ERRORS
+from simulator.process import Simulator
 
 KEY = {"Authorization": "Bearer sk-or-v1-test"}
 PLAIN = "pebble/plain-8b:free"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from simulator.process import Simulator
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 
 @pytest.fixture(scope="package")

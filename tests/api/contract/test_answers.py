@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.api.contract.wire import NDJSON, Row, check, check_stream, send
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(32)).decode()
 WEATHER = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.api.contract.wire import Row, check, post
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 SMALL = "lexicon/embed-small:free"
 TAKES = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.api.contract.wire import JSON, Row, check
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 TAG_KEYS = ["name", "model", "modified_at", "size", "digest", "details", "capabilities"]
 DETAIL_KEYS = ["parent_model", "format", "family", "families", "parameter_size", "quantization_level"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from simulator.process import Simulator
 from tests.api.contract.wire import Row, check
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 CHAT, GENERATE = "/api/chat", "/api/generate"
 NOTHING = {

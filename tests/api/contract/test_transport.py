@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from simulator.process import Simulator
 from tests.api.contract.wire import JSON, NDJSON, PLAIN_JSON, TEXT, Row, check, check_stream, send
 from tests.servers import ProxyServer
-from tests.simulator.process import Simulator
 
 HELLO = {"model": "free", "messages": [{"role": "user", "content": "hello"}]}
 NOT_FOUND, WRONG_METHOD = "404 page not found", "405 method not allowed"

@@ -1,0 +1,165 @@
+"""The direct way to send: heads of answers, and that it and the library's way give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.http import client as client_module
+from ollama_proxy.openrouter.http.answer_body import LibraryBody, SocketBody
+from ollama_proxy.openrouter.http.client import Client, UpstreamError
+from ollama_proxy.openrouter.http.direct import Headers, NotHttp, parse_head, pool_of
+from tests.unit.openrouter.http.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
+
+
+@pytest.fixture(params=["direct", "library"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "library":
+        monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
+    return str(request.param)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Callable[[Peer], None]], tuple[Client, RawUpstream]]]:
+    made: list[Any] = []
+
+    def serve(script: Callable[[Peer], None]) -> tuple[Client, RawUpstream]:
+        upstream = RawUpstream(script)
+        made.append((upstream, client := Client(upstream.url + "/api/v1", "sk-or-right", read_timeout=1)))
+        return client, upstream
+
+    yield serve
+    for upstream, client in made:
+        client.close()
+        upstream.__exit__()
+
+
+def always(data: bytes) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        while peer.request()[0]:
+            peer.say(data)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "body", "connections"),
+    [
+        pytest.param(answer(b"{}"), 200, b"{}", 1, id="a length"),
+        pytest.param(answer(b'{"error": 1}', status="429 Too Many Requests"), 429, b'{"error": 1}', 1, id="an error"),
+        pytest.param(CHUNKED + chunk(b"abc") + chunk(b"d") + LAST_CHUNK, 200, b"abcd", 1, id="chunks"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"{}"), 200, b"{}", 1, id="an interim answer before"),
+        pytest.param(answer(b"{}", more=b"Connection: close\r\n"), 200, b"{}", 2, id="the connection will close"),
+        pytest.param(answer(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"), 200, b"{}", 2, id="HTTP/1.0"),
+        pytest.param(answer(b"{}").replace(b"200 OK", b"200"), 200, b"{}", 1, id="a status without words"),
+        pytest.param(answer(b"{}").replace(b"\r\n", b"\n"), 200, b"{}", 1, id="bare line feeds"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", 204, b"", 1, id="no body"),
+    ],
+)
+@pytest.mark.usefixtures("way")
+def test_answers(serve: Any, data: bytes, status: int, body: bytes, connections: int) -> None:
+    client, upstream = serve(always(data))
+    for _ in range(2):
+        found = client.post("/chat", b"{}")
+        assert (found.status, found.read_all(timeout=5)) == (status, body)
+    assert upstream.connections == connections
+
+
+def test_both_ways_say_the_same(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request())[0]:
+            asked.append(request)
+            peer.say(answer(b"{}", more=b"X-Word: a\r\nX-Word: b\r\n"))
+
+    client, upstream = serve(script)
+    first = client.post("/chat", b'{"a": 1}', {"X-More": "yes"})
+    assert isinstance(first.body, SocketBody)
+    monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
+    second = Client(upstream.url + "/api/v1", "sk-or-right").post("/chat", b'{"a": 1}', {"X-More": "yes"})
+    for found in (first, second):
+        assert found.headers.get("x-word") == "a, b"
+        assert found.read_all(timeout=5) == b"{}"
+    heads = [sorted(head.decode().lower().split("\r\n")) for head, _ in asked]
+    assert heads[0] == heads[1]
+    assert asked[0][1] == asked[1][1] == b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        pytest.param(lambda peer: peer.request(), Kind.NETWORK, id="closed without an answer"),
+        pytest.param(lambda peer: (peer.request(), peer.reset()), Kind.NETWORK, id="reset"),
+        pytest.param(lambda peer: (peer.request(), peer.say(b"SSH-2.0-x\r\n\r\n")), Kind.NETWORK, id="not HTTP"),
+        pytest.param(lambda peer: (peer.request(), peer.say(b"x" * 70000)), Kind.NETWORK, id="no end of the head"),
+        pytest.param(lambda peer: (peer.request(), peer.is_closed()), Kind.READ_TIMEOUT, id="silence"),
+    ],
+)
+@pytest.mark.usefixtures("way")
+def test_failures(serve: Any, script: Any, kind: Kind) -> None:
+    client, upstream = serve(script)
+    with pytest.raises(UpstreamError) as caught:
+        client.post("/chat", b"{}")
+    assert caught.value.failure.kind is kind
+    assert upstream.connections == 1
+
+
+def test_an_answer_that_was_asked_not_to_be_compressed_and_is(serve: Any) -> None:
+    import gzip
+
+    packed = answer(gzip.compress(b'{"data": []}'), more=b"Content-Encoding: gzip\r\n")
+    client, upstream = serve(always(packed))
+    for _ in range(2):
+        assert client.post("/chat", b"{}").read_all(timeout=5) == b'{"data": []}'
+    assert upstream.connections == 1
+
+
+def test_the_pool_is_not_used_directly_through_a_proxy_or_without_its_methods(serve: Any) -> None:
+    client, _ = serve(always(answer(b"{}")))
+    transport, request = client._transport, client._prepared("/chat")
+    assert pool_of(transport, request, {"http": "http://proxy:1"}) is None
+
+    class Other:
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> object:
+            return object()
+
+    assert pool_of(Other(), request, {}) is None  # type: ignore[arg-type]
+
+
+def test_without_the_direct_way_bodies_are_the_library_s(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
+    client, _ = serve(always(answer(b"x", more=b"Content-Encoding: br\r\n")))
+    found = client.post("/chat", b"{}")
+    assert isinstance(found.body, LibraryBody)
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "headers"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b", 200, {"a": "b"}, id="plain"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA:b\r\na:  c ", 200, {"a": "b, c"}, id="repeated"),
+        pytest.param(b"HTTP/1.1 502 \r\nA: b\r\n  c", 502, {"a": "b c"}, id="folded"),
+        pytest.param(b"HTTP/1.1 200\r\nnonsense\r\nA: \xe9", 200, {"a": "é"}, id="a line that is no header"),
+        pytest.param(b"HTTP/1.1 200 OK", 200, {}, id="none"),
+    ],
+)
+def test_parse_head(head: bytes, status: int, headers: dict[str, str]) -> None:
+    found, found_headers, version = parse_head(head)
+    assert (found, dict(found_headers), version) == (status, headers, 1)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/2 200 OK", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000", b"ICY 200 OK"])
+def test_what_is_no_head(head: bytes) -> None:
+    with pytest.raises(NotHttp):
+        parse_head(head)
+
+
+def test_header_names_have_no_case() -> None:
+    headers = Headers(["Content-Type: a/b"])
+    assert (headers["content-type"], headers.get("CONTENT-TYPE"), "content-Type" in headers) == ("a/b", "a/b", True)
+    assert headers.get("x", "y") == "y"

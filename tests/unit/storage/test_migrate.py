@@ -1,0 +1,200 @@
+"""Migrations: the tables they make, any number of processes at once, databases of other versions."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import MetaData, Table, select
+
+from ollama_proxy.storage import migrate
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.migrate import current, head, history, is_current, upgrade
+from ollama_proxy.storage.tables import Base
+from tests.postgres import new_database, postgres_url
+
+__all__ = ["postgres_url"]
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table."""
+    if request.param == "sqlite":
+        return sqlalchemy_url("", tmp_path / "instance")
+    return sqlalchemy_url(new_database(request.getfixturevalue("postgres_url")), tmp_path)
+
+
+def test_upgrade_makes_the_tables_once(empty_url: str) -> None:
+    database = Database(empty_url)
+    assert upgrade(empty_url) is True
+    assert upgrade(empty_url) is False
+    assert is_current(database)
+    assert current(database) == head() == history()[-1].id
+    assert FailureTable(database).load() == []
+    database.dispose()
+
+
+def test_the_migrations_make_what_the_tables_say(empty_url: str) -> None:
+    upgrade(empty_url)
+    database = Database(empty_url)
+    options = {"compare_type": True, "compare_server_default": True}
+    context = lambda connection: MigrationContext.configure(connection, opts=options)  # noqa: E731
+    assert database.run(lambda connection: compare_metadata(context(connection), Base.metadata)) == []
+    database.dispose()
+
+
+def test_the_way_back_leaves_no_table(empty_url: str) -> None:
+    upgrade(empty_url)
+    database = Database(empty_url)
+
+    def downgrade(connection: object) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+
+    database.run(downgrade, write=True)
+    assert current(database) is None
+    assert not is_current(database)
+    assert upgrade(empty_url) is True
+    database.dispose()
+
+
+def test_four_processes_at_once(empty_url: str) -> None:
+    script = """
+import sys
+from ollama_proxy.storage.migrate import upgrade
+print("ready", flush=True)
+sys.stdin.readline()
+print(upgrade(sys.argv[1]))
+"""
+    command_line = [sys.executable, "-c", script, empty_url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command_line, cwd=ROOT, text=True, **pipes) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [process.communicate(timeout=30) for process in processes]
+    assert sorted(output for output, _ in ends) == ["False\n"] * 3 + ["True\n"], ends
+    assert [errors for _, errors in ends] == [""] * 4
+    database = Database(empty_url)
+    assert is_current(database)
+    database.dispose()
+
+
+def test_in_a_process_that_gevent_has_patched(empty_url: str) -> None:
+    script = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys
+from ollama_proxy.storage.migrate import upgrade
+assert upgrade(sys.argv[1])
+"""
+    done = subprocess.run([sys.executable, "-c", script, empty_url], cwd=ROOT, capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_database_of_a_newer_version_is_refused_in_words(empty_url: str) -> None:
+    upgrade(empty_url)
+    database = Database(empty_url)
+    version = database.run(lambda connection: Table("alembic_version", MetaData(), autoload_with=connection))
+    database.run(lambda connection: connection.execute(version.update().values(version_num="9999")), write=True)
+    with pytest.raises(StorageUnavailable, match=r"newer version .* \(revision 9999 is unknown here\)"):
+        upgrade(empty_url)
+    assert not is_current(database)
+    assert database.run(lambda connection: connection.execute(select(version)).all()) == [("9999",)]
+    database.dispose()
+
+
+def test_a_current_sqlite_file_is_not_written(tmp_path: Path) -> None:
+    url = sqlalchemy_url("", tmp_path)
+    upgrade(url)
+    file, lock = tmp_path / "ollama-proxy.db", tmp_path / "ollama-proxy.db.lock"
+    before = (file.read_bytes(), file.stat().st_mtime_ns)
+    lock.unlink()
+    assert upgrade(url) is False
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    assert not lock.exists(), "a database that is current needs no lock"
+
+
+def test_an_upgrade_that_breaks_off_leaves_nothing_half_done(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    made: list[str] = []
+    original = op.create_table
+
+    def breaks(name: str, *columns: object) -> object:
+        made.append(name)
+        if len(made) == 3:
+            raise OSError("disk full")
+        return original(name, *columns)
+
+    monkeypatch.setattr(op, "create_table", breaks)
+    with pytest.raises(StorageUnavailable, match="disk full"):
+        upgrade(empty_url)
+    monkeypatch.undo()
+    assert upgrade(empty_url) is True
+
+
+@pytest.mark.parametrize("blocked", ["folder is a file", "lock is a folder"])
+def test_a_place_that_cannot_be_written_is_storage_unavailable(tmp_path: Path, blocked: str) -> None:
+    folder = tmp_path / "instance"
+    if blocked == "folder is a file":
+        folder.write_text("")
+    else:
+        (folder / "ollama-proxy.db.lock").mkdir(parents=True)
+    with pytest.raises(StorageUnavailable, match=r"ollama-proxy\.db"):
+        upgrade(sqlalchemy_url("", folder))
+
+
+def test_a_migration_that_never_ends_elsewhere_is_waited_for_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
+    with (tmp_path / "ollama-proxy.db.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(StorageUnavailable, match="another process"):
+            upgrade(sqlalchemy_url("", tmp_path))
+
+
+def test_postgresql_waits_only_so_long_for_the_lock(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy import func
+
+    url = sqlalchemy_url(new_database(postgres_url), "")
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
+    other = Database(url)
+
+    def while_locked(connection: object) -> None:
+        connection.execute(select(func.pg_advisory_xact_lock(migrate.ADVISORY_LOCK)))  # type: ignore[attr-defined]
+        with pytest.raises(StorageUnavailable, match="lock timeout"):
+            upgrade(url)
+
+    other.run(while_locked)
+    assert upgrade(url) is True
+    other.dispose()
+
+
+def test_alembic_says_nothing_in_the_log(empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        upgrade(empty_url)
+    assert caplog.records == []
+
+
+def test_history_is_one_line_from_the_first_to_the_newest() -> None:
+    found = history()
+    assert found[0].follows is None
+    assert [r.follows for r in found[1:]] == [r.id for r in found[:-1]]
+    assert all(r.summary for r in found)
