@@ -20,9 +20,6 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from gunicorn.http import wsgi as gunicorn_wsgi  # noqa: E402
-
-from ollama_proxy import __version__  # noqa: E402
 from ollama_proxy.catalog.filters import FilterError, Filters  # noqa: E402
 from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
 from ollama_proxy.ops.logs import server_logging  # noqa: E402
@@ -60,9 +57,6 @@ def _settings():
 
 
 settings = _settings()
-
-# gunicorn sends a Server header of its own and drops the application's.
-gunicorn_wsgi.SERVER = f"ollama-proxy/{__version__}"
 
 wsgi_app = "wsgi:app"
 pythonpath = str(ROOT)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ollama_proxy.config import Settings
 
-__version__ = "1.0.0"
-
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application for `settings` (default: from the environment and `.env`).
@@ -24,13 +22,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     from flask import Flask
 
+    from ollama_proxy.anthropic import error_form as anthropic_errors
     from ollama_proxy.anthropic.routes import blueprint as anthropic
     from ollama_proxy.config import load_settings
     from ollama_proxy.observation import Observers
+    from ollama_proxy.ollama import error_form as ollama_errors
     from ollama_proxy.ollama.routes import blueprint as ollama
+    from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
     from ollama_proxy.ops import commands, doctor, health, logs, metrics
     from ollama_proxy.runtime import build_runtime
+    from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
 
@@ -57,6 +59,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     commands.register(app)
     doctor.register(app)
     app.wsgi_app = Front(  # type: ignore[method-assign]
-        MergedSlashes(app.wsgi_app), runtime.access, runtime.observer, first_request=runtime.start_background
+        MergedSlashes(app.wsgi_app),
+        runtime.access,
+        runtime.observer,
+        error_forms=ErrorForms(("/v1/messages", anthropic_errors), ("/v1/", openai_errors), ("", ollama_errors)),
+        first_request=runtime.start_background,
     )
     return app

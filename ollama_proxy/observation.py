@@ -6,14 +6,40 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from ollama_proxy.fallback.exchange import Exchange
+from typing import Protocol
 
 #: Where the front of the application puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
+
+
+class ObservedAttempt(Protocol):
+    """One attempt: the model's id, why it failed (None: it did not), how long it took in seconds."""
+
+    model: str
+    reason: str | None
+    seconds: float
+
+
+class ObservedModel(Protocol):
+    """A model, as far as an observer looks at it."""
+
+    @property
+    def id(self) -> str: ...
+
+
+class ObservedExchange(Protocol):
+    """What an observer may read of the exchange with the models (`fallback.exchange.Exchange`)."""
+
+    @property
+    def model(self) -> ObservedModel | None: ...
+
+    @property
+    def tried(self) -> Sequence[ObservedAttempt]: ...
+
+    @property
+    def first_token_seconds(self) -> float | None: ...
 
 
 @dataclass(slots=True)
@@ -32,7 +58,7 @@ class Observation:
     route: str = ""
     asked: str = ""
     streamed: bool = False
-    exchange: Exchange | None = None
+    exchange: ObservedExchange | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str = ""

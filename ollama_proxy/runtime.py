@@ -16,7 +16,7 @@ from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
-from ollama_proxy.fallback.backend import FailureObserver, Services
+from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.observation import Observer
@@ -33,7 +33,7 @@ class Runtime:
     """What `app.extensions["ollama_proxy"]` holds."""
 
     settings: Settings
-    services: Services
+    backend: Backend
     database: Database
     failures: FailureTable
     filters: FilterFiles
@@ -50,7 +50,7 @@ class Runtime:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self.services.keeper.run, args=(self._stop,), name="catalogue", daemon=True
+                    target=self.backend.keeper.run, args=(self._stop,), name="catalogue", daemon=True
                 )
                 self._thread.start()
 
@@ -88,15 +88,16 @@ def build_runtime(
         filters=filters,
         on_event=lambda event, fields: log.info(event, **fields),
     )
-    services = Services(
+    backend = Backend(
         settings=settings,
         client=client,
+        start=in_background(client),
         keeper=keeper,
         memory=FailureMemory(settings, failures),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
         observe_failure=observe_failure,
     )
-    return Runtime(settings, services, database, failures, filters, AccessPolicy(settings), observer)
+    return Runtime(settings, backend, database, failures, filters, AccessPolicy(settings), observer)
 
 
 def _warn(text: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Headers = tuple[tuple[str, str], ...]
+HeaderPairs = tuple[tuple[str, str], ...]
 
 _LOCAL = ("localhost", "127.0.0.1", "0.0.0.0")
 #: Ollama's default list. Note its looseness: `http://localhost:3000.evil.example` matches `http://localhost:*`.
@@ -35,7 +35,7 @@ _MOST_ASKED_HEADERS = 64
 class OriginAnswer:
     """What an Origin means: `refused` is a 403, `preflight` a 204 without a body; `headers` go on any answer."""
 
-    headers: Headers = ()
+    headers: HeaderPairs = ()
     refused: bool = False
     preflight: bool = False
 
@@ -86,12 +86,12 @@ class OriginRules:
             return OriginAnswer(self._preflight_headers(environ, origin), preflight=True)
         return OriginAnswer(self._origin_headers(origin))
 
-    def _origin_headers(self, origin: str) -> Headers:
+    def _origin_headers(self, origin: str) -> HeaderPairs:
         if self.everything:
             return (("Access-Control-Allow-Origin", "*"),)
         return (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
 
-    def _preflight_headers(self, environ: Mapping[str, Any], origin: str) -> Headers:
+    def _preflight_headers(self, environ: Mapping[str, Any], origin: str) -> HeaderPairs:
         headers = [
             *self._origin_headers(origin),
             ("Access-Control-Allow-Methods", ALLOW_METHODS),

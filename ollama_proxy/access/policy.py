@@ -14,15 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ollama_proxy.access.hosts import Address, host_address, is_local_host, machine_addresses, unmapped
-from ollama_proxy.access.origins import Headers, OriginRules
-from ollama_proxy.config import Settings
+from ollama_proxy.access.origins import HeaderPairs, OriginRules
+from ollama_proxy.config import Network, Settings
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
-
-Network = IPv4Network | IPv6Network
 
 #: Paths that answer anybody: they say nothing that a stranger could use.
 PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
@@ -49,7 +47,7 @@ class Decision:
     `error` set: render it in the API's own JSON. Neither: serve. `headers` go on the answer in every case.
     """
 
-    headers: Headers = ()
+    headers: HeaderPairs = ()
     status: int | None = None
     error: ProxyError | None = None
 
@@ -125,7 +123,7 @@ class AccessPolicy:
             return Decision(origin.headers, error=Forbidden(refusal))
         return Decision(origin.headers) if origin.headers else _SERVE
 
-    def _check_key(self, environ: Mapping[str, Any], headers: Headers) -> Decision:
+    def _check_key(self, environ: Mapping[str, Any], headers: HeaderPairs) -> Decision:
         given = [_fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
         # Every pair is compared, so that the time tells neither which key matched nor how far one did.
         if any([hmac.compare_digest(mine, theirs) for mine in self._keys for theirs in given]):  # noqa: C419

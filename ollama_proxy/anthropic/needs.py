@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 
 _BYTES_PER_TOKEN = 4
 
@@ -21,7 +21,7 @@ def needs_of(body: Mapping[str, Any]) -> Needs:
     text_bytes, images = _measured([body.get("system"), body.get("messages")])
     tools = body.get("tools")
     if tools:
-        text_bytes += len(encode(tools))
+        text_bytes += len(encode_body(tools))
     return Needs(
         tools=bool(tools),
         images=images,
@@ -49,7 +49,7 @@ def _measured(roots: list[Any]) -> tuple[int, bool]:
             images = images or content.get("type") == "image"
             pending += _parts(content)
             if "input" in content:
-                size += len(encode(content["input"]))
+                size += len(encode_body(content["input"]))
     return size, images
 
 

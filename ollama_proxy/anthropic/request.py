@@ -13,7 +13,7 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import parse
+from ollama_proxy.gojson.codec import parse_body
 from ollama_proxy.gojson.text import kind, wrong_type
 
 _STRUCT = "MessagesRequest"
@@ -37,7 +37,7 @@ def read_messages(body: bytes) -> dict[str, Any]:
     """
     if not body.strip():
         raise BadRequest("EOF")
-    value = parse(body)
+    value = parse_body(body)
     if value is not None and not isinstance(value, dict):
         raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type anthropic.{_STRUCT}")
     asked: dict[str, Any] = value or {}

@@ -14,13 +14,14 @@ from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
+from ollama_proxy.web.error_rendering import render_errors
 from ollama_proxy.web.pass_through import respond_streamed, respond_whole
 
 blueprint = Blueprint("anthropic", __name__)
-context.render_errors(blueprint, error_form)
+render_errors(blueprint, error_form)
 
 #: The client's headers that belong to the request as much as its body does. Never its key.
 _FORWARDED = ("anthropic-version", "anthropic-beta")
@@ -29,14 +30,14 @@ _FORWARDED = ("anthropic-version", "anthropic-beta")
 @blueprint.post("/v1/messages")
 def messages() -> Response:
     """POST /v1/messages, with whatever query string: Claude Code sends `?beta=true`."""
-    asked = read_messages(context.body(zstd=True))
+    asked = read_messages(context.request_body(zstd=True))
     observation = context.observation()
     observation.asked = asked["model"]
-    services = context.runtime().services
-    free_mode, streamed = services.settings.free_mode, bool(asked.get("stream"))
+    backend = context.runtime().backend
+    free_mode, streamed = backend.settings.free_mode, bool(asked.get("stream"))
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
-        return encode(body_for(asked, model, without, at_most, free_mode=free_mode))
+        return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode))
 
     call = Call(
         name=asked["model"],
@@ -48,7 +49,7 @@ def messages() -> Response:
         own_provider="provider" in asked,
         headers={} if free_mode else _forwarded(),
     )
-    exchange = Exchange(services, call)
+    exchange = Exchange(backend, call)
     if streamed:
         return respond_streamed(exchange, MessageStream(), observation, request.environ)
     return respond_whole(exchange, observation, request.environ, change=with_content)

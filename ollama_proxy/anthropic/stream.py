@@ -12,10 +12,10 @@ from typing import Any
 
 from ollama_proxy.anthropic.error_form import error_event
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump, parse
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.answers.messages_dialect import kind_of, stop_reason_of, usage_of
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
@@ -51,7 +51,7 @@ class MessageStream:
             try:
                 written.append(self._event(payload))
             except MalformedChunk as error:
-                self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+                self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
         return b"".join(written)
 
     def end(self) -> bytes:
@@ -68,13 +68,13 @@ class MessageStream:
     def _event(self, payload: bytes) -> bytes:
         match kind_of(payload):
             case "message_start" | "message_delta":
-                self._note(parse(payload))
+                self._note(parse_payload(payload))
             case "message_stop":
                 self._stopped = True
             case "message":
-                return self._told(parse(payload))
+                return self._told(parse_payload(payload))
             case "error" | "":
-                return self._failed(parse(payload))
+                return self._failed(parse_payload(payload))
         return _framed(kind_of(payload), payload)
 
     def _note(self, payload: Mapping[str, Any]) -> None:
@@ -90,13 +90,13 @@ class MessageStream:
         if self.whole:
             # The message was complete: some providers report a reached token limit once more, as an error.
             return self.end()
-        self.failure = Failure(Kind.EVENT, 200, body=payload)
+        self.failure = Failure(FailureKind.EVENT, 200, body=payload)
         return b""
 
     def _told(self, message: Mapping[str, Any]) -> bytes:
         self._stopped = True
         self.usage = usage_of(message)
-        return b"".join(_framed(event["type"], dump(event)) for event in events_of(message))
+        return b"".join(_framed(event["type"], dump_payload(event)) for event in events_of(message))
 
 
 def _framed(kind: str, payload: bytes) -> bytes:
@@ -107,8 +107,8 @@ def _framed(kind: str, payload: bytes) -> bytes:
 
 def with_content(body: bytes) -> bytes:
     """A whole message as it came, but that its `content` is a list: SDKs iterate over it."""
-    message = parse(body)
-    return body if message.get("content") is not None else dump({**message, "content": []})
+    message = parse_payload(body)
+    return body if message.get("content") is not None else dump_payload({**message, "content": []})
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -145,6 +145,6 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
         return begun, deltas
     if "input" in block:
-        text = dump(block["input"]).decode()
+        text = dump_payload(block["input"]).decode()
         return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text}]
     return block, []

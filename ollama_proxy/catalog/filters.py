@@ -27,7 +27,7 @@ class FilterError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FilterLine:
     """One line of a filter file: `text` as written, `pattern` in lower case without the `!`."""
 
     text: str
@@ -54,8 +54,8 @@ class Line:
 class Filters:
     """What both files say: `names` are the lines of whole names, `parts` those of parts of names."""
 
-    names: tuple[Line, ...] = ()
-    parts: tuple[Line, ...] = ()
+    names: tuple[FilterLine, ...] = ()
+    parts: tuple[FilterLine, ...] = ()
 
     def predicate(self, *, free_mode: bool) -> Allows:
         """A function that says whether a model passes both files, quick enough for every model of a refresh."""
@@ -97,14 +97,14 @@ class Filters:
         return FilterFiles(models_filter, directory, on_warning=on_warning)
 
 
-def parse_lines(text: str) -> tuple[Line, ...]:
+def parse_lines(text: str) -> tuple[FilterLine, ...]:
     """The lines that say something: no comments (`#` to the end of the line), no blank lines, `!` marks exclusion."""
     lines = []
     for written in text.splitlines():
         content = written.partition("#")[0].strip()
         pattern = content.removeprefix("!").strip().lower()
         if pattern:
-            lines.append(Line(content, pattern, content.startswith("!")))
+            lines.append(FilterLine(content, pattern, content.startswith("!")))
     return tuple(lines)
 
 
@@ -113,7 +113,7 @@ def _glob(pattern: str) -> str:
 
 
 def _compile(
-    lines: tuple[Line, ...], *, whole: bool, free_mode: bool = False
+    lines: tuple[FilterLine, ...], *, whole: bool, free_mode: bool = False
 ) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
     """What must match (None: anything will do) and what must not (None: nothing is excluded)."""
 
@@ -153,7 +153,7 @@ class _WatchedFile:
         self._warn = on_warning
         self._warned = False
         self._stamp: tuple[int, ...] | None = None
-        self.lines: tuple[Line, ...] = ()
+        self.lines: tuple[FilterLine, ...] = ()
         try:
             self._read()
         except OSError as error:

@@ -28,7 +28,7 @@ from ollama_proxy.catalog.names import (
 from ollama_proxy.catalog.records import Model, parse_record
 
 
-class Kind(StrEnum):
+class NameKind(StrEnum):
     """What a name turned out to be."""
 
     MODEL = "model"
@@ -54,7 +54,7 @@ class Resolution:
     `model` is set for MODEL, FILTERED and the two wrong kinds, `candidates_text` (full ids) for AMBIGUOUS.
     """
 
-    kind: Kind
+    kind: NameKind
     model: Model | None = None
     candidates_text: tuple[str, ...] = ()
 
@@ -153,7 +153,7 @@ class Catalog:
             name = name[: -len(DEFAULT_TAG) - 1]  # the full id of a variant with the tag, `vendor/slug:free:latest`
             key = name_key(name)
         if key == FREE_MODEL and not embedding:
-            return Resolution(Kind.FREE)
+            return Resolution(NameKind.FREE)
         keys = [key]
         if self.free_mode and not variant(name):
             keys.insert(0, key.removesuffix(DEFAULT_TAG) + FREE_TAG)
@@ -162,16 +162,16 @@ class Catalog:
             if model is not None and (model.is_free or not self.free_mode):
                 return self._judge(model, embedding=embedding)
             if model is None and (ids := self._askable(one)):
-                return Resolution(Kind.AMBIGUOUS, candidates_text=ids)
+                return Resolution(NameKind.AMBIGUOUS, candidates_text=ids)
         known = any(one in self._by_name or one in self._shared for one in keys)
-        return Resolution(Kind.UNKNOWN if known or is_valid_name(name) else Kind.INVALID)
+        return Resolution(NameKind.UNKNOWN if known or is_valid_name(name) else NameKind.INVALID)
 
     def _judge(self, model: Model, *, embedding: bool) -> Resolution:
         if model.id not in self._allowed:
-            return Resolution(Kind.FILTERED, model)
+            return Resolution(NameKind.FILTERED, model)
         if model.is_embedding is embedding:
-            return Resolution(Kind.MODEL, model)
-        return Resolution(Kind.EMBEDDING_ON_CHAT if model.is_embedding else Kind.CHAT_ON_EMBEDDING, model)
+            return Resolution(NameKind.MODEL, model)
+        return Resolution(NameKind.EMBEDDING_ON_CHAT if model.is_embedding else NameKind.CHAT_ON_EMBEDDING, model)
 
     def _askable(self, key: str) -> tuple[str, ...]:
         """The ids behind a short name that all its holders gave up, those only that may be asked for."""

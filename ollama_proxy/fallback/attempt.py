@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxy.background import Background
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump, parse
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooLarge
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import BodyBroken
-from ollama_proxy.openrouter.http.client import LONGEST_ANSWER, LONGEST_ERROR, Answer, UpstreamError
+from ollama_proxy.openrouter.http.client import LONGEST_ANSWER, LONGEST_ERROR, UpstreamAnswer, UpstreamError
 
 #: Seconds for the body of an error answer, whose headers are there already.
 ERROR_BODY_TIMEOUT = 10.0
@@ -90,7 +90,7 @@ class Attempt:
     """A call that has been started. Iterate it once; `close` it whatever happens."""
 
     def __init__(
-        self, call: Background[Answer], *, streamed: bool, patience: Patience, pulse: Pulse, dialect: Dialect
+        self, call: Background[UpstreamAnswer], *, streamed: bool, patience: Patience, pulse: Pulse, dialect: Dialect
     ) -> None:
         self._call = call
         self._streamed = streamed
@@ -99,7 +99,7 @@ class Attempt:
         self._dialect = dialect
         self._last_byte = time.monotonic()
         self._deadline = self._last_byte + (patience.first_token if streamed else patience.whole)
-        self._answer: Answer | None = None
+        self._answer: UpstreamAnswer | None = None
         #: When the answer's headers were there, on the monotonic clock in nanoseconds.
         self.accepted_ns: int | None = None
         #: The answer has said that it is complete.
@@ -122,9 +122,9 @@ class Attempt:
         elif answer.is_json:
             yield from self._whole(answer)
         else:
-            raise AttemptFailed(Failure(Kind.MALFORMED, 200, answer.headers, detail="neither JSON nor a stream"))
+            raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail="neither JSON nor a stream"))
 
-    def _headers(self) -> Generator[Beat, None, Answer]:
+    def _headers(self) -> Generator[Beat, None, UpstreamAnswer]:
         while not self._call.wait(self._slice()):
             yield from self._still_waiting()
         try:
@@ -145,21 +145,21 @@ class Attempt:
         """A beat if one is due. Raises AttemptFailed when the patience has ended."""
         if time.monotonic() >= self._deadline:
             if self._streamed:
-                raise AttemptFailed(Failure(Kind.FIRST_TOKEN_TIMEOUT, detail="no first token in time"))
-            raise AttemptFailed(Failure(Kind.TOTAL_TIMEOUT, detail="no whole answer in time"))
+                raise AttemptFailed(Failure(FailureKind.FIRST_TOKEN_TIMEOUT, detail="no first token in time"))
+            raise AttemptFailed(Failure(FailureKind.TOTAL_TIMEOUT, detail="no whole answer in time"))
         if self._silence_left() <= 0:
-            raise AttemptFailed(Failure(Kind.READ_TIMEOUT, detail="nothing came for too long"))
+            raise AttemptFailed(Failure(FailureKind.READ_TIMEOUT, detail="nothing came for too long"))
         if self._pulse.left() <= 0:
             yield self._pulse.beat()
 
-    def _next(self, answer: Answer) -> Generator[Beat, None, bytes]:
+    def _next(self, answer: UpstreamAnswer) -> Generator[Beat, None, bytes]:
         """The next bytes of the body, b"" at its end. Comments and padding keep the bytes coming: the clock runs on."""
         while True:
             yield from self._still_waiting()
             if (data := self._read(answer, self._slice())) is not None:
                 return data
 
-    def _read(self, answer: Answer, timeout: float) -> bytes | None:
+    def _read(self, answer: UpstreamAnswer, timeout: float) -> bytes | None:
         try:
             data = answer.body.read(timeout)
         except BodyBroken:
@@ -169,19 +169,19 @@ class Attempt:
             self._last_byte = time.monotonic()
         return data
 
-    def _judge(self, payload: bytes, answer: Answer) -> Mapping[str, Any]:
+    def _judge(self, payload: bytes, answer: UpstreamAnswer) -> Mapping[str, Any]:
         """The parsed payload. Raises AttemptFailed if it is an error or nothing that can be read."""
         try:
-            parsed = parse(payload)
+            parsed = parse_payload(payload)
         except MalformedChunk as error:
-            raise AttemptFailed(Failure(Kind.MALFORMED, 200, answer.headers, detail=str(error))) from error
+            raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
         if self._dialect.error(parsed) is not None:
-            raise AttemptFailed(Failure(Kind.EVENT, 200, answer.headers, parsed))
+            raise AttemptFailed(Failure(FailureKind.EVENT, 200, answer.headers, parsed))
         return parsed
 
     # A stream
 
-    def _stream(self, answer: Answer) -> Iterator[Beat | Burst]:
+    def _stream(self, answer: UpstreamAnswer) -> Iterator[Beat | Burst]:
         decoder = EventDecoder()
         first = yield from self._first_useful(answer, decoder)
         self._pulse.beat()
@@ -192,7 +192,7 @@ class Attempt:
             data = self._read(answer, max(min(self._pulse.left(), self._silence_left()), SHORTEST_WAIT))
             if data is None:
                 if self._silence_left() <= 0:
-                    raise StreamBroken(Failure(Kind.READ_TIMEOUT, detail="the stream fell silent"))
+                    raise StreamBroken(Failure(FailureKind.READ_TIMEOUT, detail="the stream fell silent"))
                 continue
             if burst := self._payloads(decoder, data):
                 self._pulse.beat()
@@ -205,7 +205,7 @@ class Attempt:
         try:
             payloads = decoder.feed(data) if data else decoder.flush()
         except EventTooLarge as error:
-            raise StreamBroken(Failure(Kind.MALFORMED, detail=str(error))) from error
+            raise StreamBroken(Failure(FailureKind.MALFORMED, detail=str(error))) from error
         if DONE in payloads:
             self.complete = True
             payloads = payloads[: payloads.index(DONE) + 1]
@@ -213,7 +213,7 @@ class Attempt:
             self.complete = True
         return payloads
 
-    def _first_useful(self, answer: Answer, decoder: EventDecoder) -> Generator[Beat, None, Burst]:
+    def _first_useful(self, answer: UpstreamAnswer, decoder: EventDecoder) -> Generator[Beat, None, Burst]:
         """Hold everything back until something useful has come. Returns the payloads until then."""
         held: Burst = []
         ending: str | None = None
@@ -237,15 +237,15 @@ class Attempt:
                 self._check_without_output(ending, tokens, answer)
                 return held
 
-    def _check_without_output(self, ending: str | None, tokens: int, answer: Answer) -> None:
+    def _check_without_output(self, ending: str | None, tokens: int, answer: UpstreamAnswer) -> None:
         """The answer is over and said nothing. It counts only if it ended properly and tokens were spent on it."""
         if ending is None and not self.complete:
-            raise AttemptFailed(Failure(Kind.EARLY_CLOSE, 200, answer.headers, detail="the stream ended early"))
+            raise AttemptFailed(Failure(FailureKind.EARLY_CLOSE, 200, answer.headers, detail="the stream ended early"))
         if ending is None or tokens <= 0:
-            raise AttemptFailed(Failure(Kind.EMPTY, 200, answer.headers, detail="an empty answer"))
+            raise AttemptFailed(Failure(FailureKind.EMPTY, 200, answer.headers, detail="an empty answer"))
         self.complete = True
 
-    def _read_trailer(self, answer: Answer) -> None:
+    def _read_trailer(self, answer: UpstreamAnswer) -> None:
         """Read on to the end of the body, so that the connection can be used again."""
         deadline = time.monotonic() + TRAILER_TIMEOUT
         while (left := deadline - time.monotonic()) > 0 and self._read(answer, left):
@@ -253,22 +253,22 @@ class Attempt:
 
     # A whole answer
 
-    def _whole(self, answer: Answer) -> Iterator[Beat | Burst]:
+    def _whole(self, answer: UpstreamAnswer) -> Iterator[Beat | Burst]:
         """A JSON body: read to its end, judged, and passed on as one burst."""
         body = bytearray()
         while data := (yield from self._next(answer)):
             body += data
             if len(body) > LONGEST_ANSWER:
-                raise AttemptFailed(Failure(Kind.MALFORMED, 200, detail="the answer is too long"))
+                raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, detail="the answer is too long"))
         whole = bytes(body).strip()
         parsed = self._judge(whole, answer)
         if not self._dialect.useful(self._dialect.from_whole(parsed)):
             self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
         self.complete = True
         self._pulse.beat()
-        yield [dump(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
+        yield [dump_payload(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
 
-    def _error_answer(self, answer: Answer) -> Generator[Beat, None, Failure]:
+    def _error_answer(self, answer: UpstreamAnswer) -> Generator[Beat, None, Failure]:
         """The failure that an answer with an error status is; its body as far as it comes in time."""
         self._deadline = min(self._deadline, time.monotonic() + ERROR_BODY_TIMEOUT)
         body = bytearray()
@@ -277,4 +277,4 @@ class Attempt:
                 body += data
         except AttemptFailed:
             pass  # the status and what is there of the body say enough
-        return Failure(Kind.STATUS, answer.status, answer.headers, bytes(body))
+        return Failure(FailureKind.STATUS, answer.status, answer.headers, bytes(body))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
+from ollama_proxy.background import Background
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
@@ -14,7 +16,7 @@ from ollama_proxy.errors import Unavailable
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.openrouter.errors.failure import Verdict
-from ollama_proxy.openrouter.http.client import Client
+from ollama_proxy.openrouter.http.client import Client, UpstreamAnswer
 
 #: Seconds that a request waits for the first model list of a server that has just started.
 START_PATIENCE = 2.0
@@ -26,16 +28,32 @@ class FailureObserver(Protocol):
     def __call__(self, model: str, verdict: Verdict) -> None: ...
 
 
+class StartCall(Protocol):
+    """Sends a body to a path in the background: the result is an open answer of any status, or UpstreamError."""
+
+    def __call__(self, path: str, body: bytes, headers: Mapping[str, str]) -> Background[UpstreamAnswer]: ...
+
+
+def in_background(client: Client) -> StartCall:
+    """POSTs of `client`, each in the background: while OpenRouter has sent no headers, heartbeats must go out."""
+
+    def start(path: str, body: bytes, headers: Mapping[str, str]) -> Background[UpstreamAnswer]:
+        return Background(partial(client.post, path, body, headers), discard=UpstreamAnswer.close)
+
+    return start
+
+
 def _nobody(model: str, verdict: Verdict) -> None:
     pass
 
 
 @dataclass(slots=True)
-class Services:
+class Backend:
     """One per process."""
 
     settings: Settings
     client: Client
+    start: StartCall
     keeper: CatalogKeeper
     memory: FailureMemory
     free_requests: FreeRequestCount

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
-from ollama_proxy.fallback.backend import Services
+from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
-from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
+from ollama_proxy.openrouter.answers.chat_dialect import CHAT
+from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.errors.classify import classify
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, Verdict
 from ollama_proxy.storage.failure_table import LimitRow
@@ -82,10 +83,10 @@ class Tried:
 class Exchange:
     """Made per request. Iterate it, then call `succeeded` or `broken`, and `close` it whatever happens."""
 
-    def __init__(self, services: Services, call: Call) -> None:
+    def __init__(self, backend: Backend, call: Call) -> None:
         """Raises ProxyError if the request cannot be sent to anybody."""
-        self._services = services
-        self._settings = services.settings
+        self._backend = backend
+        self._settings = backend.settings
         self._call = call
         self._began = time.monotonic()
         self._pulse = Pulse(self._settings.heartbeat_seconds)
@@ -128,20 +129,20 @@ class Exchange:
     def succeeded(self) -> None:
         """The answer was whole: the model's earlier failures are forgotten."""
         assert self.model is not None
-        self._services.memory.succeeded(self.model, began_at=self._attempt_began)
+        self._backend.memory.succeeded(self.model, began_at=self._attempt_began)
 
     def broken(self, failure: Failure) -> ProxyError:
         """The answer broke off, or was none, after parts of it went out. Returns what the client is told."""
         assert self.model is not None
         verdict = self._judge(self.model, failure)
         self._remember(self.model, verdict)
-        return refused(verdict, now=self._services.clock())
+        return refused(verdict, now=self._backend.clock())
 
     # Choosing
 
     def _choose(self) -> Candidates:
-        services, call = self._services, self._call
-        catalog = services.catalog()
+        backend, call = self._backend, self._call
+        catalog = backend.catalog()
         if call.embedding:
             chosen = embedding_candidates(call.name, catalog)
         else:
@@ -149,21 +150,21 @@ class Exchange:
             chosen = candidates(
                 call.name, catalog, call.needs, free_mode=settings.free_mode, strict=settings.strict_models
             )
-        services.memory.freshen()
+        backend.memory.freshen()
         self._falls_back = not call.embedding and (self._settings.free_mode or chosen.asked is None)
         # Where there are several candidates, all are free.
         self._is_free = chosen.models[0].is_free
         limit = self._limit()
         if limit is not None and not self._may_wait(limit):
-            raise limited(limit, now=services.clock())
+            raise limited(limit, now=backend.clock())
         return Candidates(self._ready(chosen.models), chosen.asked) if self._falls_back else chosen
 
     def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
         """Those that are not cooling down. A model that no other may stand in for is tried whatever is remembered."""
-        if self._services.memory.is_clear:
+        if self._backend.memory.is_clear:
             return models
-        now = self._services.clock()
-        cooling = [(model, self._services.memory.cooling(model, now)) for model in models]
+        now = self._backend.clock()
+        cooling = [(model, self._backend.memory.cooling(model, now)) for model in models]
         ready = tuple(model for model, why in cooling if why is None)
         if not ready:
             raise all_cooling([(model, why) for model, why in cooling if why is not None], now=now)
@@ -171,7 +172,7 @@ class Exchange:
 
     def _limit(self) -> LimitRow | None:
         """The limit of the account that holds now for what this request needs."""
-        return self._services.memory.limit(self._services.clock(), free=self._is_free)
+        return self._backend.memory.limit(self._backend.clock(), free=self._is_free)
 
     # Trying
 
@@ -186,7 +187,7 @@ class Exchange:
         raise self._given_up()
 
     def _is_cooling(self, model: Model) -> bool:
-        return self._services.memory.cooling(model, self._services.clock()) is not None
+        return self._backend.memory.cooling(model, self._backend.clock()) is not None
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and again where that promises more. False: try the next one. Raises ProxyError to stop."""
@@ -215,17 +216,17 @@ class Exchange:
         return sum(verdict.blame is Blame.NETWORK for _, verdict in self._failures) > 1
 
     def _try(self, model: Model, change: _Change) -> Iterator[Beat | Burst]:
-        services, call = self._services, self._call
+        backend, call = self._backend, self._call
         body = call.body_for(model, change.without, change.at_most)
         patience = self._patience()
         if model.is_free:
-            services.free_requests.add()
+            backend.free_requests.add()
         tried = Tried(model.id)
         self.tried.append(tried)
-        self._attempt_began = services.clock()
+        self._attempt_began = backend.clock()
         started = time.monotonic()
         attempt = self._attempt = Attempt(
-            services.client.start(call.path, body, call.headers),
+            backend.start(call.path, body, call.headers),
             streamed=call.streamed,
             patience=patience,
             pulse=self._pulse,
@@ -259,7 +260,7 @@ class Exchange:
     def _check_may_try(self) -> None:
         """Raises ProxyError if no attempt may be made now: a limit holds, or the request has had its share."""
         if (limit := self._limit()) is not None:
-            raise limited(limit, now=self._services.clock())
+            raise limited(limit, now=self._backend.clock())
         if self.tried and (note := self._used_up()):
             raise self._given_up(note)
 
@@ -271,39 +272,39 @@ class Exchange:
         if self._budget_left() <= 0:
             return f"no further attempt: FALLBACK_BUDGET_SECONDS is {settings.fallback_budget_seconds:g}"
         # After the account's own limit has reset, what was counted here before means nothing.
-        if self._is_free and not self._has_waited and self._services.free_requests.exhausted():
+        if self._is_free and not self._has_waited and self._backend.free_requests.exhausted():
             return f"no further attempt: FREE_REQUESTS_PER_MINUTE is {settings.free_requests_per_minute}"
         return ""
 
     # Judging
 
     def _judge(self, model: Model, failure: Failure) -> Verdict:
-        verdict = classify(failure, now=self._services.clock())
+        verdict = classify(failure, now=self._backend.clock())
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
-        self._services.observe_failure(model.id, verdict)
+        self._backend.observe_failure(model.id, verdict)
         return verdict
 
     def _remember(self, model: Model, verdict: Verdict) -> None:
         if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
             return  # the client's own choice of providers has ruled the model out
-        self._services.memory.failed(model, verdict, began_at=self._attempt_began)
+        self._backend.memory.failed(model, verdict, began_at=self._attempt_began)
         if verdict.refresh:
-            self._services.model_is_gone(model.id)
+            self._backend.model_is_gone(model.id)
 
     def _stop_if_hopeless(self, verdict: Verdict) -> None:
         """Raises ProxyError where no other model can help."""
         match verdict.blame:
             case Blame.ACCOUNT_LIMIT | Blame.UNKNOWN_LIMIT | Blame.ACCOUNT | Blame.REQUEST | Blame.NETWORK:
-                raise refused(verdict, now=self._services.clock())
+                raise refused(verdict, now=self._backend.clock())
             case Blame.CAPABILITY | Blame.MODERATION:
                 alike = {model.id for model, other in self._failures if other.blame is verdict.blame}
                 if len(alike) >= MOST_ALIKE:
-                    raise refused(verdict, now=self._services.clock())
+                    raise refused(verdict, now=self._backend.clock())
 
     def _given_up(self, note: str = "") -> ProxyError:
-        now = self._services.clock()
-        cooling = [self._services.memory.cooling(model, now) for model in self._candidates.models]
+        now = self._backend.clock()
+        cooling = [self._backend.memory.cooling(model, now) for model in self._candidates.models]
         untils = [why.until for why in cooling if why is not None]
         back_at = min(untils) if len(untils) == len(cooling) else None
         more = any(why is None for why in cooling) if self._falls_back else False
@@ -313,21 +314,21 @@ class Exchange:
 
     def _may_wait(self, limit: LimitRow) -> bool:
         """May the request wait for `limit` to lift? Once, if it is soon, and if it may be sent after that."""
-        left = limit.until - self._services.clock()
+        left = limit.until - self._backend.clock()
         if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
             return False
         return len(self.tried) < self._settings.max_attempts and (not self.tried or left < self._budget_left())
 
     def _wait_for(self, limit: LimitRow) -> Iterator[Beat]:
         self._has_waited = True
-        left = max(limit.until - self._services.clock(), 0.0)
+        left = max(limit.until - self._backend.clock(), 0.0)
         end = time.monotonic() + left + random.uniform(*RESET_SPREAD)
         while (left := end - time.monotonic()) > 0:
             time.sleep(max(min(left, self._pulse.left()), 0.001))
             if self._pulse.left() <= 0:
                 yield self._pulse.beat()
         # Somebody else may have met the limit again.
-        self._services.memory.freshen()
+        self._backend.memory.freshen()
 
 
 __all__ = ["Call", "Exchange", "StreamBroken", "Tried"]

@@ -38,7 +38,7 @@ MOST_UNSAVED = 1000
 Row = TypeVar("Row", FailureRow, LimitRow)
 
 
-class Table(Protocol):
+class FailureStore(Protocol):
     """The statements: `storage.failures.FailureTable`."""
 
     def load(self) -> list[FailureRow]: ...
@@ -77,7 +77,7 @@ class _Write:
     """A statement that is still to be made, and which model or limit it is about."""
 
     about: str
-    save: Callable[[Table], object]
+    save: Callable[[FailureStore], object]
 
 
 class FailureMemory:
@@ -86,7 +86,7 @@ class FailureMemory:
     def __init__(
         self,
         settings: Settings,
-        table: Table | None,
+        table: FailureStore | None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -205,7 +205,7 @@ class FailureMemory:
             ),
         )
 
-    def _write(self, about: str, save: Callable[[Table], object]) -> None:
+    def _write(self, about: str, save: Callable[[FailureStore], object]) -> None:
         if self._table is None:
             return
         with self._lock:
@@ -221,7 +221,7 @@ class FailureMemory:
     def _database_rests(self) -> bool:
         return self._monotonic() < self._rest_until
 
-    def _start_synchronising(self, table: Table) -> Background[bool]:
+    def _start_synchronising(self, table: FailureStore) -> Background[bool]:
         """The synchronisation that runs; it also takes what is written while it runs."""
         with self._lock:
             if self._synchronising is None:
@@ -229,7 +229,7 @@ class FailureMemory:
                 self._synchronising = Background(lambda: self._synchronise(table), discard=lambda _: None)
             return self._synchronising
 
-    def _synchronise(self, table: Table) -> bool:
+    def _synchronise(self, table: FailureStore) -> bool:
         try:
             while True:
                 while (write := self._next_write()) is not None:
@@ -252,7 +252,7 @@ class FailureMemory:
         with self._lock:
             return self._unsaved.popleft() if self._unsaved else None
 
-    def _make(self, write: _Write, table: Table) -> None:
+    def _make(self, write: _Write, table: FailureStore) -> None:
         try:
             write.save(table)
         except StorageUnavailable:
@@ -261,7 +261,7 @@ class FailureMemory:
                     self._unsaved.appendleft(write)
             raise
 
-    def _read(self, table: Table) -> None:
+    def _read(self, table: FailureStore) -> None:
         """Take over what the tables hold, but of nothing that has been learned here since."""
         models = {row.model: row for row in table.load()}
         limits = {row.scope: row for row in table.limits()}

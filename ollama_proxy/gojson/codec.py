@@ -27,7 +27,7 @@ MOST_VALUES = 100_000
 _MOST_COMMAS = 2_000_000
 
 
-def parse(body: bytes) -> Any:
+def parse_body(body: bytes) -> Any:
     """The first JSON value in `body`; what follows it is ignored.
 
     A byte order mark is skipped, bad UTF-8 and lone surrogates become U+FFFD, of duplicate keys the last wins, integers
@@ -73,12 +73,12 @@ def _values(body: bytes) -> int:
     return sum(part.count(b",") for part in text.split(b'"')[::2])
 
 
-def decode(body: bytes, *, struct: str) -> dict[str, Any]:
+def decode_object(body: bytes, *, struct: str) -> dict[str, Any]:
     """The fields of a JSON object: names in lower case, nulls left out, the later of two equal names wins.
 
     `struct` is the Go type named when the body is no object: `ChatRequest` (of package api) or `openai.Request`.
     """
-    value = parse(body)
+    value = parse_body(body)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -87,7 +87,7 @@ def decode(body: bytes, *, struct: str) -> dict[str, Any]:
     return {name.lower(): field for name, field in value.items() if field is not None}
 
 
-def encode(value: Any) -> bytes:
+def encode_body(value: Any) -> bytes:
     """`value` as compact JSON. Raises BadRequest if it is nested too deep to be written."""
     try:
         return orjson.dumps(value)
@@ -96,8 +96,8 @@ def encode(value: Any) -> bytes:
 
 
 def encode_part(value: Any) -> bytes:
-    """As `encode`, for a value that will be sent inside a request: the brackets stand for the levels around it."""
-    return encode([[[[[[[[value]]]]]]]])[8:-8]
+    """As `encode_body`, for a value that will be sent inside a request: the brackets stand for the levels around it."""
+    return encode_body([[[[[[[[value]]]]]]]])[8:-8]
 
 
 def _without_lone_surrogates(text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.ollama.answer.lines import encode
+from ollama_proxy.ollama.answer.lines import json_line
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 
 
 def error_body(error: ProxyError) -> bytes:
     """The body of an error answer (docs/contract.md, "Errors")."""
-    return encode({"error": error.message})
+    return json_line({"error": error.message})

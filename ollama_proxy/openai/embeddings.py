@@ -16,7 +16,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound, UpstreamFailed
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.openai import schemas
-from ollama_proxy.openai.request import Request
+from ollama_proxy.openai.request import PassedRequest
 
 _ENCODINGS = ("float", "base64")
 
@@ -24,7 +24,7 @@ _ENCODINGS = ("float", "base64")
 _TAKES_TOKENS = "openai/"
 
 
-def read_embeddings(data: bytes) -> Request:
+def read_embeddings(data: bytes) -> PassedRequest:
     """The body of POST /v1/embeddings. Raises BadRequest, ModelNotFound."""
     body = schemas.read(schemas.EMBEDDING, data)
     given = body.get("input")
@@ -42,7 +42,7 @@ def read_embeddings(data: bytes) -> Request:
     name = body.get("model") or ""
     if not name.strip():
         raise ModelNotFound(f"model '{name}' not found")
-    return Request(name, body, Needs())
+    return PassedRequest(name, body, Needs())
 
 
 def check_input(body: dict[str, Any], model: Model) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 
 _BYTES_A_TOKEN = 4
 _SCHEMA_FORMATS = frozenset({"json_schema", "json_object"})
@@ -59,7 +59,7 @@ def _needs(
     limits: tuple[str, ...],
 ) -> Needs:
     tools = body.get("tools")
-    tools_size = len(encode(tools)) if tools else 0
+    tools_size = len(encode_body(tools)) if tools else 0
     asked = [body[name] for name in limits if isinstance(body.get(name), int)]
     return Needs(
         tools=bool(tools),

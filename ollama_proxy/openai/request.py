@@ -1,7 +1,7 @@
 """What each endpoint of the OpenAI API was asked for: the body to pass on, and what the proxy must know about it.
 
-`read_*` takes the bytes of a body to a `Request` or raises BadRequest with Ollama's text. Nothing is changed but what
-OpenRouter would refuse and Ollama takes (docs/contract.md, "Requests"). Knows neither HTTP nor the catalogue.
+`read_*` takes the bytes of a body to a `PassedRequest` or raises BadRequest with Ollama's text. Nothing is changed but
+what OpenRouter would refuse and Ollama takes (docs/contract.md, "Requests"). Knows neither HTTP nor the catalogue.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.gojson.text import kind, quote
 from ollama_proxy.openai import needs, schemas, tool_filter
 
@@ -25,7 +25,7 @@ _GO_KINDS = {"number": "float64", "bool": "bool", "object": "map[string]interfac
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PassedRequest:
     """`name` is the model as the client wrote it, `body` goes up once it is fitted to a model.
 
     `limit_name` is the field that limits the output.
@@ -44,7 +44,7 @@ class Request:
         return isinstance(options, dict) and options.get("include_usage") is True
 
 
-def read_chat(data: bytes, *, free_mode: bool) -> Request:
+def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:
     """The body of POST /v1/chat/completions."""
     body = schemas.read(schemas.CHAT, data)
     if not body.get("messages"):
@@ -55,27 +55,27 @@ def read_chat(data: bytes, *, free_mode: bool) -> Request:
     _drop_endless(body, "max_tokens", "max_completion_tokens")
     tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.chat_tools)
     limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
-    return Request(name, body, needs.chat_needs(body), body.get("stream") is True, limit)
+    return PassedRequest(name, body, needs.chat_needs(body), body.get("stream") is True, limit)
 
 
-def read_completion(data: bytes) -> Request:
+def read_completion(data: bytes) -> PassedRequest:
     """The body of POST /v1/completions."""
     body = schemas.read(schemas.COMPLETION, data)
     name = body.get("model") or ""
     if not name.strip():
         raise ModelNotFound(f"model '{name}' not found")
     _drop_endless(body, "max_tokens")
-    return Request(name, body, needs.completion_needs(body), body.get("stream") is True)
+    return PassedRequest(name, body, needs.completion_needs(body), body.get("stream") is True)
 
 
-def read_responses(data: bytes, *, free_mode: bool) -> Request:
+def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
     """The body of POST /v1/responses."""
     body = schemas.read(schemas.RESPONSES, data)
     name = _model_of(body)
     _fix_efforts(body)
     _drop_endless(body, "max_output_tokens")
     tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.response_tools)
-    return Request(name, body, needs.responses_needs(body), body.get("stream") is True, "max_output_tokens")
+    return PassedRequest(name, body, needs.responses_needs(body), body.get("stream") is True, "max_output_tokens")
 
 
 def _model_of(body: dict[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _with_text_arguments(call: Any) -> Any:
     if not _has_parsed_arguments(call):
         return call
     function = call["function"]
-    return {**call, "function": {**function, "arguments": encode(function["arguments"]).decode()}}
+    return {**call, "function": {**function, "arguments": encode_body(function["arguments"]).decode()}}
 
 
 def _fix_efforts(body: dict[str, Any]) -> None:

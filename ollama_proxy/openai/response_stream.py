@@ -15,8 +15,8 @@ from ollama_proxy.openai.error_form import error_object
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
-from ollama_proxy.openrouter.answers.more_dialects import response_error
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.answers.responses_dialect import response_error
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 _TYPE_FIRST = b'{"type":"'
 _CREATED = "response.created"
@@ -47,7 +47,9 @@ class ResponseStream:
         for payload in burst:
             if payload == DONE:
                 if not self._whole:
-                    self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the response has not said how it ended")
+                    self.failure = Failure(
+                        FailureKind.EARLY_CLOSE, 200, detail="the response has not said how it ended"
+                    )
                 break
             kind = payload[9 : payload.find(b'"', 9)] if payload.startswith(_TYPE_FIRST) else b""
             if kind and kind not in _SPECIAL and b"\n" not in payload:
@@ -74,12 +76,12 @@ class ResponseStream:
 
     def _special(self, payload: bytes) -> bytes:
         try:
-            parsed = chunks.parse(payload)
+            parsed = chunks.parse_payload(payload)
         except chunks.MalformedChunk as error:
-            self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+            self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
             return b""
         if response_error(parsed) is not None:
-            self.failure = Failure(Kind.EVENT, 200, body=parsed)
+            self.failure = Failure(FailureKind.EVENT, 200, body=parsed)
             return b""
         name, response = parsed.get("type"), parsed.get("response")
         before = b""
@@ -97,12 +99,12 @@ class ResponseStream:
 
 
 def _named(name: str, payload: Mapping[str, Any]) -> bytes:
-    return b"event: %b\n" % name.encode() + event(chunks.dump({"type": name, **payload}))
+    return b"event: %b\n" % name.encode() + event(chunks.dump_payload({"type": name, **payload}))
 
 
 def _sequence_number(payload: bytes) -> int:
     try:
-        number = chunks.parse(payload).get("sequence_number")
+        number = chunks.parse_payload(payload).get("sequence_number")
     except chunks.MalformedChunk:
         return -1
     return number if isinstance(number, int) else -1

@@ -10,20 +10,23 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openai import error_form
 from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings
 from ollama_proxy.openai.model_list import ModelList
-from ollama_proxy.openai.request import Request, read_chat, read_completion, read_responses
+from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
-from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect
-from ollama_proxy.openrouter.answers.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
+from ollama_proxy.openrouter.answers.chat_dialect import CHAT, COMPLETIONS
+from ollama_proxy.openrouter.answers.dialect import Dialect
+from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.web import context
+from ollama_proxy.web.error_rendering import render_errors
 from ollama_proxy.web.pass_through import EventStream, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-context.render_errors(blueprint, error_form)
+render_errors(blueprint, error_form)
 
 #: What upstream means by `reasoning` when it says to leave it out.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -44,35 +47,35 @@ def _json(body: bytes) -> Response:
 
 @blueprint.get("/models")
 def models() -> Response:
-    return _json(_model_list().models(context.runtime().services.catalog()))
+    return _json(_model_list().models(context.runtime().backend.catalog()))
 
 
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
-    return _json(_model_list().model(context.runtime().services.catalog(), name))
+    return _json(_model_list().model(context.runtime().backend.catalog(), name))
 
 
 @blueprint.post("/chat/completions")
 def chat() -> Response:
-    asked = read_chat(context.body(zstd=True), free_mode=_free_mode())
+    asked = read_chat(context.request_body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/chat/completions", CHAT, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/completions")
 def completions() -> Response:
-    asked = read_completion(context.body(zstd=True))
+    asked = read_completion(context.request_body(zstd=True))
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/responses")
 def responses() -> Response:
-    asked = read_responses(context.body(zstd=True), free_mode=_free_mode())
+    asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> Response:
-    asked = read_embeddings(context.body(zstd=True))
+    asked = read_embeddings(context.request_body(zstd=True))
     as_base64 = asked.body.get("encoding_format") == "base64"
     observation = context.observation()
     observation.asked = asked.name
@@ -85,20 +88,20 @@ def embeddings() -> Response:
     call = Call(
         asked.name, asked.needs, body_for, streamed=False, path="/embeddings", dialect=EMBEDDINGS, embedding=True
     )
-    exchange = Exchange(context.runtime().services, call)
+    exchange = Exchange(context.runtime().backend, call)
     return respond_whole(exchange, observation, request.environ, change=partial(encoded, as_base64=as_base64))
 
 
-def _answer(asked: Request, path: str, dialect: Dialect, stream: EventStream) -> Response:
+def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: EventStream) -> Response:
     observation = context.observation()
     observation.asked = asked.name
-    exchange = Exchange(context.runtime().services, _call(asked, path, dialect))
+    exchange = Exchange(context.runtime().backend, _call(asked, path, dialect))
     if asked.stream:
         return respond_streamed(exchange, stream, observation, request.environ)
     return respond_whole(exchange, observation, request.environ)
 
 
-def _call(asked: Request, path: str, dialect: Dialect) -> Call:
+def _call(asked: PassedRequest, path: str, dialect: Dialect) -> Call:
     body_for = partial(_fitted, asked, _free_mode())
     return Call(
         asked.name,
@@ -111,10 +114,10 @@ def _call(asked: Request, path: str, dialect: Dialect) -> Call:
     )
 
 
-def _fitted(asked: Request, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
+def _fitted(asked: PassedRequest, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
     """The body for one model: `without` and `at_most` are what an earlier attempt taught."""
     dropped = without.union(*(_SPELLINGS.get(name, frozenset()) for name in without))
     body = {name: value for name, value in asked.body.items() if name not in dropped}
     if at_most is not None:
         body[asked.limit_name] = at_most
-    return encode(fit(guarded(body, model, free_mode=free_mode), model))
+    return encode_body(fit(guarded(body, model, free_mode=free_mode), model))

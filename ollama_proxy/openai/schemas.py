@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import parse
+from ollama_proxy.gojson.codec import parse_body
 from ollama_proxy.gojson.go_fields import Flag, GoField, Text
 from ollama_proxy.gojson.text import kind, wrong_type
 
@@ -74,7 +74,7 @@ class SampledSchema(PassedSchema):
     presence_penalty = Number()
 
 
-class ChatSchema(SampledSchema):
+class ChatCompletionSchema(SampledSchema):
     struct = "ChatCompletionRequest"
 
     messages = Array("[]openai.Message")
@@ -94,7 +94,7 @@ class CompletionSchema(SampledSchema):
     suffix = Text()
 
 
-class EmbeddingSchema(PassedSchema):
+class EmbeddingsSchema(PassedSchema):
     struct = "EmbedRequest"
 
     dimensions = Whole()
@@ -113,14 +113,19 @@ class ResponsesSchema(PassedSchema):
     text = Object("openai.ResponsesText")
 
 
-CHAT, COMPLETION, EMBEDDING, RESPONSES = ChatSchema(), CompletionSchema(), EmbeddingSchema(), ResponsesSchema()
+CHAT, COMPLETION, EMBEDDING, RESPONSES = (
+    ChatCompletionSchema(),
+    CompletionSchema(),
+    EmbeddingsSchema(),
+    ResponsesSchema(),
+)
 
 
 def read(schema: PassedSchema, data: bytes) -> dict[str, Any]:
     """The body as it was sent: its known fields have the right types, or are null. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("EOF")
-    value = parse(data)
+    value = parse_body(data)
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -15,7 +15,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.error_form import error_event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 #: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -90,7 +90,7 @@ class CompletionStream:
         if self._done:
             return b""
         self._done = True
-        usage = event(chunks.dump(self._usage_chunk)) if self._usage_chunk else b""
+        usage = event(chunks.dump_payload(self._usage_chunk)) if self._usage_chunk else b""
         return usage + event(DONE)
 
     def failed(self, error: ProxyError) -> bytes:
@@ -98,15 +98,15 @@ class CompletionStream:
 
     def _special(self, payload: bytes) -> bytes:
         try:
-            chunk = chunks.parse(payload)
+            chunk = chunks.parse_payload(payload)
         except chunks.MalformedChunk as error:
-            self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+            self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
             return b""
         late_limit = False
         if chunks.error_of(chunk) is not None:
             late_limit = chunks.is_late_limit(chunk, finished=bool(self._finished))
             if not late_limit:
-                self.failure = Failure(Kind.EVENT, 200, body=chunk)
+                self.failure = Failure(FailureKind.EVENT, 200, body=chunk)
                 return b""
         usage = chunks.usage_of(chunk)
         choices = chunk.get("choices")
@@ -119,7 +119,7 @@ class CompletionStream:
             self.usage = usage
             self._usage_chunk = {**rest, "choices": [], "usage": usage} if self._include_usage else None
         kept = [choice for choice in kept if _carries(choice)]
-        return event(chunks.dump({**rest, "choices": kept})) if kept else b""
+        return event(chunks.dump_payload({**rest, "choices": kept})) if kept else b""
 
     def _first_finish(self, choice: Any) -> Any:
         """The choice; without its finish reason if that has been passed on before."""

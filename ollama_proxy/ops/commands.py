@@ -103,7 +103,7 @@ def _state(row: FailureRow | None, model: Model, now: float) -> tuple[str, str, 
 
 def _catalog(runtime: Runtime) -> Catalog:
     """The stored catalogue, else a fetched one: the command works beside a server and without one."""
-    keeper = runtime.services.keeper
+    keeper = runtime.backend.keeper
     if not keeper.load_stored():
         try:
             keeper.refresh_if_due()
@@ -155,7 +155,7 @@ def failures_clear(model: str | None) -> None:
 
 
 def _model_id(runtime: Runtime, name: str) -> str:
-    runtime.services.keeper.load_stored()
-    catalog = runtime.services.keeper.current()
+    runtime.backend.keeper.load_stored()
+    catalog = runtime.backend.keeper.current()
     found = catalog.resolve(name).model if catalog is not None else None
     return found.id if found is not None else name

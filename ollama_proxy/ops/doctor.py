@@ -19,7 +19,6 @@ import requests
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from ollama_proxy import __version__
 from ollama_proxy.access.policy import describe
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
@@ -29,6 +28,7 @@ from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable
+from ollama_proxy.version import __version__
 
 #: A clock that is wrong by more than this many seconds makes limits lift too early or too late.
 WRONG_CLOCK = 30.0
@@ -37,7 +37,7 @@ _LOCAL_SECONDS = 2.0
 _UPSTREAM_SECONDS = 5.0
 
 
-class Health(StrEnum):
+class Grade(StrEnum):
     """How a finding is printed. Only WRONG changes the exit code."""
 
     FINE = "ok"
@@ -49,7 +49,7 @@ class Health(StrEnum):
 class Finding:
     """One line: what was looked at, how it is, and the words."""
 
-    health: Health
+    health: Grade
     subject: str
     text: str
 
@@ -57,35 +57,35 @@ class Finding:
 def examine(runtime: Runtime) -> Iterator[Finding]:
     """All findings, in the order in which to read them."""
     settings = runtime.settings
-    yield Finding(Health.FINE, "version", f"ollama-proxy {__version__}")
+    yield Finding(Grade.FINE, "version", f"ollama-proxy {__version__}")
     yield from look_at_key(runtime)
     yield from look_at_clock(settings)
     yield from look_at_database(runtime)
     catalog = _catalog(runtime)
     if isinstance(catalog, str):
-        yield Finding(Health.WRONG, "models", f"there is no model list: {catalog}")
+        yield Finding(Grade.WRONG, "models", f"there is no model list: {catalog}")
     else:
         yield from look_at_models(catalog)
         yield from look_at_filters(runtime, catalog)
     yield from look_at_limits(runtime, time.time())
     yield from look_at_port(settings)
     who, *warnings = describe(settings)
-    yield Finding(Health.FINE, "access", who)
-    yield from (Finding(Health.NOTE, "access", warning) for warning in warnings)
+    yield Finding(Grade.FINE, "access", who)
+    yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 
 
 def look_at_key(runtime: Runtime) -> Iterator[Finding]:
     """Is there a key, is it accepted, and what is left on it?"""
     if not runtime.settings.openrouter_api_key:
-        yield Finding(Health.WRONG, "key", missing_key_text())
+        yield Finding(Grade.WRONG, "key", missing_key_text())
         return
-    checked = check_key(runtime.services.client)
+    checked = check_key(runtime.backend.client)
     if checked.state is KeyState.REFUSED:
-        yield Finding(Health.WRONG, "key", REFUSED_TEXT)
+        yield Finding(Grade.WRONG, "key", REFUSED_TEXT)
     elif checked.state is KeyState.UNKNOWN:
-        yield Finding(Health.WRONG, "key", f"could not be checked: {checked.reason}")
+        yield Finding(Grade.WRONG, "key", f"could not be checked: {checked.reason}")
     else:
-        yield Finding(Health.FINE, "key", "accepted by OpenRouter")
+        yield Finding(Grade.FINE, "key", "accepted by OpenRouter")
         yield from look_at_credits(checked.limits)
 
 
@@ -93,10 +93,10 @@ def look_at_credits(limits: Mapping[str, Any]) -> Iterator[Finding]:
     """What `GET /key` says is left: credits in dollars, and the free requests of the day."""
     left, limit = _number(limits.get("limit_remaining")), _number(limits.get("limit"))
     if limit is None or left is None:
-        yield Finding(Health.FINE, "credits", "the key has no credit limit of its own")
+        yield Finding(Grade.FINE, "credits", "the key has no credit limit of its own")
     else:
         text = f"${left:.2f} of the key's limit of ${limit:.2f} are left"
-        yield Finding(Health.FINE if left > 0 else Health.NOTE, "credits", text)
+        yield Finding(Grade.FINE if left > 0 else Grade.NOTE, "credits", text)
     free = limits.get("free_model_daily_requests")
     if isinstance(free, Mapping) and (most := _number(free.get("limit"))) is not None:
         used = _number(free.get("used")) or 0
@@ -105,7 +105,7 @@ def look_at_credits(limits: Mapping[str, Any]) -> Iterator[Finding]:
             text += "; free models answer again after midnight UTC"
         elif limits.get("is_free_tier") is True:
             text += "; an account that once bought $10 of credits has 1000 a day"
-        yield Finding(Health.FINE if used < most else Health.WRONG, "free quota", text)
+        yield Finding(Grade.FINE if used < most else Grade.WRONG, "free quota", text)
 
 
 def look_at_clock(settings: Settings) -> Iterator[Finding]:
@@ -113,17 +113,17 @@ def look_at_clock(settings: Settings) -> Iterator[Finding]:
     try:
         answer = requests.head(f"{settings.openrouter_base_url.rstrip('/')}/models/count", timeout=_UPSTREAM_SECONDS)
     except requests.RequestException as error:
-        yield Finding(Health.NOTE, "clock", f"could not be compared: {type(error).__name__}")
+        yield Finding(Grade.NOTE, "clock", f"could not be compared: {type(error).__name__}")
         return
     wrong_by = clock_error(answer.headers.get("Date", ""), time.time())
     if wrong_by is None:
-        yield Finding(Health.NOTE, "clock", "could not be compared: the answer has no date")
+        yield Finding(Grade.NOTE, "clock", "could not be compared: the answer has no date")
     elif abs(wrong_by) > WRONG_CLOCK:
         which = "ahead" if wrong_by > 0 else "behind"
         text = f"this machine's clock is {duration_words(abs(wrong_by))} {which}: limits lift at the wrong time"
-        yield Finding(Health.WRONG, "clock", text)
+        yield Finding(Grade.WRONG, "clock", text)
     else:
-        yield Finding(Health.FINE, "clock", "right")
+        yield Finding(Grade.FINE, "clock", "right")
 
 
 def clock_error(date: str, now: float) -> float | None:
@@ -141,22 +141,22 @@ def look_at_database(runtime: Runtime) -> Iterator[Finding]:
         at = migrate.current(runtime.database)
     except StorageUnavailable as error:
         text = f"{error}. The server runs without it, but forgets failures when it ends: see DATABASE_URL"
-        yield Finding(Health.WRONG, "database", text)
+        yield Finding(Grade.WRONG, "database", text)
         return
     if at == migrate.head():
-        yield Finding(Health.FINE, "database", f"{label} is at {at}")
+        yield Finding(Grade.FINE, "database", f"{label} is at {at}")
     else:
         text = f"{label} is at {at or 'nothing yet'}, not at {migrate.head()}: run `flask --app wsgi db upgrade`"
-        yield Finding(Health.WRONG, "database", text)
+        yield Finding(Grade.WRONG, "database", text)
 
 
 def look_at_models(catalog: Catalog) -> Iterator[Finding]:
     """Is anything left to serve?"""
     age = duration_words(max(time.time() - catalog.fetched_at, 0))
     text = f"{len(catalog.models)} listed, {len(catalog.free)} of them free; the list is {age} old"
-    health = Health.FINE
+    health = Grade.FINE
     if not catalog.models:
-        health, text = Health.WRONG, text + ". Filters and modes leave nothing to serve"
+        health, text = Grade.WRONG, text + ". Filters and modes leave nothing to serve"
     yield Finding(health, "models", text)
 
 
@@ -167,11 +167,11 @@ def look_at_filters(runtime: Runtime, catalog: Catalog) -> Iterator[Finding]:
     missed = filters.unmatched(names, free_mode=runtime.settings.free_mode)
     if missed:
         shown = ", ".join(line[:80] for line in missed[:10]) + (", ..." if len(missed) > 10 else "")
-        yield Finding(Health.WRONG, "filters", f"{len(missed)} lines match no model: {shown}")
+        yield Finding(Grade.WRONG, "filters", f"{len(missed)} lines match no model: {shown}")
     elif filters.names or filters.parts:
-        yield Finding(Health.FINE, "filters", f"{len(filters.names) + len(filters.parts)} lines, each matches a model")
+        yield Finding(Grade.FINE, "filters", f"{len(filters.names) + len(filters.parts)} lines, each matches a model")
     else:
-        yield Finding(Health.FINE, "filters", "none")
+        yield Finding(Grade.FINE, "filters", "none")
 
 
 def look_at_limits(runtime: Runtime, now: float) -> Iterator[Finding]:
@@ -182,27 +182,27 @@ def look_at_limits(runtime: Runtime, now: float) -> Iterator[Finding]:
     except StorageUnavailable:
         return
     for limit in limits:
-        yield Finding(Health.NOTE, "limit", f"{limit.reason}; lifts in {duration_words(limit.until - now)}")
+        yield Finding(Grade.NOTE, "limit", f"{limit.reason}; lifts in {duration_words(limit.until - now)}")
     if cooling:
-        yield Finding(Health.NOTE, "failures", f"{cooling} models cool down: `flask --app wsgi models` tells why")
+        yield Finding(Grade.NOTE, "failures", f"{cooling} models cool down: `flask --app wsgi models` tells why")
 
 
 def look_at_port(settings: Settings) -> Iterator[Finding]:
     """Who has our port: nobody, a server of ours, or a real Ollama?"""
     if _is_free(settings.host, settings.port):
-        yield Finding(Health.FINE, "port", f"{settings.port} is free (the server is not running)")
+        yield Finding(Grade.FINE, "port", f"{settings.port} is free (the server is not running)")
         return
     holder = _holder(settings)
     if holder.startswith("ollama-proxy"):
-        yield Finding(Health.FINE, "port", f"{settings.port} is held by {holder}")
+        yield Finding(Grade.FINE, "port", f"{settings.port} is held by {holder}")
     elif holder == "Ollama":
         text = (
             f"{settings.port} is held by a real Ollama: stop it (`systemctl stop ollama`, or quit its app), or give "
             "this server another PORT and let clients know (OLLAMA_HOST)"
         )
-        yield Finding(Health.WRONG, "port", text)
+        yield Finding(Grade.WRONG, "port", text)
     else:
-        yield Finding(Health.WRONG, "port", f"{settings.port} is held by another program: stop it, or set PORT")
+        yield Finding(Grade.WRONG, "port", f"{settings.port} is held by another program: stop it, or set PORT")
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -246,7 +246,7 @@ def _json_of(answer: requests.Response) -> Mapping[str, Any]:
 
 def _catalog(runtime: Runtime) -> Catalog | str:
     """The stored list, else a fetched one; or why there is none."""
-    keeper = runtime.services.keeper
+    keeper = runtime.backend.keeper
     if not keeper.load_stored():
         try:
             keeper.refresh_if_due()
@@ -272,7 +272,7 @@ def print_findings(findings: Iterator[Finding], echo: Callable[[str], object]) -
     """Print each as it comes, as some take seconds. Returns how many are WRONG."""
     wrong = 0
     for finding in findings:
-        wrong += finding.health is Health.WRONG
+        wrong += finding.health is Grade.WRONG
         echo(f"{finding.health:5}  {finding.subject:10}  {finding.text}")
     echo("everything is fine" if not wrong else f"{wrong} things are wrong")
     return wrong

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, current_app
 
-from ollama_proxy import __version__
 from ollama_proxy.ops.key_check import KeyState
 from ollama_proxy.ops.metrics import is_degraded
 from ollama_proxy.runtime import Runtime
+from ollama_proxy.version import __version__
 
 blueprint = Blueprint("health", __name__)
 
@@ -37,8 +37,8 @@ def readiness(runtime: Runtime, now: float) -> dict[str, Any]:
 
     `catalog` has its age in whole seconds. `key` is what OpenRouter said of it at the start.
     """
-    catalog = runtime.services.keeper.current()
-    runtime.services.memory.freshen()
+    catalog = runtime.backend.keeper.current()
+    runtime.backend.memory.freshen()
     database = "degraded" if is_degraded(runtime) else "ok"
     if catalog is None:
         status = "unready"

@@ -18,10 +18,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ollama_proxy import __version__
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.runtime import Runtime
+from ollama_proxy.version import __version__
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -134,7 +134,7 @@ class _Page(Collector):
 
 def states(runtime: Runtime, now: float) -> Iterator[Metric]:
     """What holds at `now` (epoch seconds), as far as this process knows: all share it through the database."""
-    memory, keeper = runtime.services.memory, runtime.services.keeper
+    memory, keeper = runtime.backend.memory, runtime.backend.keeper
     memory.freshen()
     catalog = keeper.current()
     limit = memory.limit(now, free=True)
@@ -161,7 +161,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
 
 def is_degraded(runtime: Runtime) -> bool:
     """Whether the database is away, as this process last saw it."""
-    return runtime.services.memory.degraded or runtime.database.degraded
+    return runtime.backend.memory.degraded or runtime.database.degraded
 
 
 def register(app: Flask, metrics: Metrics) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import structlog
 from gevent import Timeout
 
-from ollama_proxy import __version__
 from ollama_proxy.access.policy import describe
 from ollama_proxy.config import Settings
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
@@ -21,6 +20,7 @@ from ollama_proxy.ops import logs
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
+from ollama_proxy.version import __version__
 
 log = structlog.get_logger("ollama_proxy")
 

@@ -30,11 +30,11 @@ from gunicorn.http import errors as http_errors
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
-from ollama_proxy import __version__
 from ollama_proxy.config import load_settings
 from ollama_proxy.server.answer_writer import AnswerWriter
 from ollama_proxy.server.disconnect import ClientGone
 from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
+from ollama_proxy.version import SERVER
 
 #: A new connection's first request must have a complete head by then; later ones have gunicorn's `keepalive` setting,
 #: which includes the idle time. Waiting costs a connection slot, so a client may not do it for ever.
@@ -47,7 +47,7 @@ LAST_LINE_SECONDS = 2.0
 DEAD_PEER_SECONDS = 120
 
 # gunicorn drops an application's own `Server` header and sends this name.
-wsgi.SERVER = f"ollama-proxy/{__version__}"
+wsgi.SERVER = SERVER
 
 _MOST_FILES = 1 << 20
 _TICK_SECONDS = 1.0

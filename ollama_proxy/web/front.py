@@ -10,20 +10,16 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ollama_proxy import __version__
 from ollama_proxy.access.policy import AccessPolicy
-from ollama_proxy.anthropic import error_form as anthropic_errors
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
-from ollama_proxy.ollama import error_form as ollama_errors
-from ollama_proxy.openai import error_form as openai_errors
 from ollama_proxy.server.disconnect import ClientGone
+from ollama_proxy.version import SERVER
+from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-SERVER = f"ollama-proxy/{__version__}"
 
 _PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden"}
 
@@ -32,12 +28,19 @@ class Front:
     """The application as the server calls it."""
 
     def __init__(
-        self, application: Application, access: AccessPolicy, observer: Observer, *, first_request: Callable[[], None]
+        self,
+        application: Application,
+        access: AccessPolicy,
+        observer: Observer,
+        *,
+        error_forms: ErrorForms,
+        first_request: Callable[[], None],
     ) -> None:
         """`first_request` is called by a request that no gunicorn worker serves: the development server has no hook."""
         self._application = application
         self._access = access
         self._observer = observer
+        self._error_forms = error_forms
         self._first_request: Callable[[], None] | None = first_request
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -59,7 +62,8 @@ class Front:
             if decision.allowed:
                 body = self._application(environ, start)
             else:
-                body = _refuse(decision.status, decision.error, environ, start)
+                form = self._error_forms.of(environ.get("PATH_INFO", ""))
+                body = _refuse(decision.status, decision.error, form, start)
         except ClientGone:
             observation.error = "client gone"
             self._observer.ended(observation)
@@ -71,26 +75,16 @@ class Front:
         return ObservedBody(body, observation, self._observer)
 
 
-def _refuse(status: int | None, error: ProxyError | None, environ: Environ, start: StartResponse) -> list[bytes]:
+def _refuse(status: int | None, error: ProxyError | None, form: ErrorForm, start: StartResponse) -> list[bytes]:
     if error is None:
         assert status is not None
         headers = [] if status == 204 else [("Content-Length", "0")]
         start(f"{status} {_PHRASES.get(status, 'Refused')}", headers)
         return []
-    render = renderer_for(environ.get("PATH_INFO", ""))
-    body = render.error_body(error)
-    headers = [("Content-Type", render.CONTENT_TYPE), ("Content-Length", str(len(body)))]
+    body = form.error_body(error)
+    headers = [("Content-Type", form.CONTENT_TYPE), ("Content-Length", str(len(body)))]
     start(f"{error.status} {_PHRASES.get(error.status, 'Refused')}", headers)
     return [body]
-
-
-def renderer_for(path: str) -> Any:
-    """The module that renders errors for the API that `path` belongs to."""
-    if path.startswith("/v1/messages"):
-        return anthropic_errors
-    if path.startswith("/v1/"):
-        return openai_errors
-    return ollama_errors
 
 
 class ObservedBody:

@@ -16,7 +16,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import DisconnectWatch, watch_client
 from ollama_proxy.web.stream_body import StreamBody
 
@@ -119,7 +119,7 @@ def _writes(exchange: Exchange, stream: EventStream, observation: Observation) -
         if not stream.whole:
             raise exchange.broken(error.failure) from error
     if not (stream.whole or exchange.complete):
-        raise exchange.broken(Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended early"))
+        raise exchange.broken(Failure(FailureKind.EARLY_CLOSE, 200, detail="the stream ended early"))
     if last := stream.end():
         yield last
     exchange.succeeded()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ollama_proxy import __version__
+from ollama_proxy.version import __version__
 from simulator.process import Simulator
 from tests.servers import PATIENCE, ROOT, ProxyServer, free_port, wait_for
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, encode, error_line
+from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line, json_line
 from ollama_proxy.ollama.answer.logprobs import logprobs_of
-from ollama_proxy.ollama.answer.timings import Stopwatch, metrics
+from ollama_proxy.ollama.answer.timings import Stopwatch, timings
 from ollama_proxy.ollama.answer.tool_calls import BrokenToolCall, ToolCallAssembler
 from ollama_proxy.ollama.answer.whole import Collector
 from ollama_proxy.ollama.timestamps import rfc3339
@@ -22,20 +22,20 @@ from ollama_proxy.openrouter.answers.chunks import (
     delta_of,
     error_of,
     is_late_limit,
-    parse,
+    parse_payload,
     reasoning_of,
     usage_of,
 )
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.answers.repeats import RepeatedDelta
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 _OTHER_PARTS = ("reasoning", "reasoning_details", "refusal", "images", "tool_calls")
 _LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})
 _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit; allow more tokens (num_predict)"
 
 
-class Answer:
+class OllamaAnswer:
     """One answer, as it comes in.
 
     `feed` takes the payloads of one burst and returns the writes for it; `finish` ends the answer. `failure` is set
@@ -104,10 +104,10 @@ class Answer:
                 self._done = True
                 break
             try:
-                chunk = parse(payload)
+                chunk = parse_payload(payload)
             except MalformedChunk as error:
                 if self.finish_reason is None:
-                    self.failure = Failure(Kind.MALFORMED, 200, detail=str(error))
+                    self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
                 break
             if self._take(chunk) and (content := self._only_content(chunk)):
                 self._repeats.learn(payload, content)
@@ -128,7 +128,7 @@ class Answer:
         if self.failure is not None or self._closing is not None:
             return []
         if self.finish_reason is None and not self._done:
-            self.failure = Failure(Kind.EARLY_CLOSE, 200, detail="the stream ended without a finish reason")
+            self.failure = Failure(FailureKind.EARLY_CLOSE, 200, detail="the stream ended without a finish reason")
             return []
         self._out.begin()
         self._out.end_texts()
@@ -191,7 +191,7 @@ class Answer:
         if is_late_limit(chunk, self.finish_reason is not None):
             self.finish_reason = "length"
             return False
-        self.failure = Failure(Kind.EVENT, 200, body=chunk)
+        self.failure = Failure(FailureKind.EVENT, 200, body=chunk)
         return True
 
     def _take_delta(self, delta: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
@@ -234,14 +234,14 @@ class Answer:
         the same limit would only spend more tokens.
         """
         if _LIMIT_REASONS.isdisjoint({self.finish_reason, self._native_finish}):
-            return Failure(Kind.MALFORMED, 200, detail=str(error))
-        return Failure(Kind.STATUS, 400, body={"error": {"code": 400, "message": _CUT_OFF}})
+            return Failure(FailureKind.MALFORMED, 200, detail=str(error))
+        return Failure(FailureKind.STATUS, 400, body={"error": {"code": 400, "message": _CUT_OFF}})
 
     def _ending(self) -> dict[str, Any]:
         return {"done": True, "done_reason": "length" if self.finish_reason == "length" else "stop"}
 
     def _metrics(self) -> dict[str, int]:
-        return metrics(
+        return timings(
             self._stopwatch.durations(),
             self.usage,
             prompt_estimate=self._prompt_tokens,
@@ -255,7 +255,7 @@ class Answer:
         raise NotImplementedError
 
 
-class ChatAnswer(Answer):
+class ChatAnswer(OllamaAnswer):
     """The answer of /api/chat."""
 
     _shape = CHAT_LINE
@@ -267,7 +267,7 @@ class ChatAnswer(Answer):
         return collector.chat(closing)
 
 
-class GenerateAnswer(Answer):
+class GenerateAnswer(OllamaAnswer):
     """The answer of /api/generate; with `raw` its last line has no `context`, as in Ollama."""
 
     _shape = GENERATE_LINE
@@ -299,7 +299,7 @@ def rendered_reply(model: str, body: Mapping[str, Any], *, generate: bool = Fals
     reply = _empty_generate(model, now_ns) if generate else _empty_chat(model, now_ns)
     if not generate:
         reply["message"] = {"role": "", "content": ""}
-    return {**reply, "done": False, "_debug_info": {"rendered_template": encode(body).decode()}}
+    return {**reply, "done": False, "_debug_info": {"rendered_template": json_line(body).decode()}}
 
 
 def _idle_reply(model: str, reason: str, generate: bool, now_ns: int | None) -> dict[str, Any]:

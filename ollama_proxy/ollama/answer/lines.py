@@ -25,7 +25,7 @@ MAX_TEXT_BYTES = 16 * 1024
 _SURELY_SHORT = MAX_TEXT_BYTES // 6  # the longest escape of one ASCII character is six bytes
 
 
-def encode(value: Any) -> bytes:
+def json_line(value: Any) -> bytes:
     """Returns compact JSON on one line, safe for readers that break lines at U+2028, U+2029 or U+0085.
 
     Never raises for what a JSON parser may have produced: integers of any size are kept, halves of surrogate pairs are
@@ -71,7 +71,7 @@ def pack(lines: Sequence[bytes]) -> list[bytes]:
 
 def error_line(message: str) -> bytes:
     """Returns the line that takes the place of the last one when an answer fails after it began."""
-    return b'{"error":' + encode(message) + b"}\n"
+    return b'{"error":' + json_line(message) + b"}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class LineWriter:
     def __init__(self, shape: LineShape, model: str, clock: Callable[[], int]) -> None:
         self._shape = shape
         self._clock = clock
-        self._model = b'{"model":' + encode(model) + b',"created_at":"'
+        self._model = b'{"model":' + json_line(model) + b',"created_at":"'
         self._lines: list[bytes] = []
         self._held_content = self._held_thinking = ""
         self._content_close = shape.content[1] + b"}\n"
@@ -137,7 +137,7 @@ class LineWriter:
         for piece in _pieces(text) or ([b'""'] if logprobs else []):
             close = self._content_close
             if logprobs:
-                close = b"".join((self._shape.content[1], b',"logprobs":', encode(logprobs), b"}\n"))
+                close = b"".join((self._shape.content[1], b',"logprobs":', json_line(logprobs), b"}\n"))
                 logprobs = None
             self._lines.append(self._content_open + piece + close)
 
@@ -156,13 +156,13 @@ class LineWriter:
     def tool_call(self, call: Mapping[str, Any]) -> None:
         """Adds one complete tool call."""
         before, after = self._shape.tool_call
-        self._lines.append(b"".join((self._head, before, encode(call), after, b"}\n")))
+        self._lines.append(b"".join((self._head, before, json_line(call), after, b"}\n")))
 
     def image(self, image: str) -> None:
         """Adds one image, in base64; a route without images drops it."""
         if self._shape.image:
             before, after = self._shape.image
-            self._lines.append(b"".join((self._head, before, encode(image), after, b"}\n")))
+            self._lines.append(b"".join((self._head, before, json_line(image), after, b"}\n")))
 
     def empty(self) -> None:
         """Adds a line with empty content, the sign of life."""
@@ -179,7 +179,7 @@ class LineWriter:
 
     def last(self, closing: Mapping[str, Any]) -> None:
         """Adds the last line, whose object is given whole."""
-        self._lines.append(encode(closing) + b"\n")
+        self._lines.append(json_line(closing) + b"\n")
 
 
 def _without_last_half(text: str) -> tuple[str, str]:
@@ -193,7 +193,7 @@ def _pieces(text: str) -> list[bytes]:
     """Returns `text` as JSON strings of at most `MAX_TEXT_BYTES`, none for an empty text."""
     if not text:
         return []
-    encoded = encode(text)
+    encoded = json_line(text)
     if len(encoded) <= MAX_TEXT_BYTES:
         return [encoded]
     text = whole_characters(text)  # or the cut might part a pair

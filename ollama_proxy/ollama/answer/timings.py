@@ -45,7 +45,7 @@ class Stopwatch:
         }
 
 
-def metrics(
+def timings(
     durations: Mapping[str, int], usage: Mapping[str, Any] | None, *, prompt_estimate: int, answer_estimate: int
 ) -> dict[str, int]:
     """Returns the six metrics in Ollama's order, all integers and none missing: clients sum and divide them.

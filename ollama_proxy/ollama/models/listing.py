@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.ollama.answer.lines import encode
+from ollama_proxy.ollama.answer.lines import json_line
 from ollama_proxy.ollama.models.show import basenames, show
 from ollama_proxy.ollama.models.tags import Listed, free_alias, tags
 
@@ -54,7 +54,7 @@ class Listing:
             user_agent="GitHubCopilotChat/" if copilot else "",
             system=system,
         )
-        return encode(reply)
+        return json_line(reply)
 
     def _for(self, catalog: Catalog) -> _Replies:
         replies = self._replies
@@ -70,7 +70,7 @@ def _replies(catalog: Catalog) -> _Replies:
         listed.insert(0, alias)
     return _Replies(
         catalog=catalog,
-        tags=encode(tags(listed)),
+        tags=json_line(tags(listed)),
         listed={model.name: model for model in [*listed, alias]},
         basenames=basenames(listed),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ollama_proxy.catalog.names import tagged
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.catalog.snapshot import Catalog, Kind
+from ollama_proxy.catalog.snapshot import Catalog, NameKind
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.candidates import asked_model, embedding_candidates
 
@@ -37,7 +37,7 @@ def chat_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
     """
     name = without_source(asked)
     resolution = catalog.resolve(name)
-    if resolution.kind is Kind.EMBEDDING_ON_CHAT:
+    if resolution.kind is NameKind.EMBEDDING_ON_CHAT:
         return Meant(name, resolution.model)
     strict = strict or _is_cloud(name)
     return Meant(name, asked_model(resolution, asked, free_mode=catalog.free_mode, strict=strict))
@@ -62,16 +62,16 @@ def listed_model(asked: str, catalog: Catalog) -> Meant | None:
     """The model that is listed under `asked`, of any kind; None where there is none. Raises BadRequest for no name."""
     name = without_source(asked)
     resolution = catalog.resolve(name)
-    if resolution.kind is Kind.INVALID:
+    if resolution.kind is NameKind.INVALID:
         raise BadRequest("invalid model name")
-    if resolution.kind is Kind.FREE:
+    if resolution.kind is NameKind.FREE:
         return Meant(name, None) if catalog.free else None
-    return Meant(name, resolution.model) if resolution.kind in (Kind.MODEL, Kind.EMBEDDING_ON_CHAT) else None
+    return Meant(name, resolution.model) if resolution.kind in (NameKind.MODEL, NameKind.EMBEDDING_ON_CHAT) else None
 
 
 def check_name(asked: str, catalog: Catalog) -> None:
     """Raises BadRequest if `asked` cannot be a name, known or not."""
-    if catalog.resolve(without_source(asked)).kind is Kind.INVALID:
+    if catalog.resolve(without_source(asked)).kind is NameKind.INVALID:
         raise BadRequest("invalid model name")
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.gojson.text import wrong_type
 from ollama_proxy.ollama.request.images import check_image
 
@@ -29,7 +29,7 @@ _PATH = "ChatRequest.messages"
 _BAD_ARGUMENTS = "Value looks like object, but can't find closing '}' symbol"
 
 
-class Call(NamedTuple):
+class ToolCall(NamedTuple):
     """A tool call of an earlier turn; `id` is "" if the client kept none, `arguments` the text of a JSON object."""
 
     id: str
@@ -43,7 +43,7 @@ class Message(NamedTuple):
     role: str
     text: str = ""
     images: tuple[str, ...] = ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     thinking: str = ""
     tool_name: str = ""
     tool_call_id: str = ""
@@ -143,7 +143,7 @@ def read_images(value: Any, path: str) -> tuple[str, ...]:
     return tuple(check_image(image) for image in value if image)
 
 
-def _calls(value: Any) -> tuple[Call, ...]:
+def _calls(value: Any) -> tuple[ToolCall, ...]:
     if not value and (value is None or isinstance(value, list)):
         return ()
     if not isinstance(value, list):
@@ -162,7 +162,7 @@ def _calls(value: Any) -> tuple[Call, ...]:
             raise wrong_type(name, f"{_PATH}.tool_calls.function.name", "string")
         if not isinstance(call_id, str):
             raise wrong_type(call_id, f"{_PATH}.tool_calls.id", "string")
-        calls.append(Call(call_id, name, _arguments(function.get("arguments"))))
+        calls.append(ToolCall(call_id, name, _arguments(function.get("arguments"))))
     return tuple(calls)
 
 
@@ -175,7 +175,7 @@ def _arguments(value: Any) -> str:
     if value is None or value == "":
         return "{}"
     if isinstance(value, dict):
-        return encode(value).decode()
+        return encode_body(value).decode()
     if not isinstance(value, str):
         raise BadRequest(_BAD_ARGUMENTS)
     try:
@@ -183,4 +183,4 @@ def _arguments(value: Any) -> str:
             return value
     except orjson.JSONDecodeError:
         pass
-    return encode({"input": value}).decode()
+    return encode_body({"input": value}).decode()

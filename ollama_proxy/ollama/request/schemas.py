@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from marshmallow import EXCLUDE, Schema, post_load
 
-from ollama_proxy.gojson.codec import decode
+from ollama_proxy.gojson.codec import decode_object
 from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
 from ollama_proxy.ollama.request import fields, types
 
@@ -150,7 +150,7 @@ _WEB = WebSchema()
 
 
 def _read(schema: RequestSchema, body: bytes) -> Any:
-    return schema.load(decode(body, struct=schema.struct))
+    return schema.load(decode_object(body, struct=schema.struct))
 
 
 def read_chat(body: bytes) -> types.ChatRequest:

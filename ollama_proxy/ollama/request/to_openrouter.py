@@ -17,7 +17,13 @@ from ollama_proxy.ollama.request.options import sampling
 from ollama_proxy.ollama.request.thinking import reasoning
 from ollama_proxy.ollama.request.tool_history import repair
 from ollama_proxy.ollama.request.tools import ToolNames, definitions, tool_choice
-from ollama_proxy.ollama.request.types import Answered, ChatRequest, EmbeddingRequest, EmbedRequest, GenerateRequest
+from ollama_proxy.ollama.request.types import (
+    AnswerRequest,
+    ChatRequest,
+    EmbeddingRequest,
+    EmbedRequest,
+    GenerateRequest,
+)
 
 _BYTES_PER_TOKEN = 4
 
@@ -78,7 +84,7 @@ def translate_embed(request: EmbedRequest | EmbeddingRequest) -> Translation:
 
 
 def _finish(
-    request: Answered, body: dict[str, Any], messages: list[Message], tools_bytes: int, names: ToolNames
+    request: AnswerRequest, body: dict[str, Any], messages: list[Message], tools_bytes: int, names: ToolNames
 ) -> Translation:
     body |= sampling(request.options)
     response_format = _response_format(request.schema)

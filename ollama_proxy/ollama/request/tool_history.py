@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from ollama_proxy.ollama.request.messages import Call, Message
+from ollama_proxy.ollama.request.messages import Message, ToolCall
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESULT_FOLLOWS = "(the result is in the next message)"
@@ -89,13 +89,13 @@ def _turn(caller: Message, following: list[Message], ids: _Ids) -> list[Message]
     for index, call in enumerate(caller.calls):
         result = paired.get(index) or Message("tool", missing)
         call_id = ids.take(call.id or result.tool_call_id)
-        calls.append(Call(call_id, call.name, call.arguments))
+        calls.append(ToolCall(call_id, call.name, call.arguments))
         answers.append(Message("tool", result.text, result.images, tool_name=call.name, tool_call_id=call_id))
     answered = Message(caller.role, caller.text, caller.images, tuple(calls), caller.thinking)
     return [answered, *answers, *map(_as_user, orphans), *others]
 
 
-def _pair(calls: tuple[Call, ...], results: list[Message]) -> tuple[dict[int, Message], list[Message]]:
+def _pair(calls: tuple[ToolCall, ...], results: list[Message]) -> tuple[dict[int, Message], list[Message]]:
     """Results by the index of their call, and the results that no call is left for."""
     if len(calls) == 1 and len(results) == 1:
         return {0: results[0]}, []

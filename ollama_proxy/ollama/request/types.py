@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import encode, encode_part
+from ollama_proxy.gojson.codec import encode_body, encode_part
 from ollama_proxy.gojson.text import quote
 from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import check_options
@@ -32,7 +32,7 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered(ModelRequest):
+class AnswerRequest(ModelRequest):
     """What chat and generate share. `keep_alive` is in seconds, below zero forever, None if the client did not say."""
 
     stream: bool = True
@@ -62,12 +62,12 @@ class Answered(ModelRequest):
         if isinstance(self.format, dict):
             encode_part(self.format)
         elif self.format not in (None, "", "json"):
-            raw = quote(encode(self.format).decode())
+            raw = quote(encode_body(self.format).decode())
             raise BadRequest(f'invalid format: {raw}; expected "json" or a valid JSON Schema object')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest(Answered):
+class ChatRequest(AnswerRequest):
     """POST /api/chat. `tools` are the checked `function` objects."""
 
     messages: list[Message] = field(default_factory=list)
@@ -81,7 +81,7 @@ class ChatRequest(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateRequest(Answered):
+class GenerateRequest(AnswerRequest):
     """POST /api/generate. `context` is read and ignored: its tokens mean nothing to another model."""
 
     prompt: str = ""
@@ -102,7 +102,7 @@ class GenerateRequest(Answered):
         if self.raw and (self.template or self.system or self.context):
             raise BadRequest("raw mode does not support template, system, or context")
         # slots=True makes a new class, so a bare super() would look in the wrong one.
-        Answered.check_values(self)
+        AnswerRequest.check_values(self)
         _check_template(self.template)
 
 
@@ -188,7 +188,7 @@ class CopyRequest:
     destination: str = ""
 
 
-def check_top_logprobs(request: Answered) -> None:
+def check_top_logprobs(request: AnswerRequest) -> None:
     """Raise BadRequest if `top_logprobs` is out of range, which is looked at before the model's name."""
     if not 0 <= request.top_logprobs <= _MOST_TOP_LOGPROBS:
         raise BadRequest(f"top_logprobs must be between 0 and {_MOST_TOP_LOGPROBS}")

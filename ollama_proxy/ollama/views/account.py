@@ -44,7 +44,7 @@ def web_fetch() -> NoReturn:
 
 def recommendations() -> Response:
     """GET /api/experimental/model-recommendations: the first models of the list that an agent can use."""
-    catalog = runtime().services.catalog()
+    catalog = runtime().backend.catalog()
     models: list[Listed] = [listing().alias(catalog)] if catalog.free else []
     models += [model for model in catalog.models if model.tools]
     return json_reply({"recommendations": [_recommendation(model) for model in models[:_MOST_RECOMMENDED]]})

@@ -12,7 +12,7 @@ from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
 from ollama_proxy.ollama.answer import lines
-from ollama_proxy.ollama.answer.from_openrouter import Answer
+from ollama_proxy.ollama.answer.from_openrouter import OllamaAnswer
 from ollama_proxy.ollama.views.replies import NDJSON, json_reply
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.stream_body import StreamBody
@@ -20,7 +20,7 @@ from ollama_proxy.web.stream_body import StreamBody
 
 def respond(
     exchange: Exchange,
-    answer: Answer,
+    answer: OllamaAnswer,
     observation: Observation,
     *,
     stream: bool,
@@ -68,7 +68,7 @@ def _streamed(
     return response
 
 
-def _writes(exchange: Exchange, answer: Answer, observation: Observation) -> Iterator[bytes]:
+def _writes(exchange: Exchange, answer: OllamaAnswer, observation: Observation) -> Iterator[bytes]:
     """The writes of the response. Raises ProxyError where the stream must end in an error line."""
     finished = False
     try:

@@ -12,11 +12,11 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.from_openrouter import (
-    Answer,
     ChatAnswer,
     GenerateAnswer,
+    OllamaAnswer,
     load_reply,
     rendered_reply,
     unload_reply,
@@ -25,7 +25,7 @@ from ollama_proxy.ollama.models.lookup import Meant, chat_model
 from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request import schemas
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
-from ollama_proxy.ollama.request.types import Answered, ChatRequest, GenerateRequest
+from ollama_proxy.ollama.request.types import AnswerRequest, ChatRequest, GenerateRequest
 from ollama_proxy.ollama.views.answering import respond
 from ollama_proxy.ollama.views.replies import json_reply, listing, read, running
 from ollama_proxy.web.context import observation, runtime
@@ -49,10 +49,12 @@ def generate() -> Response:
     return _serve(asked, translate_generate, partial(GenerateAnswer, raw=asked.raw))
 
 
-def _serve(asked: Request, translate: Callable[[Request], Translation], answer: Callable[..., Answer]) -> Response:
+def _serve(
+    asked: Request, translate: Callable[[Request], Translation], answer: Callable[..., OllamaAnswer]
+) -> Response:
     """The checks in Ollama's order: the model exists, unloading, what it can do, values, loading, and then the rest."""
     observation().asked = asked.asked
-    catalog = runtime().services.catalog()
+    catalog = runtime().backend.catalog()
     meant = chat_model(asked.asked, catalog, strict=runtime().settings.strict_models)
     shown = meant.model or listing().alias(catalog)
     if asked.is_load and asked.keep_alive == 0:
@@ -67,7 +69,7 @@ def _serve(asked: Request, translate: Callable[[Request], Translation], answer: 
     return _answered(asked, meant, shown, translation, answer)
 
 
-def _check_abilities(asked: Answered, meant: Meant) -> None:
+def _check_abilities(asked: AnswerRequest, meant: Meant) -> None:
     """Raises BadRequest for what the model can never do; whether it can use tools or see images is seen later."""
     generates = isinstance(asked, GenerateRequest)
     if meant.embeds:
@@ -76,21 +78,21 @@ def _check_abilities(asked: Answered, meant: Meant) -> None:
         raise BadRequest(f'"{asked.asked}" does not support insert')
 
 
-def _unloaded(asked: Answered, model: Listed) -> Response:
+def _unloaded(asked: AnswerRequest, model: Listed) -> Response:
     running().unload(model.name)
     return json_reply(unload_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
 
-def _loaded(asked: Answered, model: Listed) -> Response:
+def _loaded(asked: AnswerRequest, model: Listed) -> Response:
     """Nothing to answer: the model counts as loaded from now on, which costs OpenRouter nothing."""
     running().used(model.name, model, asked.keep_alive)
     return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
 
 def _answered(
-    asked: Answered, meant: Meant, model: Listed, translation: Translation, answer: Callable[..., Answer]
+    asked: AnswerRequest, meant: Meant, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
 ) -> Response:
-    exchange = Exchange(runtime().services, Call(meant.name, translation.needs, partial(_body_for, translation)))
+    exchange = Exchange(runtime().backend, Call(meant.name, translation.needs, partial(_body_for, translation)))
     made = answer(
         asked.asked,
         started_ns=int(observation().began * 1e9),
@@ -110,4 +112,4 @@ def _body_for(translation: Translation, model: Model, without: frozenset[str], a
     body: dict[str, Any] = {key: value for key, value in translation.body.items() if key not in without}
     if at_most is not None:
         body["max_tokens"] = at_most
-    return encode({**fit(body, model, drop_unsupported=True), "stream": True})
+    return encode_body({**fit(body, model, drop_unsupported=True), "stream": True})

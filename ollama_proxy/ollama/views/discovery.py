@@ -23,7 +23,7 @@ def version() -> Response:
 
 def tags() -> Response:
     """HEAD, GET /api/tags."""
-    return json_reply(listing().tags(runtime().services.catalog()))
+    return json_reply(listing().tags(runtime().backend.catalog()))
 
 
 def ps() -> Response:
@@ -36,7 +36,7 @@ def show() -> Response:
     asked = read(schemas.read_show)
     if not asked.asked.strip():
         raise BadRequest("model is required")
-    catalog = runtime().services.catalog()
+    catalog = runtime().backend.catalog()
     meant = shown_model(asked.asked, catalog, strict=runtime().settings.strict_models)
     shown = meant.model or listing().alias(catalog)
     copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")

@@ -13,7 +13,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.attempt import Beat
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.gojson.codec import encode
+from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.vectors import MalformedVectors, fitting, unit, vectors_of
 from ollama_proxy.ollama.models.lookup import Meant, check_name, embedding_model
 from ollama_proxy.ollama.request import schemas
@@ -21,9 +21,9 @@ from ollama_proxy.ollama.request.to_openrouter import translate_embed
 from ollama_proxy.ollama.request.types import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.views.answering import headers_of
 from ollama_proxy.ollama.views.replies import json_reply, read, running
-from ollama_proxy.openrouter.answers.chunks import parse, usage_of
-from ollama_proxy.openrouter.answers.more_dialects import EMBEDDINGS
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.answers.chunks import parse_payload, usage_of
+from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.context import observation, runtime
 
@@ -41,7 +41,7 @@ def embed() -> Response:
     asked = read(schemas.read_embed)
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
-    check_name(asked.asked, runtime().services.catalog())
+    check_name(asked.asked, runtime().backend.catalog())
     made = _embed(asked, truncate=asked.truncate)
     vectors = [unit(vector, asked.dimensions) for vector in made.vectors]
     return json_reply({"model": asked.asked, "embeddings": vectors, **made.metrics}, headers=made.headers)
@@ -60,7 +60,7 @@ def _embed(asked: EmbedRequest | EmbeddingRequest, *, truncate: bool) -> Embedde
     """The checks in Ollama's order, then the vectors; without a text the model is only loaded."""
     observation().asked = asked.asked
     texts = asked.texts()
-    meant = embedding_model(asked.asked, runtime().services.catalog())
+    meant = embedding_model(asked.asked, runtime().backend.catalog())
     asked.check_values()
     assert meant.model is not None
     try:
@@ -83,14 +83,14 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, meant: Meant, count: int) -
         dialect=EMBEDDINGS,
         embedding=True,
     )
-    exchange = observation().exchange = Exchange(runtime().services, call)
+    exchange = observation().exchange = Exchange(runtime().backend, call)
     watch = watch_client(request.environ)
     try:
-        body = parse(_whole(exchange))
+        body = parse_payload(_whole(exchange))
         vectors = vectors_of(body, count)
         exchange.succeeded()
     except MalformedVectors as error:
-        raise exchange.broken(Failure(Kind.MALFORMED, 200, detail=str(error))) from error
+        raise exchange.broken(Failure(FailureKind.MALFORMED, 200, detail=str(error))) from error
     finally:
         if watch is not None:
             watch.stop()
@@ -114,4 +114,4 @@ def _metrics(body: Mapping[str, Any]) -> dict[str, int]:
 
 def _body_for(body: Mapping[str, Any], model: Model, *_lessons: object) -> bytes:
     texts = fitting(body["input"], model.context_length, truncate=True)
-    return encode({**body, "input": texts, "model": model.id})
+    return encode_body({**body, "input": texts, "model": model.id})

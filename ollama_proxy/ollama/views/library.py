@@ -26,7 +26,7 @@ def pull() -> Response:
     """POST /api/pull. The refusal is Ollama's own for a model that its registry does not have: the CLI looks for it."""
     asked = read(schemas.read_pull)
     observation().asked = asked.asked
-    if listed_model(asked.asked, runtime().services.catalog()) is None:
+    if listed_model(asked.asked, runtime().backend.catalog()) is None:
         raise _refused("pull model manifest: file does not exist")
     if asked.stream:
         return _status_lines(_PULLED)
@@ -44,7 +44,7 @@ def push() -> Response:
 def create() -> Response:
     """POST /api/create."""
     asked = read(schemas.read_create)
-    check_name(asked.asked, runtime().services.catalog())
+    check_name(asked.asked, runtime().backend.catalog())
     raise _refused(f"models cannot be created: {_WHY}")
 
 
@@ -74,7 +74,7 @@ def blob(digest: str) -> Response:
 
 def _check(name: str, text: str) -> None:
     try:
-        check_name(name, runtime().services.catalog())
+        check_name(name, runtime().backend.catalog())
     except BadRequest as error:
         raise BadRequest(text) from error
 
@@ -87,4 +87,4 @@ def _refused(text: str) -> ProxyError:
 
 def _status_lines(statuses: Iterable[str]) -> Response:
     observation().streamed = True
-    return Response(b"".join(lines.encode({"status": text}) + b"\n" for text in statuses), content_type=NDJSON)
+    return Response(b"".join(lines.json_line({"status": text}) + b"\n" for text in statuses), content_type=NDJSON)

@@ -35,12 +35,12 @@ def running() -> Running:
 
 def read(reader: Callable[[bytes], Read]) -> Read:
     """The request's body as one of `schemas.read_*` reads it, whatever its Content-Type. Raises ProxyError."""
-    return reader(context.body())
+    return reader(context.request_body())
 
 
 def json_reply(
     value: Mapping[str, Any] | bytes, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
     """One JSON object, without a line's end, as Ollama sends it."""
-    body = value if isinstance(value, bytes) else lines.encode(value)
+    body = value if isinstance(value, bytes) else lines.json_line(value)
     return Response(body, content_type=content_type, headers=dict(headers or {}))

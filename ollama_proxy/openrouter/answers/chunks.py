@@ -22,7 +22,7 @@ class MalformedChunk(ValueError):
     """A payload that is not a JSON object. The message says what is wrong and holds none of the payload."""
 
 
-def parse(payload: bytes) -> dict[str, Any]:
+def parse_payload(payload: bytes) -> dict[str, Any]:
     """Returns the JSON object in `payload`, or raises `MalformedChunk`.
 
     What a strict parser refuses is read leniently: half of a surrogate pair (`\\ud83d`, when an emoji is split over two
@@ -48,8 +48,8 @@ def _parse_leniently(payload: bytes) -> Any:
         raise MalformedChunk("the payload is not JSON") from error
 
 
-def dump(value: Mapping[str, Any]) -> bytes:
-    """Returns `value` as compact JSON: whatever `parse` has read, with its lone surrogates, however deep it is."""
+def dump_payload(value: Mapping[str, Any]) -> bytes:
+    """Returns `value` as compact JSON: whatever `parse_payload` has read, lone surrogates and deep nesting included."""
     try:
         return orjson.dumps(value)
     except TypeError:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_proxy.openrouter.answers import chunks
-
 Payload = Mapping[str, Any]
 
 
@@ -30,18 +28,3 @@ class Dialect:
     tokens: Callable[[Payload], int]
     from_whole: Callable[[Payload], Payload]
     last: Callable[[bytes], bool] | None = None
-
-
-def _completion_tokens(payload: Payload) -> int:
-    tokens = (chunks.usage_of(payload) or {}).get("completion_tokens")
-    return int(tokens) if isinstance(tokens, int | float) else 0
-
-
-#: `POST /chat/completions`, https://openrouter.ai/docs/api-reference/chat-completion
-CHAT = Dialect(
-    error=chunks.error_of,
-    useful=chunks.is_useful,
-    ending=chunks.finish_of,
-    tokens=_completion_tokens,
-    from_whole=chunks.as_chunk,
-)

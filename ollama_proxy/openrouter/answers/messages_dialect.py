@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, parse
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, parse_payload
 from ollama_proxy.openrouter.answers.dialect import Dialect
 
 _KIND_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.-]+)"')
@@ -30,7 +30,7 @@ def kind_of(payload: bytes) -> str:
     """
     if found := _KIND_FIRST.match(payload):
         return found[1].decode()
-    kind = parse(payload).get("type")
+    kind = parse_payload(payload).get("type")
     return kind if isinstance(kind, str) else ""
 
 

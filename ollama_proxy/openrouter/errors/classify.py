@@ -13,19 +13,19 @@ from dataclasses import dataclass
 
 from ollama_proxy.openrouter.errors import limits, wordings
 from ollama_proxy.openrouter.errors.error_body import ErrorBody, read_error_body, text_of
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
 from ollama_proxy.openrouter.errors.safe_text import MESSAGE_LIMIT, name, one_line, quotable
 from ollama_proxy.openrouter.errors.token_budget import smaller_max_tokens
 from ollama_proxy.openrouter.errors.wordings import CREDITS_PAGE, KEYS_PAGE
 
 # Failures of the wire that carry no error of upstream: reason, client status, what the client reads.
-_WIRE: dict[Kind, tuple[str, int, str]] = {
-    Kind.EMPTY: ("empty answer", 502, "the model gave an empty answer"),
-    Kind.EARLY_CLOSE: ("stream ended early", 502, "the answer broke off before its end"),
-    Kind.FIRST_TOKEN_TIMEOUT: ("no first token", 504, "the model did not begin to answer in time"),
-    Kind.READ_TIMEOUT: ("read timeout", 504, "the model stopped sending data"),
-    Kind.TOTAL_TIMEOUT: ("answer took too long", 504, "the answer took too long"),
-    Kind.MALFORMED: ("malformed answer", 502, "the answer could not be read"),
+_WIRE: dict[FailureKind, tuple[str, int, str]] = {
+    FailureKind.EMPTY: ("empty answer", 502, "the model gave an empty answer"),
+    FailureKind.EARLY_CLOSE: ("stream ended early", 502, "the answer broke off before its end"),
+    FailureKind.FIRST_TOKEN_TIMEOUT: ("no first token", 504, "the model did not begin to answer in time"),
+    FailureKind.READ_TIMEOUT: ("read timeout", 504, "the model stopped sending data"),
+    FailureKind.TOTAL_TIMEOUT: ("answer took too long", 504, "the answer took too long"),
+    FailureKind.MALFORMED: ("malformed answer", 502, "the answer could not be read"),
 }
 # What a named error type means as a status; such names come from OpenRouter and, wrapped, from providers. Missing are
 # "api" and "server", which say nothing: of an error called so its words may say more.
@@ -74,7 +74,7 @@ class _Case:
 
     @property
     def in_answer(self) -> bool:
-        return self.failure.kind is Kind.EVENT
+        return self.failure.kind is FailureKind.EVENT
 
     @property
     def http(self) -> str:
@@ -94,13 +94,13 @@ class _Case:
 
 def classify(failure: Failure, *, now: float) -> Verdict:
     """Who is to blame for `failure`, seen at `now` (UTC epoch seconds), and what the client gets. Never raises."""
-    if failure.kind is Kind.NETWORK:
+    if failure.kind is FailureKind.NETWORK:
         detail = quotable(failure.detail, limit=120)
         said = f"OpenRouter cannot be reached{f' ({detail})' if detail else ''}"
         return _verdict(Blame.NETWORK, 502, said, "network")
-    if failure.kind in _WIRE and not (failure.kind is Kind.MALFORMED and (failure.status or 0) >= 400):
+    if failure.kind in _WIRE and not (failure.kind is FailureKind.MALFORMED and (failure.status or 0) >= 400):
         reason, status, said = _WIRE[failure.kind]
-        if failure.kind is Kind.MALFORMED and failure.detail:
+        if failure.kind is FailureKind.MALFORMED and failure.detail:
             said = f"{said} ({quotable(failure.detail, limit=120)})"
         return _verdict(Blame.MODEL_FAILING, status, said, reason)
     body = read_error_body(failure.body)

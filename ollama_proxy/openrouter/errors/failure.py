@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """Where the failure was seen (docs/contract.md, "Failures")."""
 
     STATUS = "status"  # an HTTP error status, with or without a body
@@ -33,7 +33,7 @@ class Failure:
     `body` the raw bytes or the parsed object or chunk, `detail` a few words from the transport (an exception's name).
     """
 
-    kind: Kind
+    kind: FailureKind
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Mapping[str, Any] | None = None

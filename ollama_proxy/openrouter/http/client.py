@@ -15,8 +15,7 @@ from typing import Any
 import orjson
 import requests
 
-from ollama_proxy.background import Background
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, body_of
 from ollama_proxy.openrouter.http.direct import DirectPost, pool_of
 from ollama_proxy.openrouter.http.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
@@ -43,7 +42,7 @@ class UpstreamError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class UpstreamAnswer:
     """An answer whose headers have come and whose body is still open."""
 
     status: int
@@ -71,16 +70,16 @@ class Answer:
                 data = self.body.read(max(deadline - time.monotonic(), 0.001))
                 # A reader that cannot wait for less than the library's time-out may be late with some data.
                 if data is None or time.monotonic() > deadline:
-                    raise UpstreamError(Failure(Kind.TOTAL_TIMEOUT, detail="the answer did not arrive in time"))
+                    raise UpstreamError(Failure(FailureKind.TOTAL_TIMEOUT, detail="the answer did not arrive in time"))
                 if not data:
                     return b"".join(parts)
                 parts.append(data)
                 size += len(data)
         except BodyBroken as error:
-            raise UpstreamError(Failure(Kind.EARLY_CLOSE, detail=str(error))) from error
+            raise UpstreamError(Failure(FailureKind.EARLY_CLOSE, detail=str(error))) from error
         finally:
             self.close()
-        raise UpstreamError(Failure(Kind.MALFORMED, detail="the answer is too long"))
+        raise UpstreamError(Failure(FailureKind.MALFORMED, detail="the answer is too long"))
 
 
 class Client:
@@ -110,11 +109,7 @@ class Client:
         self._posts: dict[str, requests.PreparedRequest] = {}
         self._directs: dict[str, DirectPost | None] = {}
 
-    def start(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Background[Answer]:
-        """Send `body` to `path` in the background: the result is an open Answer of any status, or UpstreamError."""
-        return Background(lambda: self.post(path, body, headers), discard=Answer.close)
-
-    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> UpstreamAnswer:
         """POST a JSON `body` to `path` (such as "/chat/completions") and wait for the answer's headers.
 
         `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes. Only a kept-alive
@@ -122,7 +117,7 @@ class Client:
         """
         if (direct := self._direct(path)) is not None:
             sent = partial(direct.send, body, headers or {}, read_timeout=self._read_timeout)
-            return self._answer(lambda: Answer(*sent()))
+            return self._answer(lambda: UpstreamAnswer(*sent()))
         call = self._prepared(path).copy()
         call.headers.update(headers or {})
         call.headers["Content-Length"] = str(len(body))
@@ -145,26 +140,26 @@ class Client:
             self._posts[path] = request
         return request
 
-    def _send(self, request: requests.PreparedRequest, *, read_timeout: float) -> Answer:
+    def _send(self, request: requests.PreparedRequest, *, read_timeout: float) -> UpstreamAnswer:
         timeout = (CONNECT_TIMEOUT, read_timeout)
 
-        def send() -> Answer:
+        def send() -> UpstreamAnswer:
             response = self._transport.send(request, stream=True, timeout=timeout, proxies=self._proxies)
-            return Answer(response.status_code, response.headers, body_of(response))
+            return UpstreamAnswer(response.status_code, response.headers, body_of(response))
 
         return self._answer(send)
 
-    def _answer(self, send: Callable[[], Answer]) -> Answer:
+    def _answer(self, send: Callable[[], UpstreamAnswer]) -> UpstreamAnswer:
         for attempt in (1, 2, 3):
             try:
                 return send()
             except (requests.exceptions.ReadTimeout, TimeoutError) as error:
-                raise UpstreamError(Failure(Kind.READ_TIMEOUT, detail="no answer in time")) from error
+                raise UpstreamError(Failure(FailureKind.READ_TIMEOUT, detail="no answer in time")) from error
             except (requests.exceptions.RequestException, OSError) as error:
                 # Two connections in a row can have idled away, hence a third attempt.
                 if attempt < 3 and stale(error):
                     continue
-                raise UpstreamError(Failure(Kind.NETWORK, detail=describe(error))) from error
+                raise UpstreamError(Failure(FailureKind.NETWORK, detail=describe(error))) from error
         raise AssertionError("unreachable")
 
     def get(self, path: str, *, timeout: float = CATALOGUE_TIMEOUT, with_key: bool = True) -> tuple[int, Any]:

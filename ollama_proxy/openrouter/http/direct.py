@@ -36,7 +36,7 @@ class NotHttp(OSError):
     """What came back is no HTTP/1 answer."""
 
 
-class Headers(Mapping[str, str]):
+class AnswerHeaders(Mapping[str, str]):
     """An answer's headers; names without regard to case, repeated ones joined with a comma."""
 
     __slots__ = ("_values",)
@@ -73,7 +73,7 @@ class DirectPost:
         head += [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "content-length"]
         self._head = "\r\n".join(head).encode("latin-1")
 
-    def send(self, body: bytes, more: Mapping[str, str], *, read_timeout: float) -> tuple[int, Headers, Body]:
+    def send(self, body: bytes, more: Mapping[str, str], *, read_timeout: float) -> tuple[int, AnswerHeaders, Body]:
         """Status, headers and the open body of the answer.
 
         Raises NotConnected, StaleConnection (the kept-alive connection was gone), TimeoutError, NotHttp or OSError.
@@ -110,7 +110,7 @@ class DirectPost:
 
     def _exchange(
         self, sock: Any, body: bytes, more: Mapping[str, str], read_timeout: float
-    ) -> tuple[int, Headers, int, bytes]:
+    ) -> tuple[int, AnswerHeaders, int, bytes]:
         own = "".join([f"\r\n{name}: {value}" for name, value in more.items()]).encode("latin-1")
         sock.settimeout(read_timeout)
         with suppress(BrokenPipeError):  # a server may answer, and close, before it has read all: what it said counts
@@ -143,7 +143,7 @@ def pool_of(transport: Transport, request: requests.PreparedRequest, proxies: Ma
     return pool if callable(getattr(pool, "_get_conn", None)) and callable(getattr(pool, "_put_conn", None)) else None
 
 
-def parse_head(head: bytes) -> tuple[int, Headers, int]:
+def parse_head(head: bytes) -> tuple[int, AnswerHeaders, int]:
     """Status, headers and minor version of an answer's head (RFC 9112, 4 and 5). Raises NotHttp."""
     first, _, rest = head.partition(b"\n")
     status = _STATUS.match(first)
@@ -155,10 +155,10 @@ def parse_head(head: bytes) -> tuple[int, Headers, int]:
             lines[-1] += " " + line.strip()  # RFC 9112, 5.2: a folded line
         elif ":" in line:
             lines.append(line)
-    return int(status[2]), Headers(lines), int(status[1])
+    return int(status[2]), AnswerHeaders(lines), int(status[1])
 
 
-def _is_kept(version: int, headers: Headers) -> bool:
+def _is_kept(version: int, headers: AnswerHeaders) -> bool:
     """Whether the connection goes on after this answer (RFC 9112, 9.3)."""
     connection = headers.get("Connection", "").lower()
     return "close" not in connection and (version >= 1 or "keep-alive" in connection)

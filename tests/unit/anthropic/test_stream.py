@@ -14,7 +14,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.openrouter.answers.chunks import MalformedChunk
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES, is_last, kind_of
-from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.errors.failure import FailureKind
 
 Json = dict[str, Any]
 
@@ -103,7 +103,7 @@ def test_an_error_ends_the_stream_and_is_not_passed_on_as_it_is(error: Json) -> 
     written = stream.feed(encoded(START, DELTA, error, DELTA))
     assert [name for name, _ in read(written)] == ["message_start", "content_block_delta"]
     assert stream.failure is not None
-    assert (stream.failure.kind, stream.failure.body) == (Kind.EVENT, error)
+    assert (stream.failure.kind, stream.failure.body) == (FailureKind.EVENT, error)
     assert stream.feed(encoded(DELTA)) == b""
     assert stream.whole is False
 
@@ -119,7 +119,7 @@ def test_a_payload_that_is_no_json_is_a_failure() -> None:
     stream = MessageStream()
     assert stream.feed([*encoded(START), b"<html>"]) == MessageStream().feed(encoded(START))
     assert stream.failure is not None
-    assert stream.failure.kind is Kind.MALFORMED
+    assert stream.failure.kind is FailureKind.MALFORMED
 
 
 def test_usage_is_put_together_from_start_and_end() -> None:

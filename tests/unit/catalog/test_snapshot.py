@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.catalog.filters import Filters, parse_lines
-from ollama_proxy.catalog.snapshot import Catalog, Kind
+from ollama_proxy.catalog.snapshot import Catalog, NameKind
 from tests.unit.catalog.test_names import IDS
 from tests.unit.catalog.test_records import JSON, record
 
@@ -102,9 +102,9 @@ def test_outside_free_mode_all_are_listed_newest_first_but_batch_and_painters() 
 def test_tool_use_only_keeps_models_with_tools_and_embeddings_can_still_be_asked_for() -> None:
     catalog = build(tool_use_only=True)
     assert "acme/plain:free" not in ids(catalog.free)
-    assert catalog.resolve("plain:free").kind is Kind.FILTERED
+    assert catalog.resolve("plain:free").kind is NameKind.FILTERED
     assert catalog.embeddings == ()
-    assert catalog.resolve("embed:free", embedding=True).kind is Kind.MODEL
+    assert catalog.resolve("embed:free", embedding=True).kind is NameKind.MODEL
 
 
 def test_filters_decide_what_is_listed_and_what_may_be_asked_for() -> None:
@@ -112,13 +112,13 @@ def test_filters_decide_what_is_listed_and_what_may_be_asked_for() -> None:
     assert ids(catalog.models) == ids(catalog.free) == ["z-ai/glm-5.2:free"]
     assert catalog.embeddings == ()
     filtered = catalog.resolve("dots/note:free")
-    assert (filtered.kind, filtered.model and filtered.model.id) == (Kind.FILTERED, "dots/note:free")
+    assert (filtered.kind, filtered.model and filtered.model.id) == (NameKind.FILTERED, "dots/note:free")
     outside = build(names="glm-5.2", free_mode=False)
     assert ids(outside.models) == ["z-ai/glm-5.2"]
     assert outside.free == ()
 
 
-M, U = Kind.MODEL, Kind.UNKNOWN
+M, U = NameKind.MODEL, NameKind.UNKNOWN
 NAMES = [
     # name, free mode: kind and id, else: kind and id
     pytest.param("gpt-4o:latest", (U, None), (M, "openai/gpt-4o"), id="the listed name"),
@@ -135,7 +135,9 @@ NAMES = [
     pytest.param("o", (U, None), (U, None), id="no suffix"),
     pytest.param("z-ai/glm-5.2:free:latest", (M, "z-ai/glm-5.2:free"), (M, "z-ai/glm-5.2:free"), id="both tags"),
     pytest.param("glm-5.2:free:latest", (M, "z-ai/glm-5.2:free"), (M, "z-ai/glm-5.2:free"), id="short, both tags"),
-    pytest.param("glm-5.2:nosuch:latest", (Kind.INVALID, None), (Kind.INVALID, None), id="both tags of no variant"),
+    pytest.param(
+        "glm-5.2:nosuch:latest", (NameKind.INVALID, None), (NameKind.INVALID, None), id="both tags of no variant"
+    ),
     pytest.param("latest", (U, None), (U, None), id="a tag is no name"),
     pytest.param("library/gpt-4o", (U, None), (U, None), id="no other namespace"),
     pytest.param("glm-5.2", (M, "z-ai/glm-5.2:free"), (M, "z-ai/glm-5.2"), id="no tag: free variant in free mode"),
@@ -144,27 +146,27 @@ NAMES = [
     pytest.param("glm-5.2:free", (M, "z-ai/glm-5.2:free"), (M, "z-ai/glm-5.2:free"), id="the free variant"),
     pytest.param("note", (M, "dots/note:free"), (U, None), id="only a free variant there is"),
     pytest.param("b/twin", (U, None), (M, "b/twin"), id="full name of a collision"),
-    pytest.param("twin", (U, None), (Kind.AMBIGUOUS, ("a/twin", "b/twin")), id="bare name of paid twins"),
-    pytest.param("pair", (Kind.AMBIGUOUS, ("a/pair:free", "b/pair:free")), (U, None), id="bare name of free twins"),
+    pytest.param("twin", (U, None), (NameKind.AMBIGUOUS, ("a/twin", "b/twin")), id="bare name of paid twins"),
+    pytest.param("pair", (NameKind.AMBIGUOUS, ("a/pair:free", "b/pair:free")), (U, None), id="bare name of free twins"),
     pytest.param(
         "pair:free",
-        (Kind.AMBIGUOUS, ("a/pair:free", "b/pair:free")),
-        (Kind.AMBIGUOUS, ("a/pair:free", "b/pair:free")),
+        (NameKind.AMBIGUOUS, ("a/pair:free", "b/pair:free")),
+        (NameKind.AMBIGUOUS, ("a/pair:free", "b/pair:free")),
         id="tagged name of free twins",
     ),
     pytest.param("a/pair", (M, "a/pair:free"), (U, None), id="full name of a free twin without tag"),
     pytest.param("~openai/gpt-latest", (U, None), (M, "~openai/gpt-latest"), id="alias by id"),
     pytest.param("gpt-latest", (U, None), (M, "~openai/gpt-latest"), id="alias by name"),
     pytest.param("openrouter/free", (U, None), (M, "openrouter/free"), id="the router is not the virtual model"),
-    pytest.param("free", (Kind.FREE, None), (Kind.FREE, None), id="the virtual model"),
-    pytest.param("Free:Latest", (Kind.FREE, None), (Kind.FREE, None), id="the virtual model's listed name"),
-    pytest.param("!bad", (Kind.INVALID, None), (Kind.INVALID, None), id="no name"),
-    pytest.param("", (Kind.INVALID, None), (Kind.INVALID, None), id="empty"),
-    pytest.param("plain:", (Kind.INVALID, None), (Kind.INVALID, None), id="empty tag"),
+    pytest.param("free", (NameKind.FREE, None), (NameKind.FREE, None), id="the virtual model"),
+    pytest.param("Free:Latest", (NameKind.FREE, None), (NameKind.FREE, None), id="the virtual model's listed name"),
+    pytest.param("!bad", (NameKind.INVALID, None), (NameKind.INVALID, None), id="no name"),
+    pytest.param("", (NameKind.INVALID, None), (NameKind.INVALID, None), id="empty"),
+    pytest.param("plain:", (NameKind.INVALID, None), (NameKind.INVALID, None), id="empty tag"),
     pytest.param(
-        "embed", (Kind.EMBEDDING_ON_CHAT, "liquid/embed:free"), (U, None), id="a free embedding model cannot chat"
+        "embed", (NameKind.EMBEDDING_ON_CHAT, "liquid/embed:free"), (U, None), id="a free embedding model cannot chat"
     ),
-    pytest.param("embed-3", (U, None), (Kind.EMBEDDING_ON_CHAT, "openai/embed-3"), id="a paid one neither"),
+    pytest.param("embed-3", (U, None), (NameKind.EMBEDDING_ON_CHAT, "openai/embed-3"), id="a paid one neither"),
 ]
 
 
@@ -178,23 +180,23 @@ def test_what_a_name_means(name: str, in_free_mode: Any, otherwise: Any) -> None
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("embed", Kind.MODEL),
-        ("liquid/embed:free", Kind.MODEL),
-        ("embed-3", Kind.UNKNOWN),
-        ("free", Kind.UNKNOWN),
-        ("glm-5.2", Kind.CHAT_ON_EMBEDDING),
-        ("gpt-4o", Kind.UNKNOWN),
+        ("embed", NameKind.MODEL),
+        ("liquid/embed:free", NameKind.MODEL),
+        ("embed-3", NameKind.UNKNOWN),
+        ("free", NameKind.UNKNOWN),
+        ("glm-5.2", NameKind.CHAT_ON_EMBEDDING),
+        ("gpt-4o", NameKind.UNKNOWN),
     ],
 )
-def test_embedding_routes_know_only_embedding_models(name: str, kind: Kind) -> None:
+def test_embedding_routes_know_only_embedding_models(name: str, kind: NameKind) -> None:
     assert build().resolve(name, embedding=True).kind is kind
-    assert build(free_mode=False).resolve("free", embedding=True).kind is Kind.UNKNOWN
+    assert build(free_mode=False).resolve("free", embedding=True).kind is NameKind.UNKNOWN
 
 
 def test_a_free_variant_that_costs_is_unknown_in_free_mode() -> None:
     catalog = build([paid("acme/bolt:free"), record("acme/late:free", expiration_date="2026-08-21")])
-    assert catalog.resolve("bolt").kind is Kind.UNKNOWN
-    assert catalog.resolve("acme/late:free").kind is Kind.UNKNOWN
+    assert catalog.resolve("bolt").kind is NameKind.UNKNOWN
+    assert catalog.resolve("acme/late:free").kind is NameKind.UNKNOWN
 
 
 def test_collisions_count_before_filters() -> None:
@@ -207,7 +209,7 @@ def test_a_model_that_is_gone_leaves_the_lists_but_its_name_resolves() -> None:
     catalog = build()
     less = catalog.without({"dots/note:free"})
     assert "dots/note:free" not in ids(less.free) + ids(less.models)
-    assert less.resolve("note").kind is Kind.MODEL
+    assert less.resolve("note").kind is NameKind.MODEL
     assert "dots/note:free" in ids(catalog.free), "the earlier catalogue does not change"
     outside = build(free_mode=False).without({"dots/note:free"})
     assert "dots/note:free" in ids(outside.models)
@@ -230,15 +232,15 @@ def test_every_listed_name_and_id_gives_its_model_back(model_ids: list[str], fre
             if name.strip().lower() in ("free", "free:latest"):
                 continue
             found = catalog.resolve(name)
-            if free_mode or found.kind is not Kind.FREE:
+            if free_mode or found.kind is not NameKind.FREE:
                 assert found.model == model, name
 
 
 @given(st.lists(JSON, max_size=4), st.text(max_size=12))
 def test_no_list_and_no_name_raises(records: list[Any], name: str) -> None:
     catalog = build([*records, record()], [])
-    assert catalog.resolve(name).kind in Kind
-    assert catalog.resolve("bolt:free").kind is Kind.MODEL
+    assert catalog.resolve(name).kind in NameKind
+    assert catalog.resolve("bolt:free").kind is NameKind.MODEL
 
 
 # Recorded lists
@@ -296,7 +298,7 @@ def test_recorded_embedding_models() -> None:
     catalog = build([], records, free_mode=False)
     assert len(catalog.embeddings) == len(records)
     assert catalog.models == ()
-    assert catalog.resolve("text-embedding-3-small", embedding=True).kind is Kind.MODEL
+    assert catalog.resolve("text-embedding-3-small", embedding=True).kind is NameKind.MODEL
     assert len(build([], records).embeddings) == 3
 
 
@@ -328,7 +330,7 @@ def test_66_days_of_joining_and_leaving() -> None:
             joined |= now - before
             left |= before - now
         for model_id in (before or set()) - now:
-            assert catalog.resolve(model_id).kind is Kind.UNKNOWN
+            assert catalog.resolve(model_id).kind is NameKind.UNKNOWN
         before = now
     assert joined
     assert left

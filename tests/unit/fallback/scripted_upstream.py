@@ -15,12 +15,12 @@ from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.fallback import attempt as attempt_module
 from ollama_proxy.fallback import exchange as exchange_module
-from ollama_proxy.fallback.backend import Services
+from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import BodyBroken
-from ollama_proxy.openrouter.http.client import Answer, UpstreamError
+from ollama_proxy.openrouter.http.client import UpstreamAnswer, UpstreamError
 
 EPOCH = 1_800_000_000.0
 
@@ -94,7 +94,7 @@ def whole(body: Any) -> Reply:
 
 def unreachable(detail: str = "the connection was refused") -> Reply:
     """No answer at all."""
-    return Reply(failure=Failure(Kind.NETWORK, detail=detail))
+    return Reply(failure=Failure(FailureKind.NETWORK, detail=detail))
 
 
 def only_comments(every: float = 1.0) -> Reply:
@@ -135,7 +135,7 @@ class ScriptedBody:
 
 
 class ScriptedCall:
-    """What `Client.start` returns."""
+    """What `Backend.start` returns."""
 
     def __init__(self, reply: Reply, clock: FakeTime) -> None:
         self._reply = reply
@@ -148,10 +148,10 @@ class ScriptedCall:
         self._clock.now = min(self._clock.now + timeout, max(self._due, self._clock.now))
         return self._clock.now >= self._due
 
-    def result(self) -> Answer:
+    def result(self) -> UpstreamAnswer:
         if self._reply.failure is not None:
             raise UpstreamError(self._reply.failure)
-        return Answer(self._reply.status, self._reply.headers, self.body)
+        return UpstreamAnswer(self._reply.status, self._reply.headers, self.body)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -163,7 +163,7 @@ class ScriptedCall:
 
 
 class Upstream:
-    """`Client.start`: gives each model its replies in order; without one left the reply is good."""
+    """`Backend.start`: gives each model its replies in order; without one left the reply is good."""
 
     def __init__(self, clock: FakeTime) -> None:
         self._clock = clock
@@ -221,9 +221,10 @@ class World:
         self.keeper = Keeper(catalog)
         self.memory = FailureMemory(self.settings, None, clock=self.clock.time, monotonic=self.clock.monotonic)
         self.observed: list[tuple[str, str]] = []
-        self.services = Services(
+        self.backend = Backend(
             settings=self.settings,
-            client=self.upstream,  # type: ignore[arg-type]
+            client=None,  # type: ignore[arg-type]
+            start=self.upstream.start,  # type: ignore[arg-type]
             keeper=self.keeper,  # type: ignore[arg-type]
             memory=self.memory,
             free_requests=FreeRequestCount(self.settings.free_requests_per_minute, clock=self.clock.monotonic),

@@ -8,7 +8,7 @@ import pytest
 
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import Unavailable
-from ollama_proxy.fallback.backend import START_PATIENCE, Services
+from ollama_proxy.fallback.backend import START_PATIENCE, Backend
 from tests.unit.catalog.free_models import catalog_of, record
 
 CATALOG = catalog_of(record("a/a:free"))
@@ -34,9 +34,9 @@ class Keeper:
         return self._now is not None
 
 
-def services_of(keeper: Keeper) -> Services:
+def services_of(keeper: Keeper) -> Backend:
     unused: Any = None
-    return Services(settings=unused, client=unused, keeper=keeper, memory=unused, free_requests=unused)  # type: ignore[arg-type]
+    return Backend(settings=unused, client=unused, keeper=keeper, memory=unused, free_requests=unused)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

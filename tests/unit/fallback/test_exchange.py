@@ -14,8 +14,8 @@ from ollama_proxy.fallback.attempt import BEAT, StreamBroken
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import SHORTLY
-from ollama_proxy.openrouter.answers.more_dialects import EMBEDDINGS
-from ollama_proxy.openrouter.errors.failure import Failure, Kind
+from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from tests.unit.catalog.free_models import PAID, catalog_of, record
 from tests.unit.fallback.scripted_upstream import (
     COMMENT,
@@ -83,7 +83,7 @@ def body_for(model: Any, without: frozenset[str], at_most: int | None) -> bytes:
 
 def exchange_of(world: World, name: str = "free", **options: Any) -> Exchange:
     needs = options.pop("needs", Needs())
-    return Exchange(world.services, Call(name, needs, body_for, **options))
+    return Exchange(world.backend, Call(name, needs, body_for, **options))
 
 
 def run(exchange: Exchange) -> str:
@@ -313,7 +313,7 @@ def test_silence_inside_an_answer_ends_it(make_world: MakeWorld) -> None:
     exchange = exchange_of(world)
     with pytest.raises(StreamBroken) as caught:
         list(exchange)
-    assert caught.value.failure.kind is Kind.READ_TIMEOUT
+    assert caught.value.failure.kind is FailureKind.READ_TIMEOUT
     assert world.clock.now == pytest.approx(40, abs=1)
 
 
@@ -634,7 +634,7 @@ def test_after_the_first_delta_nothing_is_tried_again_and_the_model_is_marked(wo
     bursts = [item for item in exchange if item is not BEAT]
     assert text_of(itertools.chain.from_iterable(bursts)) == "half"  # type: ignore[arg-type]
     assert not exchange.complete
-    error = exchange.broken(Failure(Kind.EARLY_CLOSE))
+    error = exchange.broken(Failure(FailureKind.EARLY_CLOSE))
     exchange.close()
     assert error.status == 502
     assert "upstream error" in error.message
@@ -700,7 +700,7 @@ def test_a_body_that_cannot_be_made_leaves_no_call_behind(world: World) -> None:
     def broken(*_: Any) -> bytes:
         raise RuntimeError("no body")
 
-    exchange = Exchange(world.services, Call("free", Needs(), broken))
+    exchange = Exchange(world.backend, Call("free", Needs(), broken))
     with pytest.raises(RuntimeError):
         list(exchange)
     exchange.close()

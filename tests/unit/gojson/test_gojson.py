@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import MOST_VALUES, decode, encode, encode_part, parse
+from ollama_proxy.gojson.codec import MOST_VALUES, decode_object, encode_body, encode_part, parse_body
 from ollama_proxy.gojson.syntax import syntax_error
 from ollama_proxy.gojson.text import quote
 
@@ -38,7 +38,7 @@ from ollama_proxy.gojson.text import quote
     ],
 )
 def test_accepts(body: bytes, value: dict) -> None:
-    assert decode(body, struct="ChatRequest") == value
+    assert decode_object(body, struct="ChatRequest") == value
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_accepts(body: bytes, value: dict) -> None:
 )
 def test_refuses_in_gos_words(body: bytes, text: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        decode(body, struct="ChatRequest")
+        decode_object(body, struct="ChatRequest")
     assert caught.value.message == text
     assert caught.value.status == 400
 
 
 def test_names_a_struct_of_another_package_as_it_is() -> None:
     with pytest.raises(BadRequest, match=r"of type openai\.Thing$"):
-        decode(b"[]", struct="openai.Thing")
+        decode_object(b"[]", struct="openai.Thing")
 
 
 def test_a_mistake_at_the_end_of_a_long_body_is_found_without_scanning_it_all() -> None:
@@ -134,7 +134,7 @@ MANY = {
 def test_more_values_than_any_request_needs_are_refused_unread(body: bytes) -> None:
     start = time.process_time()
     with pytest.raises(BadRequest, match=f"^the request body holds more than {MOST_VALUES} values$"):
-        parse(body)
+        parse_body(body)
     assert time.process_time() - start < 0.5
 
 
@@ -148,7 +148,7 @@ NOT_SO_MANY = {
 
 @pytest.mark.parametrize("body", NOT_SO_MANY.values(), ids=NOT_SO_MANY)
 def test_texts_may_hold_as_many_commas_as_a_window_has_tokens(body: bytes) -> None:
-    assert parse(body) == json.loads(body)
+    assert parse_body(body) == json.loads(body)
 
 
 def test_what_is_too_deep_to_be_written_is_refused() -> None:
@@ -156,8 +156,8 @@ def test_what_is_too_deep_to_be_written_is_refused() -> None:
     for _ in range(260):
         deep = [deep]
     with pytest.raises(BadRequest, match="exceeded max depth"):
-        encode(deep)
-    assert encode({"a": [1]}) == encode_part({"a": [1]}) == b'{"a":[1]}'
+        encode_body(deep)
+    assert encode_body({"a": [1]}) == encode_part({"a": [1]}) == b'{"a":[1]}'
 
 
 def test_a_long_value_is_not_echoed_whole() -> None:
@@ -167,7 +167,7 @@ def test_a_long_value_is_not_echoed_whole() -> None:
 @given(st.binary(max_size=40) | st.text('{}[]",:\\u0dD8eE-+.1 ntf\n\ufeffa', max_size=30).map(str.encode))
 def test_any_bytes_are_a_value_or_a_refusal(body: bytes) -> None:
     try:
-        told = encode(parse(body)).decode()
+        told = encode_body(parse_body(body)).decode()
     except BadRequest as refusal:
         told = refusal.message
     assert told

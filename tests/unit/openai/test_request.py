@@ -7,7 +7,7 @@ import pytest
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.openai.request import Request, read_chat, read_completion, read_responses
+from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 
 USER = {"role": "user", "content": "12345678"}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
@@ -15,12 +15,12 @@ NAMESPACE = {"type": "namespace", "name": "n", "tools": []}
 SEARCH = {"type": "openrouter:web_search"}
 
 
-def chat(*, free_mode: bool = False, **fields: Any) -> Request:
+def chat(*, free_mode: bool = False, **fields: Any) -> PassedRequest:
     body = {"model": "m", "messages": [USER], **fields}
     return read_chat(json.dumps(body).encode(), free_mode=free_mode)
 
 
-def responses(*, free_mode: bool = False, **fields: Any) -> Request:
+def responses(*, free_mode: bool = False, **fields: Any) -> PassedRequest:
     return read_responses(json.dumps({"model": "m", "input": "12345678", **fields}).encode(), free_mode=free_mode)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.doctor import Finding, Health, clock_error, look_at_credits, print_findings
+from ollama_proxy.ops.doctor import Finding, Grade, clock_error, look_at_credits, print_findings
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_clock_is_compared_with_an_http_date(date: str, error: float | None)
 
 def test_only_what_is_wrong_counts() -> None:
     said: list[str] = []
-    findings = [Finding(Health.FINE, "a", "x"), Finding(Health.NOTE, "b", "y"), Finding(Health.WRONG, "c", "z")]
+    findings = [Finding(Grade.FINE, "a", "x"), Finding(Grade.NOTE, "b", "y"), Finding(Grade.WRONG, "c", "z")]
     assert print_findings(iter(findings), said.append) == 1
     assert [line.split()[0] for line in said] == ["ok", "note", "WRONG", "1"]
     assert print_findings(iter(findings[:2]), said.append) == 0

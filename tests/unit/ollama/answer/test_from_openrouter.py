@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, load_reply, unload_reply
 from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
-from ollama_proxy.openrouter.answers.chunks import as_chunk, dump
+from ollama_proxy.openrouter.answers.chunks import as_chunk, dump_payload
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
-from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.errors.failure import FailureKind
 from tests.unit.openrouter.answers.upstream_chunks import (
     NOON,
     NOON_TEXT,
@@ -172,17 +172,19 @@ def test_durations_are_positive_when_no_time_passes() -> None:
 @pytest.mark.parametrize(
     ("payloads", "kind"),
     [
-        pytest.param([b'{"choices":[],"error":{"code":502,"message":"lost"}}', DONE], Kind.EVENT, id="top-level error"),
-        pytest.param([delta({"content": ""}, "error"), DONE], Kind.EVENT, id="finish reason error"),
-        pytest.param([b"<html>"], Kind.MALFORMED, id="not JSON"),
-        pytest.param([], Kind.EARLY_CLOSE, id="early close"),
+        pytest.param(
+            [b'{"choices":[],"error":{"code":502,"message":"lost"}}', DONE], FailureKind.EVENT, id="top-level error"
+        ),
+        pytest.param([delta({"content": ""}, "error"), DONE], FailureKind.EVENT, id="finish reason error"),
+        pytest.param([b"<html>"], FailureKind.MALFORMED, id="not JSON"),
+        pytest.param([], FailureKind.EARLY_CLOSE, id="early close"),
     ],
 )
-def test_a_failure_after_output_leaves_no_last_line(payloads: list[bytes], kind: Kind) -> None:
+def test_a_failure_after_output_leaves_no_last_line(payloads: list[bytes], kind: FailureKind) -> None:
     answer = chat()
     assert [line["done"] for line in run(answer, delta({"content": "x"}), *payloads, delta({"content": "y"}))] == [
         False
-    ] * (2 if kind is Kind.EARLY_CLOSE else 1)
+    ] * (2 if kind is FailureKind.EARLY_CLOSE else 1)
     assert answer.failure is not None
     assert answer.failure.kind is kind
     assert answer.has_output
@@ -293,7 +295,7 @@ def test_a_whole_completion_as_one_chunk() -> None:
     }
     answer = chat()
     text, tool, last = lines_of(
-        answer.feed([dump(as_chunk({"choices": [{"message": message}]})), DONE]) + answer.finish()
+        answer.feed([dump_payload(as_chunk({"choices": [{"message": message}]})), DONE]) + answer.finish()
     )
     assert text["message"]["content"] == "hi"
     assert tool["message"]["tool_calls"][0]["function"]["arguments"] == {}

@@ -12,7 +12,7 @@ import pytest
 from ollama import ChatResponse, GenerateResponse
 
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, GenerateAnswer
-from ollama_proxy.openrouter.answers.chunks import as_chunk, dump, parse
+from ollama_proxy.openrouter.answers.chunks import as_chunk, dump_payload, parse_payload
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 
 TRUNCATED = {"gpt-4.1-mini.tool-truncated"}
@@ -130,7 +130,7 @@ def test_a_recorded_stream_through_generate(path: Path) -> None:
 @pytest.mark.parametrize("path", BODIES)
 def test_a_recorded_completion_reads_the_same(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0)
-    writes = answer.feed([dump(as_chunk(parse(path.read_bytes()))), DONE]) + answer.finish()
+    writes = answer.feed([dump_payload(as_chunk(parse_payload(path.read_bytes()))), DONE]) + answer.finish()
     assert answer.failure is None
     assert read_as_client(writes) == without_ids(naive_body(path))
 

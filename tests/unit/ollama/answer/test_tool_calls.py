@@ -9,7 +9,7 @@ import pytest
 
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Blame, Kind
+from ollama_proxy.openrouter.errors.failure import Blame, FailureKind
 from tests.unit.openrouter.answers.upstream_chunks import STOP, USAGE, call, chat, delta, lines_of, messages, run
 
 TOOL_CASES = [
@@ -100,7 +100,7 @@ def test_unusable_arguments_fail_the_model(arguments: str) -> None:
     lines = run(answer, delta({"content": "x", "tool_calls": [call(0, arguments, id="a", name="f")]}), STOP, DONE)
     assert [line["done"] for line in lines] == [False]
     assert answer.failure is not None
-    assert answer.failure.kind is Kind.MALFORMED
+    assert answer.failure.kind is FailureKind.MALFORMED
     assert "a tool call whose arguments are not" in classify(answer.failure, now=0).message
 
 

@@ -10,7 +10,7 @@ import pytest
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ollama.request import schemas
 from ollama_proxy.ollama.request.keep_alive import parse_duration
-from ollama_proxy.ollama.request.messages import Call, Message
+from ollama_proxy.ollama.request.messages import Message, ToolCall
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 
@@ -240,22 +240,22 @@ def test_no_durations(text: str) -> None:
         ),
         pytest.param(
             {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": {"a": [1]}}}]},
-            Message("assistant", calls=(Call("1", "f", '{"a":[1]}'),)),
+            Message("assistant", calls=(ToolCall("1", "f", '{"a":[1]}'),)),
             id="call with object arguments and no content",
         ),
         pytest.param(
             {"content": "", "tool_calls": [{"function": {"name": "f"}}]},
-            Message("assistant", calls=(Call("", "f", "{}"),)),
+            Message("assistant", calls=(ToolCall("", "f", "{}"),)),
             id="arguments and role missing",
         ),
         pytest.param(
             {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}]},
-            Message("assistant", calls=(Call("", "f", '{"a": 1}'),)),
+            Message("assistant", calls=(ToolCall("", "f", '{"a": 1}'),)),
             id="arguments as JSON text",
         ),
         pytest.param(
             {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]},
-            Message("assistant", calls=(Call("", "f", '{"input":"[1"}'),)),
+            Message("assistant", calls=(ToolCall("", "f", '{"input":"[1"}'),)),
             id="arguments as other text",
         ),
     ],

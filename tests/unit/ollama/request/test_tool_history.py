@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.ollama.request.messages import Call, Message
+from ollama_proxy.ollama.request.messages import Message, ToolCall
 from ollama_proxy.ollama.request.tool_history import repair
 
 USER = Message("user", "go on")
 
 
 def calling(*calls: tuple[str, str], text: str = "") -> Message:
-    return Message("assistant", text, calls=tuple(Call(call_id, name, "{}") for call_id, name in calls))
+    return Message("assistant", text, calls=tuple(ToolCall(call_id, name, "{}") for call_id, name in calls))
 
 
 def result(text: str, call_id: str = "", name: str = "") -> Message:

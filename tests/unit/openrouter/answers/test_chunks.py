@@ -28,7 +28,7 @@ def chunk(**parts: Any) -> dict[str, Any]:
     ],
 )
 def test_parse(payload: bytes, value: dict[str, Any]) -> None:
-    assert chunks.parse(payload) == value
+    assert chunks.parse_payload(payload) == value
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_parse(payload: bytes, value: dict[str, Any]) -> None:
     ids=["first half of a pair", "second half of a pair", "deep"],
 )
 def test_whatever_can_be_read_can_be_written(payload: bytes) -> None:
-    assert chunks.dump(chunks.parse(payload)) == payload
+    assert chunks.dump_payload(chunks.parse_payload(payload)) == payload
 
 
 @pytest.mark.parametrize("payload", [b"", b"<html>", b'{"a":', b"[1]", b'"x"', b"null", b'{"a":1}x', b"[" * 100_000])
 def test_parse_refuses(payload: bytes) -> None:
     with pytest.raises(MalformedChunk) as caught:
-        chunks.parse(payload)
+        chunks.parse_payload(payload)
     assert "html" not in str(caught.value)
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.answers.more_dialects import COMPLETIONS, EMBEDDINGS, RESPONSES
+from ollama_proxy.openrouter.answers.chat_dialect import COMPLETIONS
+from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind
 from tests.unit.openrouter.errors.upstream_errors import (
     CREDITS,
     KEYS,
@@ -239,15 +239,15 @@ def test_blame_and_client_status(blame: Blame, client: int, status: int, body: A
 @pytest.mark.parametrize(
     ("kind", "client", "reason"),
     [
-        (Kind.EMPTY, 502, "empty answer"),
-        (Kind.EARLY_CLOSE, 502, "stream ended early"),
-        (Kind.FIRST_TOKEN_TIMEOUT, 504, "no first token"),
-        (Kind.READ_TIMEOUT, 504, "read timeout"),
-        (Kind.TOTAL_TIMEOUT, 504, "answer took too long"),
-        (Kind.MALFORMED, 502, "malformed answer"),
+        (FailureKind.EMPTY, 502, "empty answer"),
+        (FailureKind.EARLY_CLOSE, 502, "stream ended early"),
+        (FailureKind.FIRST_TOKEN_TIMEOUT, 504, "no first token"),
+        (FailureKind.READ_TIMEOUT, 504, "read timeout"),
+        (FailureKind.TOTAL_TIMEOUT, 504, "answer took too long"),
+        (FailureKind.MALFORMED, 502, "malformed answer"),
     ],
 )
-def test_failures_of_the_wire_blame_the_model(kind: Kind, client: int, reason: str) -> None:
+def test_failures_of_the_wire_blame_the_model(kind: FailureKind, client: int, reason: str) -> None:
     found = verdict(b"<html>secret page</html>", 200, kind)
     assert (found.blame, found.status, found.reason) == (Blame.MODEL_FAILING, client, reason)
     assert "upstream error" in found.message
@@ -255,13 +255,13 @@ def test_failures_of_the_wire_blame_the_model(kind: Kind, client: int, reason: s
 
 
 def test_network_blames_no_model() -> None:
-    found = classify(Failure(Kind.NETWORK, detail="ConnectionError"), now=NOW)
+    found = classify(Failure(FailureKind.NETWORK, detail="ConnectionError"), now=NOW)
     assert (found.blame, found.status, found.retry_at) == (Blame.NETWORK, 502, None)
     assert found.message == "upstream error: OpenRouter cannot be reached (ConnectionError)"
 
 
 def test_a_malformed_error_status_is_judged_by_its_status() -> None:
-    assert verdict(b"<html>", 429, Kind.MALFORMED).blame is Blame.UNKNOWN_LIMIT
+    assert verdict(b"<html>", 429, FailureKind.MALFORMED).blame is Blame.UNKNOWN_LIMIT
 
 
 @pytest.mark.parametrize(

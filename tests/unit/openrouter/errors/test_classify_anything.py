@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
 from tests.unit.openrouter.errors.upstream_errors import NOW, error, verdict
 
 TEXTS = st.one_of(
@@ -67,13 +67,13 @@ def check(found: Verdict) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(FailureKind),
     status=st.none() | st.integers(-1, 1000),
     headers=st.dictionaries(st.sampled_from(["Retry-After", "X-RateLimit-Reset", "x"]), TEXTS, max_size=3),
     body=BODIES,
     detail=TEXTS,
 )
-def test_nothing_raises(kind: Kind, status: int | None, headers: dict[str, str], body: Any, detail: str) -> None:
+def test_nothing_raises(kind: FailureKind, status: int | None, headers: dict[str, str], body: Any, detail: str) -> None:
     check(classify(Failure(kind, status, headers, body, detail), now=NOW))
 
 
@@ -93,4 +93,4 @@ def test_a_body_cut_anywhere_is_judged(cut: int) -> None:
 )
 def test_hostile_bytes(body: bytes) -> None:
     check(verdict(body, 500))
-    check(verdict(body, 200, Kind.EVENT))
+    check(verdict(body, 200, FailureKind.EVENT))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, Kind
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind
 from tests.unit.openrouter.errors.upstream_errors import NOW
 
 RECORDED = {
@@ -65,7 +65,7 @@ def recordings() -> dict[str, Failure]:
     items = json.loads(Path(folder, "INDEX.json").read_bytes())["items"]
     return {
         item["response"].removeprefix("errors/").rsplit(".response.", 1)[0]: Failure(
-            Kind.EVENT if item["status"] == 200 else Kind.STATUS,
+            FailureKind.EVENT if item["status"] == 200 else FailureKind.STATUS,
             item["status"],
             item["headers"],
             Path(folder, item["response"]).read_bytes(),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Failure, Kind, Verdict
+from ollama_proxy.openrouter.errors.failure import Failure, FailureKind, Verdict
 
 NOW = datetime(2026, 5, 4, 20, 48, 0, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 5, 5, tzinfo=UTC).timestamp()
@@ -17,7 +17,9 @@ CREDITS = "Insufficient credits. Add more using https://openrouter.ai/settings/c
 PER_DAY = "Rate limit exceeded: free-models-per-day. "
 
 
-def verdict(body: Any = None, status: int | None = 400, kind: Kind = Kind.STATUS, **headers: str) -> Verdict:
+def verdict(
+    body: Any = None, status: int | None = 400, kind: FailureKind = FailureKind.STATUS, **headers: str
+) -> Verdict:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return classify(Failure(kind, status, named, body), now=NOW)
 
@@ -37,4 +39,4 @@ def wrapped(code: int, text: str, provider: str = "Chutes", **metadata: Any) -> 
 
 
 def event(**chunk: Any) -> Verdict:
-    return verdict({"id": "gen-1", "object": "chat.completion.chunk", **chunk}, 200, Kind.EVENT)
+    return verdict({"id": "gen-1", "object": "chat.completion.chunk", **chunk}, 200, FailureKind.EVENT)

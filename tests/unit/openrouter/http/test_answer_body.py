@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from ollama_proxy.openrouter.http.answer_body import BodyBroken, LibraryBody, SocketBody
-from ollama_proxy.openrouter.http.client import Answer, Client
+from ollama_proxy.openrouter.http.client import Client, UpstreamAnswer
 from tests.unit.openrouter.http.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
 
 PATIENCE = 10.0
@@ -37,7 +37,7 @@ def says(*parts: bytes) -> Callable[[Peer], None]:
     return script
 
 
-def read_all(found: Answer) -> bytes:
+def read_all(found: UpstreamAnswer) -> bytes:
     body = b""
     while data := found.body.read(PATIENCE):
         body += data

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
 from simulator.process import Simulator
 from tests.servers import free_port
@@ -122,7 +122,7 @@ def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(end: Ca
         with pytest.raises(UpstreamError) as caught:
             post(client)
         assert upstream.connections == 1
-    assert caught.value.failure.kind is Kind.NETWORK
+    assert caught.value.failure.kind is FailureKind.NETWORK
 
 
 def test_a_new_tls_connection_that_ends_without_an_answer_is_not_tried_again(
@@ -135,7 +135,7 @@ def test_a_new_tls_connection_that_ends_without_an_answer_is_not_tried_again(
         simulator.scenario("*", early_close=0, before_headers=True)
         with pytest.raises(UpstreamError) as caught:
             client.post("/chat/completions", b'{"model": "a/b", "messages": []}')
-        assert caught.value.failure.kind is Kind.NETWORK
+        assert caught.value.failure.kind is FailureKind.NETWORK
         assert len(simulator.chats()) == 1
 
 
@@ -144,7 +144,7 @@ def test_refused() -> None:
     with pytest.raises(UpstreamError) as caught:
         post(client)
     failure = caught.value.failure
-    assert (failure.kind, failure.detail) == (Kind.NETWORK, "the connection was refused")
+    assert (failure.kind, failure.detail) == (FailureKind.NETWORK, "the connection was refused")
 
 
 def test_a_name_that_does_not_exist() -> None:
@@ -152,7 +152,7 @@ def test_a_name_that_does_not_exist() -> None:
     with pytest.raises(UpstreamError) as caught:
         post(client)
     failure = caught.value.failure
-    assert (failure.kind, failure.detail) == (Kind.NETWORK, "its name could not be resolved")
+    assert (failure.kind, failure.detail) == (FailureKind.NETWORK, "its name could not be resolved")
 
 
 def test_no_answer_in_time() -> None:
@@ -164,7 +164,7 @@ def test_no_answer_in_time() -> None:
         client = Client(upstream.url, KEY, read_timeout=0.05)
         with pytest.raises(UpstreamError) as caught:
             post(client)
-    assert caught.value.failure.kind is Kind.READ_TIMEOUT
+    assert caught.value.failure.kind is FailureKind.READ_TIMEOUT
 
 
 def test_tls_with_an_authority_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_an_answer_that_trickles_is_not_waited_for_beyond_its_time() -> None:
         with pytest.raises(UpstreamError) as caught:
             client.post("/models", b"{}").read_all(timeout=0.05)
         goes_on.set()
-    assert caught.value.failure.kind is Kind.TOTAL_TIMEOUT
+    assert caught.value.failure.kind is FailureKind.TOTAL_TIMEOUT
 
 
 def test_an_endless_answer_is_cut_off() -> None:
@@ -272,7 +272,7 @@ def test_an_endless_answer_is_cut_off() -> None:
 
     with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
         client.post("/models", b"{}").read_all(timeout=5, limit=1000)
-    assert caught.value.failure.kind is Kind.MALFORMED
+    assert caught.value.failure.kind is FailureKind.MALFORMED
 
 
 def test_a_bundle_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

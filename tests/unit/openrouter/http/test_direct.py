@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.errors.failure import Kind
+from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http import client as client_module
 from ollama_proxy.openrouter.http.answer_body import LibraryBody, SocketBody
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
-from ollama_proxy.openrouter.http.direct import Headers, NotHttp, parse_head, pool_of
+from ollama_proxy.openrouter.http.direct import AnswerHeaders, NotHttp, parse_head, pool_of
 from tests.unit.openrouter.http.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
 
 
@@ -92,15 +92,17 @@ def test_both_ways_say_the_same(serve: Any, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        pytest.param(lambda peer: peer.request(), Kind.NETWORK, id="closed without an answer"),
-        pytest.param(lambda peer: (peer.request(), peer.reset()), Kind.NETWORK, id="reset"),
-        pytest.param(lambda peer: (peer.request(), peer.say(b"SSH-2.0-x\r\n\r\n")), Kind.NETWORK, id="not HTTP"),
-        pytest.param(lambda peer: (peer.request(), peer.say(b"x" * 70000)), Kind.NETWORK, id="no end of the head"),
-        pytest.param(lambda peer: (peer.request(), peer.is_closed()), Kind.READ_TIMEOUT, id="silence"),
+        pytest.param(lambda peer: peer.request(), FailureKind.NETWORK, id="closed without an answer"),
+        pytest.param(lambda peer: (peer.request(), peer.reset()), FailureKind.NETWORK, id="reset"),
+        pytest.param(lambda peer: (peer.request(), peer.say(b"SSH-2.0-x\r\n\r\n")), FailureKind.NETWORK, id="not HTTP"),
+        pytest.param(
+            lambda peer: (peer.request(), peer.say(b"x" * 70000)), FailureKind.NETWORK, id="no end of the head"
+        ),
+        pytest.param(lambda peer: (peer.request(), peer.is_closed()), FailureKind.READ_TIMEOUT, id="silence"),
     ],
 )
 @pytest.mark.usefixtures("way")
-def test_failures(serve: Any, script: Any, kind: Kind) -> None:
+def test_failures(serve: Any, script: Any, kind: FailureKind) -> None:
     client, upstream = serve(script)
     with pytest.raises(UpstreamError) as caught:
         client.post("/chat", b"{}")
@@ -160,6 +162,6 @@ def test_what_is_no_head(head: bytes) -> None:
 
 
 def test_header_names_have_no_case() -> None:
-    headers = Headers(["Content-Type: a/b"])
+    headers = AnswerHeaders(["Content-Type: a/b"])
     assert (headers["content-type"], headers.get("CONTENT-TYPE"), "content-Type" in headers) == ("a/b", "a/b", True)
     assert headers.get("x", "y") == "y"

@@ -1,6 +1,6 @@
-"""How the answers of /completions, /embeddings and /responses are read.
+"""How the answers of /responses are read: typed events, the last of which holds the whole response.
 
-Pure functions over parsed payloads, put together as dialects; see dialect.py for what each of them promises.
+Pure functions over parsed payloads, put together as a dialect; see dialect.py for what each of them promises.
 """
 
 from __future__ import annotations
@@ -8,52 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ollama_proxy.openrouter.answers import chunks
-from ollama_proxy.openrouter.answers.dialect import CHAT, Dialect, Payload
+from ollama_proxy.openrouter.answers.dialect import Dialect, Payload
 
 _ENDED = frozenset({"completed", "incomplete"})
 _FAILED = frozenset({"error", "response.failed"})
 
 #: Output items that are worth something only once they have text.
 _TEXT_ITEMS = frozenset({"message", "reasoning"})
-
-
-# POST /completions: choices with `text`, streamed and whole alike
-
-
-def _has_text(payload: Payload) -> bool:
-    choices = payload.get("choices")
-    listed = choices if isinstance(choices, list) else []
-    return any(isinstance(choice, dict) and (choice.get("text") or choice.get("reasoning")) for choice in listed)
-
-
-def _as_it_is(payload: Payload) -> Payload:
-    return payload
-
-
-#: `POST /completions`, https://platform.openai.com/docs/api-reference/completions
-COMPLETIONS = Dialect(error=CHAT.error, useful=_has_text, ending=CHAT.ending, tokens=CHAT.tokens, from_whole=_as_it_is)
-
-
-# POST /embeddings: never streamed
-
-
-def _has_vectors(payload: Payload) -> bool:
-    data = payload.get("data")
-    return isinstance(data, list) and any(isinstance(item, dict) and item.get("embedding") for item in data)
-
-
-#: `POST /embeddings`, https://openrouter.ai/docs/api-reference/embeddings
-EMBEDDINGS = Dialect(
-    error=chunks.error_of,
-    useful=_has_vectors,
-    ending=lambda _: None,
-    tokens=lambda _: 0,
-    from_whole=_as_it_is,
-)
-
-
-# POST /responses: typed events, the last of which holds the whole response
 
 
 def response_of(payload: Payload) -> Mapping[str, Any]:
