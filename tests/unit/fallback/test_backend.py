@@ -34,9 +34,9 @@ class Keeper:
         return self._now is not None
 
 
-def services_of(keeper: Keeper) -> Backend:
+def backend_of(keeper: Keeper) -> Backend:
     unused: Any = None
-    return Backend(settings=unused, client=unused, keeper=keeper, memory=unused, free_requests=unused)  # type: ignore[arg-type]
+    return Backend(unused, unused, unused, keeper, unused, unused)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def services_of(keeper: Keeper) -> Backend:
     ],
 )
 def test_a_catalogue(keeper: Keeper, waited: list[float]) -> None:
-    assert services_of(keeper).catalog() is CATALOG
+    assert backend_of(keeper).catalog() is CATALOG
     assert keeper.waited == waited
 
 
@@ -60,6 +60,6 @@ def test_a_catalogue(keeper: Keeper, waited: list[float]) -> None:
 )
 def test_no_catalogue(keeper: Keeper, waited: list[float]) -> None:
     with pytest.raises(Unavailable) as caught:
-        services_of(keeper).catalog()
+        backend_of(keeper).catalog()
     assert "has not been fetched yet" in caught.value.message
     assert keeper.waited == waited

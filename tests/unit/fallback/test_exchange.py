@@ -689,7 +689,7 @@ def test_an_exception_in_a_wait_closes_upstream(world: World, monkeypatch: pytes
         call.wait = raising  # type: ignore[method-assign]
         return call
 
-    monkeypatch.setattr(world.upstream, "start", start_and_raise)
+    monkeypatch.setattr(world.backend, "start", start_and_raise)
     with pytest.raises(_Gone):
         list(exchange)
     assert world.upstream.calls[0].cancelled
