@@ -6,12 +6,17 @@ for the client's user: it never holds a key, a prompt or an answer (docs/contrac
 
 from __future__ import annotations
 
+import re
+
+_QUOTATION = re.compile(r"(?<!\w)[\"'`].*[\"'`](?!\w)", re.DOTALL)
+
 
 class ProxyError(Exception):
     """A request that cannot be answered.
 
     `status` is the HTTP status, `message` one line of text, `retry_after` whole seconds for a Retry-After header.
-    `reason` is what a log may say of it: `message`, unless that may quote a provider, who may quote the prompt.
+    `reason` is what a log may say of it: by default the message without what it quotes, because a client's own words
+    may hold a key or a prompt, and a provider may quote the prompt.
     """
 
     status = 500
@@ -21,10 +26,19 @@ class ProxyError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.reason = message if reason is None else reason
+        self.reason = without_quotations(message) if reason is None else reason
         self.retry_after = retry_after
         if status is not None:
             self.status = status
+
+
+def without_quotations(text: str) -> str:
+    """`text` with everything from its first quotation mark to its last one left out.
+
+    Texts for clients quote names and values in marks; what is quoted may hold marks as well, so that only the outermost
+    ones can be relied on. An apostrophe inside a word is no mark.
+    """
+    return _QUOTATION.sub("…", text)
 
 
 class BadRequest(ProxyError):
@@ -79,3 +93,10 @@ class Unavailable(ProxyError):
     """Nothing can serve this request now, but later something may."""
 
     status = 503
+
+
+class ShuttingDown(Unavailable):
+    """The server ends while the request is under way."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down: please send the request again", retry_after=1)

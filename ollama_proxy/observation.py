@@ -6,12 +6,33 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 
 #: Where the front of the application puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
+
+#: A client error that is no fault of the request: it counts as a failed answer (RFC 6585, section 4).
+_TOO_MANY_REQUESTS = 429
+#: Of the server errors this one says that the request asks for something that will never work here.
+_NOT_IMPLEMENTED = 501
+
+
+class Outcome(StrEnum):
+    """How a request ended, as its client sees it (docs/contract.md, "Errors")."""
+
+    #: The whole answer went out.
+    WHOLE = "whole"
+    #: An error in place of an answer: upstream failed, a limit holds, or this server failed.
+    FAILED = "failed"
+    #: An error after a part of the answer had gone out.
+    BROKEN = "broken"
+    #: The client left before the end.
+    LEFT = "left"
+    #: The request was refused here, before anything was asked upstream.
+    REFUSED = "refused"
 
 
 class ObservedAttempt(Protocol):
@@ -46,7 +67,9 @@ class ObservedExchange(Protocol):
 class Observation:
     """One request. Times are seconds, `began` a monotonic clock's; token counts are upstream's, None if unknown.
 
-    `route` is the route's template, empty for a path that has none.
+    `caller` is the name of who calls, `route` the route's template ("" for a path that has none), `cost` dollars.
+    `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
+    by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """
 
     request_id: str
@@ -54,14 +77,47 @@ class Observation:
     path: str
     began: float = field(default_factory=time.monotonic)
     status: int = 0
-    client: str = ""
+    caller: str = ""
     route: str = ""
     asked: str = ""
     streamed: bool = False
     exchange: ObservedExchange | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cost: float | None = None
     error: str = ""
+    broken: bool = False
+    left: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the request ended. Only asked once it has."""
+        if self.left:
+            return Outcome.LEFT
+        if self.broken:
+            return Outcome.BROKEN
+        if 0 < self.status < 400:
+            return Outcome.WHOLE
+        asked_upstream = self.exchange is not None and bool(self.exchange.tried)
+        own_refusal = 400 <= self.status < 500 and self.status != _TOO_MANY_REQUESTS
+        if (own_refusal or self.status == _NOT_IMPLEMENTED) and not asked_upstream:
+            return Outcome.REFUSED
+        return Outcome.FAILED
+
+    def note_usage(self, usage: Mapping[str, Any]) -> None:
+        """Take over the counts of an upstream `usage` object, in the names of any of its endpoints.
+
+        Sources: https://openrouter.ai/docs/use-cases/usage-accounting and the Responses and Messages formats.
+        """
+        self.prompt_tokens = _count(usage, "prompt_tokens", "input_tokens")
+        self.completion_tokens = _count(usage, "completion_tokens", "output_tokens")
+        cost = usage.get("cost")
+        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6:
+            self.cost = float(cost)
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((usage[name] for name in names if type(usage.get(name)) is int and 0 <= usage[name] < 2**63), None)
 
 
 class Observer(Protocol):

@@ -17,6 +17,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ollama_proxy.access.caller import UNKNOWN_CALLER, Caller
 from ollama_proxy.access.hosts import Address, host_address, is_local_host, machine_addresses, unmapped
 from ollama_proxy.access.origins import HeaderPairs, OriginRules
 from ollama_proxy.config import Network, Settings
@@ -41,23 +42,22 @@ _NOT_STRANGERS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to become of a request.
+    """What is to become of a request, and who sent it.
 
-    `status` set: answer with it and an empty body (403: Host or Origin; 204: OPTIONS, the caller may add `Allow`).
+    `status` set: answer with it and an empty body (403: Host or Origin; 204: OPTIONS); `reason` is then for the log.
     `error` set: render it in the API's own JSON. Neither: serve. `headers` go on the answer in every case.
     """
 
+    caller: Caller
     headers: HeaderPairs = ()
     status: int | None = None
     error: ProxyError | None = None
+    reason: str = ""
 
     @property
     def allowed(self) -> bool:
         """Whether the request is to be served."""
         return self.status is None and self.error is None
-
-
-_SERVE = Decision()
 
 
 def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Address | None:
@@ -93,6 +93,7 @@ class AccessPolicy:
     ) -> None:
         self._settings = settings
         self._keys = tuple(_fingerprint(key.encode()) for key in settings.proxy_api_keys)
+        self._key_callers = tuple(Caller(f"key {number}") for number in range(1, len(self._keys) + 1))
         self._origins = OriginRules(settings.ollama_origins)
         names = frozenset((socket.gethostname(),) if hostnames is None else hostnames)
         addresses = machine_addresses() if interface_ips is None else frozenset(interface_ips)
@@ -100,36 +101,45 @@ class AccessPolicy:
         self._is_local_host = lru_cache(256)(lambda host: is_local_host(host, names, addresses))
         self._is_near = lru_cache(4096)(lambda text: _within_text(text, settings.allow_networks))
         self._is_trusted = lru_cache(4096)(lambda text: _within_text(text, settings.trusted_proxies))
+        self._caller_at = lru_cache(4096)(_caller_at)
 
     def check(self, environ: Mapping[str, Any]) -> Decision:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
+        caller = self._caller(environ)
         origin = self._origins.judge(environ, self._is_local_host)
         if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS:
-            return Decision(origin.headers, 204 if origin.preflight else None)
+            return Decision(caller, origin.headers, 204 if origin.preflight else None)
         if origin.refused:
-            return Decision(status=403)
+            return Decision(caller, status=403, reason="the Origin is not in OLLAMA_ORIGINS")
         if origin.preflight:
-            return Decision(origin.headers, 204)
+            return Decision(caller, origin.headers, 204)
         if self._host_matters:
             host = environ.get("HTTP_HOST", "")
             if not self._is_local_host(host):
-                return Decision(origin.headers, 403)
+                return Decision(caller, origin.headers, 403, reason="the Host is not one of this machine's")
             if environ["REQUEST_METHOD"] == "OPTIONS" and host_address(host) is None:
-                return Decision(origin.headers, 204)
+                return Decision(caller, origin.headers, 204)
         if self._keys:
-            return self._check_key(environ, origin.headers)
+            return self._check_key(environ, caller, origin.headers)
         refusal = None if self._settings.allow_anonymous else self._network_refusal(environ)
-        if refusal is not None:
-            return Decision(origin.headers, error=Forbidden(refusal))
-        return Decision(origin.headers) if origin.headers else _SERVE
+        return Decision(caller, origin.headers, error=None if refusal is None else Forbidden(refusal))
 
-    def _check_key(self, environ: Mapping[str, Any], headers: HeaderPairs) -> Decision:
+    def _caller(self, environ: Mapping[str, Any]) -> Caller:
+        """Who calls, by address: the client that a trusted proxy names, else the peer."""
+        peer = environ.get("REMOTE_ADDR", _UNKNOWN)
+        if not self._is_trusted(peer):
+            return self._caller_at(peer)
+        address = client_address(environ, self._settings.trusted_proxies)
+        return UNKNOWN_CALLER if address is None else Caller(str(address))
+
+    def _check_key(self, environ: Mapping[str, Any], caller: Caller, headers: HeaderPairs) -> Decision:
         given = [_fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
         # Every pair is compared, so that the time tells neither which key matched nor how far one did.
-        if any([hmac.compare_digest(mine, theirs) for mine in self._keys for theirs in given]):  # noqa: C419
-            return Decision(headers) if headers else _SERVE
+        matches = [any([hmac.compare_digest(mine, theirs) for theirs in given]) for mine in self._keys]  # noqa: C419
+        if any(matches):
+            return Decision(self._key_callers[matches.index(True)], headers)
         message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
-        return Decision((*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
+        return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
 
     def _network_refusal(self, environ: Mapping[str, Any]) -> str | None:
         """The text of a 403, which names the ways out, or None."""
@@ -188,6 +198,11 @@ def describe(settings: Settings) -> list[str]:
             "OLLAMA_ORIGINS=* without PROXY_API_KEYS: any web page open in a browser here can use this server"
         )
     return [f"Listening on {where}: {who}", *warnings]
+
+
+def _caller_at(peer: str) -> Caller:
+    address = _address(peer)
+    return UNKNOWN_CALLER if address is None else Caller(str(address))
 
 
 def _peer_address(environ: Mapping[str, Any]) -> Address | None:

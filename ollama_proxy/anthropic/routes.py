@@ -13,12 +13,13 @@ from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
 from ollama_proxy.web.error_rendering import render_errors
-from ollama_proxy.web.pass_through import respond_streamed, respond_whole
+from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("anthropic", __name__)
 render_errors(blueprint, error_form)
@@ -39,20 +40,22 @@ def messages() -> Response:
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode))
 
+    strict = backend.settings.strict_models
     call = Call(
-        name=asked["model"],
+        target=chat_target(asked["model"], backend.catalog(), strict=strict),
         needs=needs_of(asked),
         body_for=prepared,
         streamed=streamed,
         path="/messages",
         dialect=MESSAGES,
         own_provider="provider" in asked,
+        caller=observation.caller,
         headers={} if free_mode else _forwarded(),
     )
     exchange = Exchange(backend, call)
     if streamed:
-        return respond_streamed(exchange, MessageStream(), observation, request.environ)
-    return respond_whole(exchange, observation, request.environ, change=with_content)
+        return respond_streamed(exchange, MessageStream(), content_type=SSE)
+    return respond_whole(exchange, WholeBody(with_content))
 
 
 def _forwarded() -> dict[str, str]:

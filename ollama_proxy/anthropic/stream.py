@@ -28,8 +28,6 @@ _SPOKEN = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "think
 class MessageStream:
     """One streamed answer. `failure` is set when upstream ended it with an error: nothing more is written then."""
 
-    heartbeat = PING
-
     def __init__(self) -> None:
         self.failure: Failure | None = None
         #: Token counts as far as they are known, under their upstream names.
@@ -42,7 +40,14 @@ class MessageStream:
         """The message has said how it ended: what goes wrong from now on is nobody's loss."""
         return self._stopped or self._stop_reason is not None
 
-    def feed(self, burst: Sequence[bytes]) -> bytes:
+    def heartbeat(self) -> bytes:
+        """The event that breaks a silence."""
+        return PING
+
+    def accepted(self, at_ns: int | None) -> None:
+        """Nothing is timed."""
+
+    def feed(self, burst: Sequence[bytes]) -> list[bytes]:
         """What goes to the client for the payloads that one read brought."""
         written = []
         for payload in burst:
@@ -52,14 +57,15 @@ class MessageStream:
                 written.append(self._event(payload))
             except MalformedChunk as error:
                 self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
-        return b"".join(written)
+        data = b"".join(written)
+        return [data] if data else []
 
-    def end(self) -> bytes:
+    def end(self) -> list[bytes]:
         """The last event of a whole message; nothing if it has been passed on already."""
         if self._stopped:
-            return b""
+            return []
         self._stopped = True
-        return _STOP
+        return [_STOP]
 
     def failed(self, error: ProxyError) -> bytes:
         """The event that SDKs raise on."""
@@ -89,7 +95,7 @@ class MessageStream:
             return b""
         if self.whole:
             # The message was complete: some providers report a reached token limit once more, as an error.
-            return self.end()
+            return b"".join(self.end())
         self.failure = Failure(FailureKind.EVENT, 200, body=payload)
         return b""
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 #: The tag that Ollama means when there is none.
 DEFAULT_TAG = "latest"
 #: The tag of OpenRouter's free variants.
 FREE_TAG = "free"
-#: The virtual model "best free model for this request"; no real model is ever listed under it.
-FREE_MODEL = "free:latest"
 
 # Ollama's grammar, docs/contract.md "Names": `[scheme://][host/][namespace/]model[:tag]`. Two things are wider than
 # Ollama's own, so that every OpenRouter id is at least a name: a namespace may hold dots (`z.ai/x`) and begin with `~`.
@@ -63,11 +61,11 @@ def without_vendor(model_id: str) -> str:
     return model_id.partition("/")[2] or model_id
 
 
-def assign_names(ids: Iterable[str]) -> dict[str, str]:
+def assign_names(ids: Iterable[str], *, reserved: Set[str] = frozenset()) -> dict[str, str]:
     """The listed name of each id of the whole catalogue, in the order given.
 
-    The vendor is dropped and the tag is always shown; ids that would share a name, or take another id's place or that
-    of the virtual model, all keep their vendor. Names are unique without regard to case. An id that differs from an
+    The vendor is dropped and the tag is always shown; ids that would share a name, or take another id's place or a
+    `reserved` name, all keep their vendor. Names are unique without regard to case. An id that differs from an
     earlier one only by case or an explicit `:latest` cannot be told apart and is left out.
     """
     by_key: dict[str, str] = {}
@@ -75,7 +73,7 @@ def assign_names(ids: Iterable[str]) -> dict[str, str]:
         by_key.setdefault(name_key(model_id), model_id)
     short = {key: name_key(without_vendor(model_id)) for key, model_id in by_key.items()}
     # A short name may not be another model's full id either: `b/c` of `a/b/c` is not the id `b/c`.
-    keeps_vendor = {key for key, name in short.items() if name == FREE_MODEL or (name in by_key and name != key)}
+    keeps_vendor = {key for key, name in short.items() if name in reserved or (name in by_key and name != key)}
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in short.items():
         holders[name].append(key)

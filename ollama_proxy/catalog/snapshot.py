@@ -17,7 +17,6 @@ from typing import Any
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.names import (
     DEFAULT_TAG,
-    FREE_MODEL,
     FREE_TAG,
     assign_names,
     is_valid_name,
@@ -26,14 +25,15 @@ from ollama_proxy.catalog.names import (
     without_vendor,
 )
 from ollama_proxy.catalog.records import Model, parse_record
+from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel
 
 
 class NameKind(StrEnum):
     """What a name turned out to be."""
 
     MODEL = "model"
-    #: The virtual model: the best free model that can serve the request.
-    FREE = "free"
+    #: A virtual model, which stands for an order of the free models.
+    VIRTUAL = "virtual"
     #: No model of that name may be known here; in free mode that includes every model that is not free.
     UNKNOWN = "unknown"
     #: A model that a filter file or TOOL_USE_ONLY keeps out.
@@ -51,11 +51,13 @@ class NameKind(StrEnum):
 class Resolution:
     """What a name means.
 
-    `model` is set for MODEL, FILTERED and the two wrong kinds, `candidates_text` (full ids) for AMBIGUOUS.
+    `model` is set for MODEL, FILTERED and the two wrong kinds, `virtual` for VIRTUAL, `candidates_text` (full ids) for
+    AMBIGUOUS.
     """
 
     kind: NameKind
     model: Model | None = None
+    virtual: VirtualModel | None = None
     candidates_text: tuple[str, ...] = ()
 
 
@@ -119,10 +121,6 @@ class Catalog:
             catalog.embeddings = tuple(sorted(embedding, key=_by_context if free_mode else _by_age))
         return catalog
 
-    def by_id(self, model_id: str) -> Model | None:
-        """The model with exactly this id, listed or not."""
-        return self._by_id.get(model_id)
-
     def known(self) -> Iterable[Model]:
         """Every model of the catalogue, before modes and filters."""
         return self._by_id.values()
@@ -141,6 +139,10 @@ class Catalog:
             less.models = less.free
         return less
 
+    def may_be_name(self, name: str) -> bool:
+        """Whether `name` could be the name of some model, known here or not."""
+        return self.resolve(name).kind is not NameKind.INVALID
+
     def resolve(self, name: str, *, embedding: bool = False) -> Resolution:
         """What a client's `name` means on a chat route, or on an embedding route. A few dictionary look-ups.
 
@@ -152,8 +154,8 @@ class Catalog:
         if key not in self._by_name and key.removesuffix(f":{DEFAULT_TAG}") in self._by_name:
             name = name[: -len(DEFAULT_TAG) - 1]  # the full id of a variant with the tag, `vendor/slug:free:latest`
             key = name_key(name)
-        if key == FREE_MODEL and not embedding:
-            return Resolution(NameKind.FREE)
+        if not embedding and (virtual := VIRTUAL_MODELS.get(key)) is not None:
+            return Resolution(NameKind.VIRTUAL, virtual=virtual)
         keys = [key]
         if self.free_mode and not variant(name):
             keys.insert(0, key.removesuffix(DEFAULT_TAG) + FREE_TAG)
@@ -195,7 +197,8 @@ def _parse(chat: Iterable[Any], embedding: Iterable[Any], today: date) -> dict[s
 
 
 def _named(models: Mapping[str, Model]) -> list[Model]:
-    return [replace(models[model_id], name=name) for model_id, name in assign_names(models).items()]
+    names = assign_names(models, reserved=VIRTUAL_MODELS.keys())
+    return [replace(models[model_id], name=name) for model_id, name in names.items()]
 
 
 def _by_context(model: Model) -> tuple[int, str]:

@@ -1,89 +1,41 @@
-"""Which models may answer a request, and in what order. Pure: catalogue, needs and name in, models out.
+"""Which models may answer a request. Pure: a Target, a catalogue and the request's needs in, models out.
 
 The rules are those of docs/contract.md, "Requests": the asked model first, then, in free mode, every free model that
-can serve the request's needs, by usable context, largest first.
+can serve the request's needs, in the order that the Target names (`order.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.catalog.snapshot import Catalog, Resolution
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.order import ORDERS
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """`models` in the order to try them. `asked` is the model that the client named, None for an alias of `free`."""
+def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, ...]:
+    """The models that may answer a request for `target`, in the order to try them.
 
-    models: tuple[Model, ...]
-    asked: Model | None
-
-
-def candidates(name: str, catalog: Catalog, needs: Needs, *, free_mode: bool, strict: bool) -> Candidates:
-    """The models that may answer a chat or generate request for `name`.
-
-    Raises ModelNotFound, or BadRequest for a name that cannot be one and for needs that no model here can serve.
+    Only the named model for an embedding, and outside free mode for any named model. Raises BadRequest for needs that
+    no model here can serve, ModelNotFound where no free model passes the filters.
     """
-    asked = asked_model(catalog.resolve(name), name, free_mode=free_mode, strict=strict)
-    if not free_mode and asked is not None:
+    asked = target.model
+    if asked is not None and (asked.is_embedding or not catalog.free_mode):
         if lack := _lacking(asked, needs, judge_size=False):
-            raise BadRequest(_does_not_support(name, lack))
-        return Candidates((asked,), asked)
-    pool = ([asked] if asked is not None else []) + [model for model in catalog.free if model is not asked]
+            raise BadRequest(_does_not_support(target.name, lack))
+        return (asked,)
+    free = ORDERS[target.order].arrange(catalog.free)
+    pool = free if asked is None else (asked, *(model for model in free if model is not asked))
     able = _able(pool, needs)
     if not able:
-        raise _nobody(name, asked, pool, needs)
+        raise _nobody(target.name, asked, pool, needs)
     if needs.thinking and any(model.thinking for model in able):
         # Thinking is a wish, which the asked model may ignore; its stand-ins are such that can, as long as there are.
         able = [model for model in able if model.thinking or model is asked]
-    return Candidates(tuple(able), asked)
-
-
-def embedding_candidates(name: str, catalog: Catalog) -> Candidates:
-    """The one model that may embed for `name`: vectors of different models cannot be compared, so none stands in.
-
-    Raises ModelNotFound, or BadRequest for a name that cannot be one or is a chat model's.
-    """
-    resolution = catalog.resolve(name, embedding=True)
-    match resolution.kind:
-        case "model" if resolution.model is not None:
-            return Candidates((resolution.model,), resolution.model)
-        case "invalid":
-            raise BadRequest("invalid model name")
-        case "chat-on-embedding":
-            raise BadRequest(_does_not_support(name, "embeddings"))
-        case "ambiguous":
-            raise ModelNotFound(_which(name, resolution))
-        case _:
-            raise ModelNotFound(f'model "{name}" not found, try pulling it first')
-
-
-def asked_model(resolution: Resolution, name: str, *, free_mode: bool, strict: bool) -> Model | None:
-    """The model that `name` means, None where it means the best free one. Raises BadRequest, ModelNotFound."""
-    match resolution.kind:
-        case "model":
-            return resolution.model
-        case "free":
-            return None
-        case "unknown" if free_mode and not strict:
-            return None
-        case "invalid":
-            raise BadRequest("invalid model name")
-        case "embedding-on-chat":
-            raise BadRequest(f'"{name}" does not support chat')
-        case "ambiguous":
-            raise ModelNotFound(_which(name, resolution))
-        case _:
-            raise ModelNotFound(f"model '{name}' not found")
-
-
-def _which(name: str, resolution: Resolution) -> str:
-    meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
-    return f"model '{name}' not found: say which one you mean, {meant}"
+    return tuple(able)
 
 
 #: The needs that a model serves or does not, in the order in which a lack is reported, with the words for it.

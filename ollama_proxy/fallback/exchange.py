@@ -12,10 +12,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
 from ollama_proxy.fallback.backend import Backend
-from ollama_proxy.fallback.candidates import Candidates, candidates, embedding_candidates
+from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
 from ollama_proxy.openrouter.answers.chat_dialect import CHAT
@@ -38,21 +39,21 @@ SHORTEST_PATIENCE = 1.0
 class Call:
     """What a route wants of OpenRouter.
 
-    `name` is the model as the client named it, `path` the endpoint, `body_for` makes the body for a model, without the
-    fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
-    `embedding` asks embedding models, and of them only the named one. `own_provider` says that the client itself chose
-    providers: a model that they rule out is not to blame.
+    `target` is what the client's model name means, `path` the endpoint. `body_for` makes the body for a model, without
+    the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
+    `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
+    `caller` is the name of who asks.
     """
 
-    name: str
+    target: Target
     needs: Needs
     body_for: Callable[[Model, frozenset[str], int | None], bytes]
     streamed: bool = True
     path: str = "/chat/completions"
     dialect: Dialect = CHAT
     headers: Mapping[str, str] = field(default_factory=dict)
-    embedding: bool = False
     own_provider: bool = False
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +141,17 @@ class Exchange:
 
     # Choosing
 
-    def _choose(self) -> Candidates:
-        backend, call = self._backend, self._call
-        catalog = backend.catalog()
-        if call.embedding:
-            chosen = embedding_candidates(call.name, catalog)
-        else:
-            settings = self._settings
-            chosen = candidates(
-                call.name, catalog, call.needs, free_mode=settings.free_mode, strict=settings.strict_models
-            )
+    def _choose(self) -> tuple[Model, ...]:
+        backend, target = self._backend, self._call.target
+        models = candidates(target, backend.catalog(), self._call.needs)
         backend.memory.freshen()
-        self._falls_back = not call.embedding and (self._settings.free_mode or chosen.asked is None)
+        self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
         # Where there are several candidates, all are free.
-        self._is_free = chosen.models[0].is_free
+        self._is_free = models[0].is_free
         limit = self._limit()
         if limit is not None and not self._may_wait(limit):
             raise limited(limit, now=backend.clock())
-        return Candidates(self._ready(chosen.models), chosen.asked) if self._falls_back else chosen
+        return self._ready(models) if self._falls_back else models
 
     def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
         """Those that are not cooling down. A model that no other may stand in for is tried whatever is remembered."""
@@ -179,7 +173,7 @@ class Exchange:
     def _attempts(self) -> Generator[Beat | Burst, None, None]:
         if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
-        for model in self._candidates.models:
+        for model in self._candidates:
             if self._failures and self._is_cooling(model):
                 continue  # another request has found out meanwhile
             if (yield from self._answered_by(model)):
@@ -304,7 +298,7 @@ class Exchange:
 
     def _given_up(self, note: str = "") -> ProxyError:
         now = self._backend.clock()
-        cooling = [self._backend.memory.cooling(model, now) for model in self._candidates.models]
+        cooling = [self._backend.memory.cooling(model, now) for model in self._candidates]
         untils = [why.until for why in cooling if why is not None]
         back_at = min(untils) if len(untils) == len(cooling) else None
         more = any(why is None for why in cooling) if self._falls_back else False

@@ -6,6 +6,8 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.ollama.answer.lines import json_line
 
 CONTENT_TYPE = "application/json; charset=utf-8"
+#: Ollama sends an early error of a streamed answer from inside the stream, without a charset.
+STREAM_CONTENT_TYPE = "application/json"
 
 
 def error_body(error: ProxyError) -> bytes:

@@ -9,11 +9,10 @@ from flask import Blueprint
 
 from ollama_proxy.ollama import error_form
 from ollama_proxy.ollama.views import account, chat, discovery, embed, library
-from ollama_proxy.ollama.views.replies import STREAM_JSON
 from ollama_proxy.web.error_rendering import render_errors
 
 blueprint = Blueprint("ollama", __name__)
-render_errors(blueprint, error_form, streamed_type=STREAM_JSON)
+render_errors(blueprint, error_form)
 
 _ROUTES = (
     ("HEAD,GET", "/", discovery.alive),

@@ -6,7 +6,7 @@ import orjson
 
 from ollama_proxy.errors import ProxyError
 
-CONTENT_TYPE = "application/json"
+CONTENT_TYPE = STREAM_CONTENT_TYPE = "application/json"
 
 _TYPES = {
     400: "invalid_request_error",

@@ -9,7 +9,9 @@ import orjson
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.catalog.target import listed_target
+from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
+from ollama_proxy.errors import ModelNotFound
 
 #: Whom OpenAI clients take for the owner of models without a vendor in their id.
 _FREE_OWNER = "openrouter"
@@ -19,7 +21,7 @@ _FREE_OWNER = "openrouter"
 class _Replies:
     catalog: Catalog
     models: bytes
-    free: dict[str, Any]
+    virtual: dict[str, dict[str, Any]]
 
 
 class ModelList:
@@ -37,18 +39,14 @@ class ModelList:
 
         Asking whether a model is there is no request for an answer: an unknown name stands for no other model here.
         """
-        resolution = catalog.resolve(name)
-        if resolution.kind == "embedding-on-chat":
-            resolution = catalog.resolve(name, embedding=True)
-        match resolution.kind:
-            case "model" if resolution.model is not None:
-                entry = _entry(resolution.model)
-            case "free":
-                entry = self._for(catalog).free
-            case "invalid":
-                raise BadRequest("invalid model name")
-            case _:
-                raise ModelNotFound(f"model '{name if ':' in name else f'{name}:latest'}' not found")
+        target = listed_target(name, catalog)
+        if target is None:
+            raise ModelNotFound(f"model '{name if ':' in name else f'{name}:latest'}' not found")
+        if target.model is not None:
+            entry = _entry(target.model)
+        else:
+            assert target.virtual is not None
+            entry = self._for(catalog).virtual[target.virtual.name]
         return orjson.dumps({**entry, "id": name})
 
     def _for(self, catalog: Catalog) -> _Replies:
@@ -60,11 +58,13 @@ class ModelList:
 
 def _replies(catalog: Catalog) -> _Replies:
     created = max((model.created for model in catalog.free), default=0)
-    free = {"id": "free:latest", "object": "model", "created": created, "owned_by": _FREE_OWNER}
+    virtual = {
+        name: {"id": name, "object": "model", "created": created, "owned_by": _FREE_OWNER} for name in VIRTUAL_MODELS
+    }
     data = [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
     if catalog.free_mode and catalog.free:
-        data.insert(0, free)
-    return _Replies(catalog, orjson.dumps({"object": "list", "data": data}), free)
+        data = [*virtual.values(), *data]
+    return _Replies(catalog, orjson.dumps({"object": "list", "data": data}), virtual)
 
 
 def _entry(model: Model) -> dict[str, Any]:

@@ -29,8 +29,6 @@ _SPECIAL = frozenset(name.encode() for name in (*_LAST, _CREATED, "response.fail
 class ResponseStream:
     """The events of /responses."""
 
-    heartbeat = KEEP_ALIVE
-
     def __init__(self) -> None:
         self._last = b""
         self._created: Mapping[str, Any] | None = None
@@ -42,7 +40,13 @@ class ResponseStream:
     def whole(self) -> bool:
         return self._whole
 
-    def feed(self, burst: Sequence[bytes]) -> bytes:
+    def heartbeat(self) -> bytes:
+        return KEEP_ALIVE
+
+    def accepted(self, at_ns: int | None) -> None:
+        """Nothing is timed."""
+
+    def feed(self, burst: Sequence[bytes]) -> list[bytes]:
         out: list[bytes] = []
         for payload in burst:
             if payload == DONE:
@@ -59,10 +63,11 @@ class ResponseStream:
                 if self.failure is not None:
                     break
             self._last = payload
-        return b"".join(out)
+        data = b"".join(out)
+        return [data] if data else []
 
-    def end(self) -> bytes:
-        return b""
+    def end(self) -> list[bytes]:
+        return []
 
     def failed(self, error: ProxyError) -> bytes:
         """The response as failed, which agents read, then the error event, on which the SDKs raise."""

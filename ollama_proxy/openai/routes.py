@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app
 
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.target import chat_target, embedding_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openai import error_form
@@ -23,7 +24,7 @@ from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.web import context
 from ollama_proxy.web.error_rendering import render_errors
-from ollama_proxy.web.pass_through import EventStream, respond_streamed, respond_whole
+from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 render_errors(blueprint, error_form)
@@ -85,32 +86,39 @@ def embeddings() -> Response:
         return _fitted(asked, free_mode, model, without, at_most)
 
     free_mode = _free_mode()
+    target = embedding_target(asked.name, context.runtime().backend.catalog())
     call = Call(
-        asked.name, asked.needs, body_for, streamed=False, path="/embeddings", dialect=EMBEDDINGS, embedding=True
+        target,
+        asked.needs,
+        body_for,
+        streamed=False,
+        path="/embeddings",
+        dialect=EMBEDDINGS,
+        caller=observation.caller,
     )
     exchange = Exchange(context.runtime().backend, call)
-    return respond_whole(exchange, observation, request.environ, change=partial(encoded, as_base64=as_base64))
+    return respond_whole(exchange, WholeBody(partial(encoded, as_base64=as_base64)))
 
 
-def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: EventStream) -> Response:
-    observation = context.observation()
-    observation.asked = asked.name
+def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:
+    context.observation().asked = asked.name
     exchange = Exchange(context.runtime().backend, _call(asked, path, dialect))
     if asked.stream:
-        return respond_streamed(exchange, stream, observation, request.environ)
-    return respond_whole(exchange, observation, request.environ)
+        return respond_streamed(exchange, stream, content_type=SSE)
+    return respond_whole(exchange, WholeBody())
 
 
 def _call(asked: PassedRequest, path: str, dialect: Dialect) -> Call:
-    body_for = partial(_fitted, asked, _free_mode())
+    runtime = context.runtime()
     return Call(
-        asked.name,
+        chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models),
         asked.needs,
-        body_for,
+        partial(_fitted, asked, _free_mode()),
         streamed=asked.stream,
         path=path,
         dialect=dialect,
         own_provider="provider" in asked.body,
+        caller=context.observation().caller,
     )
 
 

@@ -57,8 +57,6 @@ class CompletionStream:
     if it asked for it: in one chunk of its own, with empty `choices`, before the end.
     """
 
-    heartbeat = KEEP_ALIVE
-
     def __init__(self, *, include_usage: bool) -> None:
         """`include_usage` is what the client's `stream_options` say."""
         self._include_usage = include_usage
@@ -72,26 +70,33 @@ class CompletionStream:
     def whole(self) -> bool:
         return self._done or bool(self._finished)
 
-    def feed(self, burst: Sequence[bytes]) -> bytes:
+    def heartbeat(self) -> bytes:
+        return KEEP_ALIVE
+
+    def accepted(self, at_ns: int | None) -> None:
+        """Nothing is timed."""
+
+    def feed(self, burst: Sequence[bytes]) -> list[bytes]:
         plain = _plain_at_start(burst)
         out = [b"data: " + _BETWEEN.join(burst[:plain]) + b"\n\n"] if plain else []
         for payload in burst[plain:]:
             if payload == DONE:
-                out.append(self.end())
+                out += self.end()
             elif any([word in payload for word in _SPECIAL]):  # noqa: C419 - a list is faster for four
                 out.append(self._special(payload))
             else:
                 out.append(event(payload))
             if self.failure is not None:
                 break
-        return b"".join(out)
+        data = b"".join(out)
+        return [data] if data else []
 
-    def end(self) -> bytes:
+    def end(self) -> list[bytes]:
         if self._done:
-            return b""
+            return []
         self._done = True
         usage = event(chunks.dump_payload(self._usage_chunk)) if self._usage_chunk else b""
-        return usage + event(DONE)
+        return [usage + event(DONE)]
 
     def failed(self, error: ProxyError) -> bytes:
         return error_event(error)

@@ -125,6 +125,8 @@ class RequestLog:
             "path": shown(observation.path),
             "status": observation.status,
             "ms": round((time.monotonic() - observation.began) * 1000, 1),
+            "client": observation.caller,
+            "outcome": observation.outcome.value,
         }
         if observation.asked:
             fields["asked"] = shown(observation.asked)
@@ -138,7 +140,8 @@ class RequestLog:
                 fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
             fields["prompt_tokens"] = observation.prompt_tokens
             fields["completion_tokens"] = observation.completion_tokens
+            fields["cost"] = observation.cost
         if observation.error:
             fields["error"] = observation.error
-        write = self._log.warning if observation.status >= 500 or observation.error else self._log.info
+        write = self._log.warning if observation.status >= 500 or observation.broken else self._log.info
         write("request", **{name: value for name, value in fields.items() if value is not None})

@@ -87,7 +87,7 @@ class Metrics:
         if observation.request_id in self._open_ids:
             self._open_ids.discard(observation.request_id)
             self._open.dec()
-        status = observation.status or (CLIENT_GONE if observation.error == "client gone" else 500)
+        status = observation.status or (CLIENT_GONE if observation.left else 500)
         key = (observation.route or NO_ROUTE, observation.method, status)
         counter = self._by_labels.get(key)
         if counter is None:

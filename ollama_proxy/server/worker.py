@@ -4,8 +4,8 @@ It closes connections after unread bodies, cuts off clients that dribble a reque
 answers finish. It knows no Flask: any WSGI application runs under it (docs/contract.md, "Transport").
 
 On SIGTERM (and for the old workers on SIGHUP): no new connections; idle ones close at once; running answers have
-DRAIN_SECONDS, then GreenletExit is raised in them, which an answer's iterator may turn into a last line; a request that
-has no answer yet gets a 503. The exit code is 0.
+DRAIN_SECONDS, then GreenletExit is raised in them: the application may turn it into a last line or into a 503. The exit
+code is 0.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import errno
 import os
 import resource
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -32,7 +30,6 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from ollama_proxy.config import load_settings
 from ollama_proxy.server.answer_writer import AnswerWriter
-from ollama_proxy.server.disconnect import ClientGone
 from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
 from ollama_proxy.version import SERVER
 
@@ -99,10 +96,6 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         # The application logs requests; gunicorn would gather a tenth of a short request's time for a line nobody gets.
         self.log.access = lambda *_: None
         super().init_process()
-
-    def load_wsgi(self) -> None:
-        """Load the application, behind the 503 for requests that a drain ends before their answer begins."""
-        self.wsgi: Callable[..., Any] = partial(_answer_or_503, self.app.wsgi())
 
     def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -241,20 +234,6 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         for greenlet, client in list(self._waiting.items()):
             if not _has_data(client):
                 gevent.kill(greenlet)
-
-
-def _answer_or_503(
-    application: Callable[..., Iterable[bytes]], environ: dict[str, Any], start_response: Callable[..., Any]
-) -> Iterable[bytes]:
-    try:
-        return application(environ, start_response)
-    except ClientGone:
-        raise
-    except gevent.GreenletExit:
-        body = b'{"error":"the server is shutting down, try again"}'
-        headers = [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
-        start_response("503 Service Unavailable", [*headers, ("Retry-After", "1")], sys.exc_info())
-        return [body]
 
 
 def _has_data(client: Any) -> bool:

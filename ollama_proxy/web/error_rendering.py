@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.web.context import observation
@@ -18,11 +18,24 @@ log = structlog.get_logger("ollama_proxy")
 
 
 class ErrorForm(Protocol):
-    """An API's `errors` module."""
+    """An API's `error_form` module. `STREAM_CONTENT_TYPE` is that of an error in place of a stream's first line."""
 
     CONTENT_TYPE: str
+    STREAM_CONTENT_TYPE: str
 
     def error_body(self, error: ProxyError) -> bytes: ...
+
+
+def rendered(form: ErrorForm, error: ProxyError, *, streamed: bool = False) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body of the response that tells `error`."""
+    body = form.error_body(error)
+    headers = [
+        ("Content-Type", form.STREAM_CONTENT_TYPE if streamed else form.CONTENT_TYPE),
+        ("Content-Length", str(len(body))),
+    ]
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
+    return headers, body
 
 
 class ErrorForms:
@@ -36,23 +49,25 @@ class ErrorForms:
         return next(form for prefix, form in self._forms if path.startswith(prefix))
 
 
-def render_errors(blueprint: Blueprint, form: ErrorForm, *, streamed_type: str | None = None) -> None:
-    """Let `blueprint` answer every error in its API's own form; what nobody foresaw is logged and told as nothing.
-
-    `streamed_type` is the Content-Type of an error in the place of a stream's first line, where that is another one.
-    """
+def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
+    """Let `blueprint` answer every error in its API's own form. An unexpected one is logged, not told."""
 
     @blueprint.errorhandler(ProxyError)
     def refused(error: ProxyError) -> Response:
         noted = observation()
-        noted.error = error.reason if error.status >= 500 else ""
-        content_type = streamed_type if streamed_type and noted.streamed else form.CONTENT_TYPE
-        response = Response(form.error_body(error), status=error.status, content_type=content_type)
-        if error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
+        noted.error = error.reason
+        headers, body = rendered(form, error, streamed=noted.streamed)
+        return Response(body, status=error.status, headers=headers)
 
     @blueprint.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        log.error("request failed", path=request.path, error=type(error).__name__, exc_info=True)
+        noted = observation()
+        log.error(
+            "request failed",
+            request_id=noted.request_id,
+            client=noted.caller,
+            route=noted.route,
+            error=type(error).__name__,
+            exc_info=True,
+        )
         return refused(ProxyError("internal error"))

@@ -7,21 +7,23 @@ makes sure that the note is written once, however the response ends.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any
 
-from ollama_proxy.access.policy import AccessPolicy
-from ollama_proxy.errors import ProxyError
+from gevent import GreenletExit
+
+from ollama_proxy.access.policy import AccessPolicy, Decision
+from ollama_proxy.errors import ProxyError, ShuttingDown
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
 from ollama_proxy.server.disconnect import ClientGone
 from ollama_proxy.version import SERVER
-from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms
+from ollama_proxy.web.error_rendering import ErrorForms, rendered
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-_PHRASES = {204: "No Content", 401: "Unauthorized", 403: "Forbidden"}
 
 
 class Front:
@@ -51,6 +53,7 @@ class Front:
         environ[ENVIRON_KEY] = observation
         self._observer.began(observation)
         decision = self._access.check(environ)
+        observation.caller = decision.caller.name
         extra = [*decision.headers, ("X-Request-Id", observation.request_id), ("Server", SERVER)]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -62,29 +65,39 @@ class Front:
             if decision.allowed:
                 body = self._application(environ, start)
             else:
-                form = self._error_forms.of(environ.get("PATH_INFO", ""))
-                body = _refuse(decision.status, decision.error, form, start)
+                body = self._refuse(decision, environ, start)
         except ClientGone:
-            observation.error = "client gone"
+            observation.left = True
             self._observer.ended(observation)
             raise
+        except GreenletExit:
+            body = self._tell(ShuttingDown(), environ, start)
         except BaseException:
             observation.error = observation.error or "failed"
             self._observer.ended(observation)
             raise
         return ObservedBody(body, observation, self._observer)
 
-
-def _refuse(status: int | None, error: ProxyError | None, form: ErrorForm, start: StartResponse) -> list[bytes]:
-    if error is None:
-        assert status is not None
-        headers = [] if status == 204 else [("Content-Length", "0")]
-        start(f"{status} {_PHRASES.get(status, 'Refused')}", headers)
+    def _refuse(self, decision: Decision, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        if decision.error is not None:
+            return self._tell(decision.error, environ, start)
+        assert decision.status is not None
+        environ[ENVIRON_KEY].error = decision.reason
+        start(_status_line(decision.status), [] if decision.status == 204 else [("Content-Length", "0")])
         return []
-    body = form.error_body(error)
-    headers = [("Content-Type", form.CONTENT_TYPE), ("Content-Length", str(len(body)))]
-    start(f"{error.status} {_PHRASES.get(error.status, 'Refused')}", headers)
-    return [body]
+
+    def _tell(self, error: ProxyError, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """Answer with `error`, in the form of the API that was asked."""
+        observation: Observation = environ[ENVIRON_KEY]
+        observation.error = error.reason
+        form = self._error_forms.of(observation.path)
+        headers, body = rendered(form, error, streamed=observation.streamed)
+        start(_status_line(error.status), headers, sys.exc_info() if sys.exc_info()[0] is not None else None)
+        return [body]
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 class ObservedBody:

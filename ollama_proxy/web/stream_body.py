@@ -1,8 +1,8 @@
 """The body of a streamed response, as WSGI wants it.
 
-If a client leaves before the first byte, a generator that WSGI never started would never run its `finally`; this class
-releases what it holds in `close`, which every WSGI server calls (PEP 3333). Whatever goes wrong on the way ends in an
-error line of the API that is spoken, never in a silent stop.
+A generator that WSGI never started would never run its `finally`, which happens when a client leaves before the first
+byte. This class releases what it holds in `close`, which every WSGI server calls (PEP 3333). Whatever goes wrong on
+the way ends in an error line of the API that is spoken, never in a silent stop.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ from collections.abc import Callable, Iterator
 import structlog
 from gevent import GreenletExit
 
-from ollama_proxy.errors import ProxyError
+from ollama_proxy.errors import ProxyError, ShuttingDown
+from ollama_proxy.observation import Observation
 from ollama_proxy.server.disconnect import ClientGone
 
 log = structlog.get_logger("ollama_proxy")
 
-SHUTTING_DOWN = "the server is shutting down: please send the request again"
-
 
 class StreamBody:
-    """Iterates `writes`, after the ones in `first` that were needed to know the status."""
+    """Iterates `writes`, after the first one, which was needed to know the status. Notes how the answer ended."""
 
     def __init__(
         self,
         first: bytes,
         writes: Iterator[bytes],
+        observation: Observation,
         *,
-        error_line: Callable[[ProxyError], bytes],
+        failed: Callable[[ProxyError], bytes],
         close: Callable[[], None],
     ) -> None:
-        """`error_line` renders an error as the stream's last line. `close` is called once, whatever happened."""
+        """`failed` renders an error as the stream's last line. `close` is called once, whatever happened."""
         self._first: bytes | None = first
         self._writes = writes
-        self._error_line = error_line
+        self._observation = observation
+        self._failed = failed
         self._close: Callable[[], None] | None = close
         self._ended = False
 
@@ -50,24 +51,35 @@ class StreamBody:
         try:
             return next(self._writes)
         except StopIteration:
+            self._ended = True
             raise
         except ClientGone:
-            self._ended = True
-            raise StopIteration from None
+            raise StopIteration from None  # `close` notes it
         except GreenletExit:
-            return self._end(ProxyError(SHUTTING_DOWN, status=503))
+            return self._end(ShuttingDown())
         except ProxyError as error:
             return self._end(error)
         except Exception as error:
-            log.error("the stream broke", error=type(error).__name__, exc_info=True)
+            noted = self._observation
+            log.error(
+                "the stream broke",
+                request_id=noted.request_id,
+                client=noted.caller,
+                error=type(error).__name__,
+                exc_info=True,
+            )
             return self._end(ProxyError("internal error"))
 
     def _end(self, error: ProxyError) -> bytes:
         self._ended = True
-        return self._error_line(error)
+        self._observation.broken, self._observation.error = True, error.reason
+        return self._failed(error)
 
     def close(self) -> None:
-        """Release everything. Idempotent."""
+        """Release everything. Idempotent. A stream that is closed before its end has lost its client."""
         close, self._close = self._close, None
-        if close is not None:
-            close()
+        if close is None:
+            return
+        if not self._ended:
+            self._ended = self._observation.left = True
+        close()

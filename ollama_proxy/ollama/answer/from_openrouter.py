@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line, json_line
 from ollama_proxy.ollama.answer.logprobs import logprobs_of
 from ollama_proxy.ollama.answer.timings import Stopwatch, timings
@@ -38,10 +39,10 @@ _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit
 class OllamaAnswer:
     """One answer, as it comes in.
 
-    `feed` takes the payloads of one burst and returns the writes for it; `finish` ends the answer. `failure` is set
+    `feed` takes the payloads of one burst and returns the writes for it; `end` ends the answer. `failure` is set
     when the upstream sent an error, ended early, or a tool call cannot be used: then no last line was made, and it is
-    for the caller to try another model or to send `error_line`. With `collect` no lines are made and `whole` gives
-    the object.
+    for the caller to try another model or to send `failed`. With `collect` no lines are made and `body` gives the
+    object.
 
     `hide_thinking` is for `think: false` to a model that cannot help thinking. `started_ns` is a reading of
     `monotonic`. `prompt_tokens` is an estimate for upstreams that send no usage.
@@ -65,7 +66,7 @@ class OllamaAnswer:
         self.failure: Failure | None = None
         self.has_output = False
         self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
+        self.usage: Mapping[str, Any] = {}
         self._model = model
         self._want_logprobs = want_logprobs
         self._hide_thinking = hide_thinking
@@ -119,7 +120,12 @@ class OllamaAnswer:
         self._out.empty()
         return b"".join(self._out.take())
 
-    def finish(self) -> list[bytes]:
+    @property
+    def whole(self) -> bool:
+        """Whether the answer has said how it ended."""
+        return self._done or self.finish_reason is not None
+
+    def end(self) -> list[bytes]:
         """Returns the last writes: what was held back, the tool calls and exactly one `done: true` line.
 
         Sets `failure` instead of making that line if the stream ended early or a tool call cannot be used. Once more
@@ -142,15 +148,15 @@ class OllamaAnswer:
         self._out.last(self._closing)
         return self._out.take()
 
-    def error_line(self, message: str) -> bytes:
+    def failed(self, error: ProxyError) -> bytes:
         """Returns the line that ends an answer which failed after it began."""
-        return error_line(message)
+        return error_line(error.message)
 
-    def whole(self) -> dict[str, Any]:
-        """Returns the whole answer as one object; needs `collect=True` and a `finish` without failure."""
+    def body(self) -> bytes:
+        """Returns the whole answer as one JSON object; needs `collect=True` and an `end` without failure."""
         if self._collector is None or self._closing is None:
-            raise RuntimeError("whole() needs collect=True and a finish() without failure")
-        return self._whole(self._collector, self._closing)
+            raise RuntimeError("body() needs collect=True and an end() without failure")
+        return json_line(self._collected(self._collector, self._closing))
 
     def _take(self, chunk: Mapping[str, Any]) -> bool:
         """Takes one chunk: error, usage, delta and finish reason, each of which may be missing.
@@ -251,7 +257,7 @@ class OllamaAnswer:
     def _last_line(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+    def _collected(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
 
@@ -263,7 +269,7 @@ class ChatAnswer(OllamaAnswer):
     def _last_line(self) -> dict[str, Any]:
         return _empty_chat(self._model, self._clock()) | self._ending() | self._metrics()
 
-    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+    def _collected(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
         return collector.chat(closing)
 
 
@@ -279,7 +285,7 @@ class GenerateAnswer(OllamaAnswer):
     def _last_line(self) -> dict[str, Any]:
         return _empty_generate(self._model, self._clock()) | self._ending() | self._context | self._metrics()
 
-    def _whole(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
+    def _collected(self, collector: Collector, closing: Mapping[str, Any]) -> dict[str, Any]:
         return collector.generate(closing)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.catalog.target import Target
+from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.ollama.answer.lines import json_line
 from ollama_proxy.ollama.models.show import basenames, show
-from ollama_proxy.ollama.models.tags import Listed, free_alias, tags
+from ollama_proxy.ollama.models.tags import Listed, listed_virtual, tags
 
 
 @dataclass(slots=True)
 class _Replies:
     catalog: Catalog
     tags: bytes
-    listed: dict[str, Listed]
+    virtual: dict[str, Listed]
     basenames: dict[str, str]
     show: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
@@ -30,9 +31,12 @@ class Listing:
         """The body of `/api/tags`."""
         return self._for(catalog).tags
 
-    def alias(self, catalog: Catalog) -> Listed:
-        """What `free` is shown as."""
-        return self._for(catalog).listed["free:latest"]
+    def listed(self, catalog: Catalog, target: Target) -> Listed:
+        """What a Target is listed as: its model, or the virtual model with what its candidates can do."""
+        if target.virtual is not None:
+            return self._for(catalog).virtual[target.virtual.name]
+        assert target.model is not None
+        return target.model
 
     def show(self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
         """The body of `/api/show` for `model`, which the client called `requested`."""
@@ -64,13 +68,13 @@ class Listing:
 
 
 def _replies(catalog: Catalog) -> _Replies:
-    alias: Any = free_alias(catalog.free)
+    virtual: dict[str, Listed] = {name: listed_virtual(model, catalog.free) for name, model in VIRTUAL_MODELS.items()}
     listed: list[Listed] = [*catalog.models, *catalog.embeddings]
     if catalog.free_mode and catalog.free:
-        listed.insert(0, alias)
+        listed = [*virtual.values(), *listed]
     return _Replies(
         catalog=catalog,
         tags=json_line(tags(listed)),
-        listed={model.name: model for model in [*listed, alias]},
+        virtual=virtual,
         basenames=basenames(listed),
     )

@@ -1,77 +1,53 @@
-"""Which model a request of the Ollama API means, and the refusal in Ollama's words if it means none.
+"""What a model name of the Ollama API means, and the refusal in Ollama's words if it means nothing.
 
-Each route has its own words for the same mistake, and clients match on them. Pure: names and a catalogue in, models
-out; who answers in a model's place is not decided here (docs/contract.md, "Names").
+Each route has its own words for the same mistake, and clients match on them. Ollama's `:local` and `:cloud` are dealt
+with here; the rest is what names mean in all APIs (`catalog.target`). Pure: names and a catalogue in, Targets out
+(docs/contract.md, "Names").
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ollama_proxy.catalog.names import tagged
-from ollama_proxy.catalog.records import Model
-from ollama_proxy.catalog.snapshot import Catalog, NameKind
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.catalog.target import Target, chat_target, embedding_target, listed_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.fallback.candidates import asked_model, embedding_candidates
 
 
-@dataclass(frozen=True, slots=True)
-class Meant:
-    """What a name means: a model, or with None the virtual model `free`. `name` is the name to ask others for."""
+def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+    """What `asked` means to chat and generate; an embedding model is found too, because it may be unloaded.
 
-    name: str
-    model: Model | None
-
-    @property
-    def embeds(self) -> bool:
-        """It cannot chat."""
-        return self.model is not None and self.model.is_embedding
-
-
-def chat_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
-    """What `asked` means to chat and generate; an embedding model is found too, for it may be unloaded.
-
-    Raises BadRequest for what is no name, ModelNotFound for an unknown one, which in free mode means `free` unless
-    `strict` or it names a model of ollama.com: the CLI asks for `x:cloud` when it found no `x`, and then for a sign-in.
+    A name of a model at ollama.com is never taken for an unknown one: the CLI asks for `x:cloud` when it found no `x`,
+    and then for a sign-in. Raises BadRequest for a text that cannot be a name, ModelNotFound for an unknown one.
     """
     name = without_source(asked)
-    resolution = catalog.resolve(name)
-    if resolution.kind is NameKind.EMBEDDING_ON_CHAT:
-        return Meant(name, resolution.model)
-    strict = strict or _is_cloud(name)
-    return Meant(name, asked_model(resolution, asked, free_mode=catalog.free_mode, strict=strict))
+    return chat_target(name, catalog, strict=strict or _is_cloud(name), may_embed=True)
 
 
-def shown_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
+def shown_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
     """What `asked` means to show: as for chat. Its refusal names the tag, as Ollama's does here and only here."""
     try:
-        return chat_model(asked, catalog, strict=strict)
+        return answering_target(asked, catalog, strict=strict)
     except ModelNotFound as error:
-        unqualified = f"model '{asked}' not found"
-        raise ModelNotFound(error.message.replace(unqualified, f"model '{tagged(asked.strip())}' not found")) from None
+        unqualified = f"model '{without_source(asked)}' not found"
+        tagged_name = f"model '{tagged(asked.strip())}' not found"
+        raise ModelNotFound(error.message.replace(unqualified, tagged_name)) from None
 
 
-def embedding_model(asked: str, catalog: Catalog) -> Meant:
+def embedding_model(asked: str, catalog: Catalog) -> Target:
     """The embedding model that `asked` means; nothing ever stands in for one. Raises BadRequest, ModelNotFound."""
-    name = without_source(asked)
-    return Meant(name, embedding_candidates(name, catalog).models[0])
+    return embedding_target(without_source(asked), catalog)
 
 
-def listed_model(asked: str, catalog: Catalog) -> Meant | None:
-    """The model that is listed under `asked`, of any kind; None where there is none. Raises BadRequest for no name."""
-    name = without_source(asked)
-    resolution = catalog.resolve(name)
-    if resolution.kind is NameKind.INVALID:
-        raise BadRequest("invalid model name")
-    if resolution.kind is NameKind.FREE:
-        return Meant(name, None) if catalog.free else None
-    return Meant(name, resolution.model) if resolution.kind in (NameKind.MODEL, NameKind.EMBEDDING_ON_CHAT) else None
+def listed_model(asked: str, catalog: Catalog) -> Target | None:
+    """The model of any kind that is listed under `asked`, None without one. Raises BadRequest for an invalid name."""
+    return listed_target(without_source(asked), catalog)
 
 
 def check_name(asked: str, catalog: Catalog) -> None:
     """Raises BadRequest if `asked` cannot be a name, known or not."""
-    if catalog.resolve(without_source(asked)).kind is NameKind.INVALID:
+    if not catalog.may_be_name(without_source(asked)):
         raise BadRequest("invalid model name")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ollama_proxy.catalog.virtual import VirtualModel
 from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 
 STUB_BYTES = 384
@@ -20,7 +21,7 @@ _CAPABILITY_ORDER = ("completion", "vision", "tools", "thinking")
 
 
 class Listed(Protocol):
-    """What a listed model must tell: a model of the catalogue, or the alias `free:latest`."""
+    """What a listed model must tell: a model of the catalogue, or a virtual one (`ListedVirtual`)."""
 
     @property
     def name(self) -> str:
@@ -56,30 +57,33 @@ class Listed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FreeAlias:
-    """`free:latest`: not a model, but the best free model that can serve a request. It is listed like one."""
+class ListedVirtual:
+    """A virtual model as it is listed: like a model, with what its candidates can do."""
 
+    name: str
+    title: str
     created: int
     context_length: int
     capabilities: list[str]
     digest: str
-    name: str = "free:latest"
-    title: str = "Free: best free model for the request"
-    family: str = "free"
+    family: str
     parameter_size: str = ""
 
 
-def free_alias(free: Sequence[Listed]) -> FreeAlias:
-    """Returns the alias for these free chat models: it can do what any of them can, in the largest of their windows."""
+def listed_virtual(virtual: VirtualModel, free: Sequence[Listed]) -> ListedVirtual:
+    """Returns a virtual model over these free ones: it can do what any of them can, in the largest of their windows."""
     known = {word for model in free for word in model.capabilities} | {"completion"}
     capabilities = [word for word in _CAPABILITY_ORDER if word in known]
     context_length = max((model.context_length for model in free), default=0)
-    fingerprint = f"free:latest {context_length} {' '.join(capabilities)}"
-    return FreeAlias(
+    fingerprint = f"{virtual.name} {context_length} {' '.join(capabilities)}"
+    return ListedVirtual(
+        name=virtual.name,
+        title=virtual.title,
         created=max((model.created for model in free), default=0),
         context_length=context_length,
         capabilities=capabilities,
         digest=hashlib.sha256(fingerprint.encode()).hexdigest(),
+        family=virtual.name.partition(":")[0],
     )
 
 

@@ -6,11 +6,14 @@ from typing import NoReturn
 
 from flask import Response
 
+from ollama_proxy.catalog.target import Target
+from ollama_proxy.catalog.virtual import FREE
 from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
 from ollama_proxy.ollama.models.tags import Listed, context_length
 from ollama_proxy.ollama.request import schemas
-from ollama_proxy.ollama.views.replies import json_reply, listing, read
-from ollama_proxy.web.context import runtime
+from ollama_proxy.ollama.views.replies import json_reply
+from ollama_proxy.ollama.views.state import listing
+from ollama_proxy.web.context import request_body, runtime
 
 _MOST_RECOMMENDED = 6
 
@@ -32,20 +35,20 @@ def signout(**_key: str) -> NoReturn:
 
 def web_search() -> NoReturn:
     """POST /api/experimental/web_search."""
-    read(schemas.read_web)
+    schemas.read_web(request_body())
     raise Forbidden("ollama cloud is disabled: web search is unavailable")
 
 
 def web_fetch() -> NoReturn:
     """POST /api/experimental/web_fetch."""
-    read(schemas.read_web)
+    schemas.read_web(request_body())
     raise Forbidden("ollama cloud is disabled: web fetch is unavailable")
 
 
 def recommendations() -> Response:
     """GET /api/experimental/model-recommendations: the first models of the list that an agent can use."""
     catalog = runtime().backend.catalog()
-    models: list[Listed] = [listing().alias(catalog)] if catalog.free else []
+    models: list[Listed] = [listing().listed(catalog, Target(FREE.name, virtual=FREE))] if catalog.free else []
     models += [model for model in catalog.models if model.tools]
     return json_reply({"recommendations": [_recommendation(model) for model in models[:_MOST_RECOMMENDED]]})
 

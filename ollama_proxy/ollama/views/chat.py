@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from flask import Response, request
+from flask import Response
 
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
@@ -21,21 +22,22 @@ from ollama_proxy.ollama.answer.from_openrouter import (
     rendered_reply,
     unload_reply,
 )
-from ollama_proxy.ollama.models.lookup import Meant, chat_model
+from ollama_proxy.ollama.models.lookup import answering_target
 from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request import schemas
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
 from ollama_proxy.ollama.request.types import AnswerRequest, ChatRequest, GenerateRequest
-from ollama_proxy.ollama.views.answering import respond
-from ollama_proxy.ollama.views.replies import json_reply, listing, read, running
-from ollama_proxy.web.context import observation, runtime
+from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
+from ollama_proxy.ollama.views.state import listing, running
+from ollama_proxy.web.context import observation, request_body, runtime
+from ollama_proxy.web.pump import respond_streamed, respond_whole
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
 
 
 def chat() -> Response:
     """POST /api/chat."""
-    asked = read(schemas.read_chat)
+    asked = schemas.read_chat(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     return _serve(asked, translate_chat, ChatAnswer)
@@ -43,7 +45,7 @@ def chat() -> Response:
 
 def generate() -> Response:
     """POST /api/generate."""
-    asked = read(schemas.read_generate)
+    asked = schemas.read_generate(request_body())
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
     return _serve(asked, translate_generate, partial(GenerateAnswer, raw=asked.raw))
@@ -55,24 +57,24 @@ def _serve(
     """The checks in Ollama's order: the model exists, unloading, what it can do, values, loading, and then the rest."""
     observation().asked = asked.asked
     catalog = runtime().backend.catalog()
-    meant = chat_model(asked.asked, catalog, strict=runtime().settings.strict_models)
-    shown = meant.model or listing().alias(catalog)
+    target = answering_target(asked.asked, catalog, strict=runtime().settings.strict_models)
+    shown = listing().listed(catalog, target)
     if asked.is_load and asked.keep_alive == 0:
         return _unloaded(asked, shown)
-    _check_abilities(asked, meant)
+    _check_abilities(asked, target)
     asked.check_values()
     if asked.is_load:
         return _loaded(asked, shown)
     translation = translate(asked)
     if asked.debug_render_only:
         return json_reply(rendered_reply(asked.asked, translation.body, generate=isinstance(asked, GenerateRequest)))
-    return _answered(asked, meant, shown, translation, answer)
+    return _answered(asked, target, shown, translation, answer)
 
 
-def _check_abilities(asked: AnswerRequest, meant: Meant) -> None:
+def _check_abilities(asked: AnswerRequest, target: Target) -> None:
     """Raises BadRequest for what the model can never do; whether it can use tools or see images is seen later."""
     generates = isinstance(asked, GenerateRequest)
-    if meant.embeds:
+    if target.embeds:
         raise BadRequest(f'"{asked.asked}" does not support {"generate" if generates else "chat"}')
     if isinstance(asked, GenerateRequest) and asked.suffix:
         raise BadRequest(f'"{asked.asked}" does not support insert')
@@ -90,10 +92,11 @@ def _loaded(asked: AnswerRequest, model: Listed) -> Response:
 
 
 def _answered(
-    asked: AnswerRequest, meant: Meant, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
+    asked: AnswerRequest, target: Target, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
 ) -> Response:
-    exchange = Exchange(runtime().backend, Call(meant.name, translation.needs, partial(_body_for, translation)))
-    made = answer(
+    call = Call(target, translation.needs, partial(_body_for, translation), caller=observation().caller)
+    exchange = Exchange(runtime().backend, call)
+    reader = answer(
         asked.asked,
         started_ns=int(observation().began * 1e9),
         tool_names=translation.tool_names,
@@ -104,7 +107,9 @@ def _answered(
     )
     used = partial(running().used, model.name, model, asked.keep_alive)
     used()
-    return respond(exchange, made, observation(), stream=asked.stream, environ=request.environ, ended=used)
+    if asked.stream:
+        return respond_streamed(exchange, reader, content_type=NDJSON, ended=used)
+    return respond_whole(exchange, reader, content_type=JSON, ended=used)
 
 
 def _body_for(translation: Translation, model: Model, without: frozenset[str], at_most: int | None) -> bytes:

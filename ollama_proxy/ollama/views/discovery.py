@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Response, request
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.models.lookup import shown_model
+from ollama_proxy.ollama.models.lookup import shown_target
 from ollama_proxy.ollama.request import schemas
-from ollama_proxy.ollama.views.replies import json_reply, listing, read, running
-from ollama_proxy.web.context import runtime
+from ollama_proxy.ollama.views.replies import json_reply
+from ollama_proxy.ollama.views.state import listing, running
+from ollama_proxy.web.context import request_body, runtime
 
 
 def alive() -> Response:
@@ -33,11 +34,11 @@ def ps() -> Response:
 
 def show() -> Response:
     """POST /api/show."""
-    asked = read(schemas.read_show)
+    asked = schemas.read_show(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     catalog = runtime().backend.catalog()
-    meant = shown_model(asked.asked, catalog, strict=runtime().settings.strict_models)
-    shown = meant.model or listing().alias(catalog)
+    target = shown_target(asked.asked, catalog, strict=runtime().settings.strict_models)
+    shown = listing().listed(catalog, target)
     copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
     return json_reply(listing().show(catalog, shown, asked.asked, copilot=copilot, system=asked.system))

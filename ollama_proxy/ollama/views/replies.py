@@ -1,46 +1,21 @@
-"""What the Ollama API's handlers share while they serve a request, beside what all APIs share (`serving`).
-
-It knows Flask, so that the modules below the handlers need not.
-"""
+"""How the Ollama API's views write a reply that is no stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
-from ollama_proxy.ollama.answer import lines
-from ollama_proxy.ollama.models.listing import Listing
-from ollama_proxy.ollama.models.running import Running
-from ollama_proxy.web import context
+from ollama_proxy.ollama.answer.lines import json_line
 
 JSON = "application/json; charset=utf-8"
 #: For what Ollama sends from inside a stream although it is one object: pull with `stream: false`, early errors.
 STREAM_JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
-Read = TypeVar("Read")
 
-
-def listing() -> Listing:
-    """The catalogue's replies, made once per catalogue."""
-    return cast(Listing, current_app.extensions.setdefault("ollama_proxy.listing", Listing()))
-
-
-def running() -> Running:
-    """The models that count as loaded in this process."""
-    return cast(Running, current_app.extensions.setdefault("ollama_proxy.running", Running()))
-
-
-def read(reader: Callable[[bytes], Read]) -> Read:
-    """The request's body as one of `schemas.read_*` reads it, whatever its Content-Type. Raises ProxyError."""
-    return reader(context.request_body())
-
-
-def json_reply(
-    value: Mapping[str, Any] | bytes, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_reply(value: Mapping[str, Any] | bytes, *, content_type: str = JSON) -> Response:
     """One JSON object, without a line's end, as Ollama sends it."""
-    body = value if isinstance(value, bytes) else lines.json_line(value)
-    return Response(body, content_type=content_type, headers=dict(headers or {}))
+    body = value if isinstance(value, bytes) else json_line(value)
+    return Response(body, content_type=content_type)

@@ -29,6 +29,11 @@ STOP: Json = {"type": "message_stop"}
 ERROR: Json = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
+def joined(writes: list[bytes]) -> bytes:
+    """What the client reads of some writes."""
+    return b"".join(writes)
+
+
 def encoded(*events: Json) -> list[bytes]:
     return [json.dumps(event).encode() for event in events]
 
@@ -46,33 +51,33 @@ def read(stream: bytes) -> list[tuple[str, Json]]:
 
 def test_each_payload_goes_down_unchanged_under_its_types_name() -> None:
     payloads = [b'{"type":"message_start","message":{"x" : 1}}', b'{ "type": "future_event", "y": null}']
-    assert MessageStream().feed(payloads) == (
+    assert joined(MessageStream().feed(payloads)) == (
         b'event: message_start\ndata: {"type":"message_start","message":{"x" : 1}}\n\n'
         b'event: future_event\ndata: { "type": "future_event", "y": null}\n\n'
     )
 
 
 def test_a_payload_of_several_lines_stays_one_event() -> None:
-    written = MessageStream().feed([b'{"type":\n"ping"}'])
+    written = joined(MessageStream().feed([b'{"type":\n"ping"}']))
     assert EventDecoder().feed(written) == [b'{"type":\n"ping"}']
 
 
 def test_the_stream_ends_with_message_stop_whatever_follows() -> None:
     stream = MessageStream()
-    written = stream.feed([*encoded(START, BLOCK, DELTA, END, STOP), DONE, *encoded(ERROR)])
+    written = joined(stream.feed([*encoded(START, BLOCK, DELTA, END, STOP), DONE, *encoded(ERROR)]))
     assert [name for name, _ in read(written)][-1] == "message_stop"
-    assert (stream.end(), stream.failure) == (b"", None)
+    assert (joined(stream.end()), stream.failure) == (b"", None)
 
 
 def test_done_is_not_for_messages_clients() -> None:
     stream = MessageStream()
-    assert b"DONE" not in stream.feed([*encoded(START, END), DONE])
+    assert b"DONE" not in joined(stream.feed([*encoded(START, END), DONE]))
 
 
 def test_a_missing_message_stop_is_added_behind_a_stop_reason() -> None:
     stream = MessageStream()
-    stream.feed(encoded(START, BLOCK, DELTA, END))
-    assert (read(stream.end()), stream.failure) == ([("message_stop", STOP)], None)
+    joined(stream.feed(encoded(START, BLOCK, DELTA, END)))
+    assert (read(joined(stream.end())), stream.failure) == ([("message_stop", STOP)], None)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_a_missing_message_stop_is_added_behind_a_stop_reason() -> None:
 )
 def test_a_message_is_whole_once_it_said_how_it_ended(last: Json, whole: bool) -> None:
     stream = MessageStream()
-    stream.feed(encoded(START, BLOCK, last))
+    joined(stream.feed(encoded(START, BLOCK, last)))
     assert stream.whole is whole
 
 
@@ -100,31 +105,31 @@ def test_a_message_is_whole_once_it_said_how_it_ended(last: Json, whole: bool) -
 )
 def test_an_error_ends_the_stream_and_is_not_passed_on_as_it_is(error: Json) -> None:
     stream = MessageStream()
-    written = stream.feed(encoded(START, DELTA, error, DELTA))
+    written = joined(stream.feed(encoded(START, DELTA, error, DELTA)))
     assert [name for name, _ in read(written)] == ["message_start", "content_block_delta"]
     assert stream.failure is not None
     assert (stream.failure.kind, stream.failure.body) == (FailureKind.EVENT, error)
-    assert stream.feed(encoded(DELTA)) == b""
+    assert joined(stream.feed(encoded(DELTA))) == b""
     assert stream.whole is False
 
 
 def test_an_error_behind_the_stop_reason_does_not_spoil_the_message() -> None:
     stream = MessageStream()
-    written = stream.feed(encoded(START, DELTA, END, ERROR))
+    written = joined(stream.feed(encoded(START, DELTA, END, ERROR)))
     assert [name for name, _ in read(written)][-1] == "message_stop"
     assert stream.failure is None
 
 
 def test_a_payload_that_is_no_json_is_a_failure() -> None:
     stream = MessageStream()
-    assert stream.feed([*encoded(START), b"<html>"]) == MessageStream().feed(encoded(START))
+    assert joined(stream.feed([*encoded(START), b"<html>"])) == joined(MessageStream().feed(encoded(START)))
     assert stream.failure is not None
     assert stream.failure.kind is FailureKind.MALFORMED
 
 
 def test_usage_is_put_together_from_start_and_end() -> None:
     stream = MessageStream()
-    stream.feed(encoded(START, {**END, "usage": {"input_tokens": None, "output_tokens": 3}}, STOP))
+    joined(stream.feed(encoded(START, {**END, "usage": {"input_tokens": None, "output_tokens": 3}}, STOP)))
     assert stream.usage == {"input_tokens": 7, "output_tokens": 3}
 
 
@@ -185,7 +190,7 @@ def test_a_strange_whole_message_is_told_with_an_end_all_the_same(content: Any) 
 
 def test_a_streamed_call_answered_by_a_whole_message_is_a_stream() -> None:
     stream = MessageStream()
-    events = read(stream.feed([json.dumps(MESSAGE).encode(), DONE]))
+    events = read(joined(stream.feed([json.dumps(MESSAGE).encode(), DONE])))
     assert all(name == event["type"] for name, event in events)
     assert assembled([event for _, event in events]) == MESSAGE
     assert (stream.failure, stream.usage) == (None, MESSAGE["usage"])
@@ -205,7 +210,8 @@ def test_a_whole_message_always_has_a_list_of_content(body: bytes, expected: byt
 
 def test_half_a_surrogate_pair_in_a_whole_message_is_passed_on() -> None:
     block = {"type": "tool_use", "id": "t", "name": "f", "input": {"x": "\ud83d"}}
-    events = read(MessageStream().feed(encoded({**MESSAGE, "content": [{"type": "text", "text": "a\ud83d"}, block]})))
+    message = {**MESSAGE, "content": [{"type": "text", "text": "a\ud83d"}, block]}
+    events = read(joined(MessageStream().feed(encoded(message))))
     deltas = [event["delta"] for name, event in events if name == "content_block_delta"]
     assert deltas[0]["text"] == "a\ud83d"
     assert json.loads(deltas[1]["partial_json"]) == block["input"]
@@ -222,7 +228,7 @@ def test_bursts_may_be_cut_anywhere(extras: list[Json], data: st.DataObject) -> 
     payloads = encoded(START, *({**extra, "type": "content_block_delta"} for extra in extras), END, STOP)
     at = data.draw(st.integers(0, len(payloads)))
     cut, whole = MessageStream(), MessageStream()
-    assert cut.feed(payloads[:at]) + cut.feed(payloads[at:]) == whole.feed(payloads)
+    assert joined(cut.feed(payloads[:at])) + joined(cut.feed(payloads[at:])) == joined(whole.feed(payloads))
 
 
 def block_start(**block: Any) -> Json:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.catalog.target import chat_target, embedding_target
 from ollama_proxy.errors import BadRequest, ModelNotFound, ProxyError
-from ollama_proxy.fallback.candidates import candidates, embedding_candidates
+from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
 from tests.unit.catalog.free_models import PAID, catalog_of, record
 
@@ -27,8 +28,8 @@ EMBEDDINGS = [
 
 def chosen(name: str = "free", free_mode: bool = True, strict: bool = False, **needs: Any) -> list[str]:
     catalog = catalog_of(*RECORDS, free_mode=free_mode, embeddings=EMBEDDINGS)
-    found = candidates(name, catalog, Needs(**needs), free_mode=free_mode, strict=strict)
-    return [model.id.split("/")[1].removesuffix(":free") for model in found.models]
+    found = candidates(chat_target(name, catalog, strict=strict), catalog, Needs(**needs))
+    return [model.id.split("/")[1].removesuffix(":free") for model in found]
 
 
 @pytest.mark.parametrize(
@@ -105,20 +106,21 @@ def test_who_is_refused(asked: dict[str, Any], kind: type[ProxyError], words: st
 
 def test_a_model_of_unknown_size_is_not_left_out_for_it() -> None:
     catalog = catalog_of(record("a/unknown:free", 0))
-    found = candidates("free", catalog, Needs(prompt_tokens=10), free_mode=True, strict=False)
-    assert [model.id for model in found.models] == ["a/unknown:free"]
+    found = candidates(chat_target("free", catalog, strict=False), catalog, Needs(prompt_tokens=10))
+    assert [model.id for model in found] == ["a/unknown:free"]
 
 
 def test_without_any_free_model_nothing_is_found() -> None:
     catalog = catalog_of(record("f/paid", pricing=PAID))
     with pytest.raises(ModelNotFound) as caught:
-        candidates("free", catalog, Needs(), free_mode=True, strict=False)
+        candidates(chat_target("free", catalog, strict=False), catalog, Needs())
     assert "no free model" in caught.value.message
 
 
 def test_no_model_stands_in_for_an_embedding_model() -> None:
     catalog = catalog_of(*RECORDS, embeddings=EMBEDDINGS)
-    assert [model.id for model in embedding_candidates("embed:free", catalog).models] == ["v/embed:free"]
+    target = embedding_target("embed:free", catalog)
+    assert [model.id for model in candidates(target, catalog, Needs())] == ["v/embed:free"]
     for name in ("free", "wide", "unknown"):
         with pytest.raises(ProxyError):
-            embedding_candidates(name, catalog)
+            embedding_target(name, catalog)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.catalog.target import Target, chat_target, embedding_target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import BEAT, StreamBroken
 from ollama_proxy.fallback.exchange import Call, Exchange
@@ -82,8 +83,13 @@ def body_for(model: Any, without: frozenset[str], at_most: int | None) -> bytes:
 
 
 def exchange_of(world: World, name: str = "free", **options: Any) -> Exchange:
-    needs = options.pop("needs", Needs())
-    return Exchange(world.backend, Call(name, needs, body_for, **options))
+    needs, embedding = options.pop("needs", Needs()), options.pop("embedding", False)
+    return Exchange(world.backend, Call(target_of(world, name, embedding=embedding), needs, body_for, **options))
+
+
+def target_of(world: World, name: str, *, embedding: bool = False) -> Target:
+    catalog = world.backend.catalog()
+    return embedding_target(name, catalog) if embedding else chat_target(name, catalog, strict=False)
 
 
 def run(exchange: Exchange) -> str:
@@ -111,7 +117,7 @@ def refused(exchange: Exchange) -> ProxyError:
 
 def left(world: World, model_id: str) -> float | None:
     """Seconds that a model cools down."""
-    model = world.keeper.current().by_id(model_id)
+    model = next(one for one in world.keeper.current().known() if one.id == model_id)
     assert model is not None
     cooling = world.memory.cooling(model, world.clock.time())
     return None if cooling is None else pytest.approx(cooling.until - world.clock.time())
@@ -700,7 +706,7 @@ def test_a_body_that_cannot_be_made_leaves_no_call_behind(world: World) -> None:
     def broken(*_: Any) -> bytes:
         raise RuntimeError("no body")
 
-    exchange = Exchange(world.backend, Call("free", Needs(), broken))
+    exchange = Exchange(world.backend, Call(target_of(world, "free"), Needs(), broken))
     with pytest.raises(RuntimeError):
         list(exchange)
     exchange.close()

@@ -18,13 +18,18 @@ from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0}
 
 
+def joined(writes: list[bytes]) -> bytes:
+    """What the client reads of some writes."""
+    return b"".join(writes)
+
+
 def chunk(text: str | None = "", finish: str | None = None, *, index: int = 0, **more: Any) -> bytes:
     choice = {"index": index, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}
     return json.dumps({"id": "gen-1", "choices": [choice], **more}, separators=(",", ":")).encode()
 
 
 def passed(stream: CompletionStream | ResponseStream, *bursts: list[bytes]) -> bytes:
-    return b"".join(stream.feed(burst) for burst in bursts)
+    return b"".join(write for burst in bursts for write in stream.feed(burst))
 
 
 def payloads(data: bytes) -> list[Any]:
@@ -38,7 +43,7 @@ def finishes(events: list[Any]) -> list[str]:
 
 def test_ordinary_payloads_are_passed_on_byte_by_byte() -> None:
     burst = [b'{"x": 1,  "unknown":"\\u00e9 \\"usage\\" \\"error\\""}', chunk("a"), chunk("b", tool="\\n")]
-    data = CompletionStream(include_usage=False).feed(burst)
+    data = joined(CompletionStream(include_usage=False).feed(burst))
     assert data == b"".join(b"data: " + payload + b"\n\n" for payload in burst)
 
 
@@ -74,14 +79,14 @@ def test_a_finish_that_comes_only_with_the_usage_is_not_lost() -> None:
 
 
 def test_half_a_surrogate_pair_beside_the_usage_is_passed_on() -> None:
-    events = payloads(CompletionStream(include_usage=True).feed([chunk("a\ud83d", "stop", usage=USAGE), DONE]))
+    events = payloads(joined(CompletionStream(include_usage=True).feed([chunk("a\ud83d", "stop", usage=USAGE), DONE])))
     assert events[0]["choices"][0]["delta"]["content"] == "a\ud83d"
 
 
 def test_each_choice_finishes_once() -> None:
     stream = CompletionStream(include_usage=False)
     burst = [chunk("a", "stop"), chunk("b", "length", index=1), chunk("", "stop"), chunk("", "length", index=1), DONE]
-    assert finishes(payloads(stream.feed(burst))) == ["stop", "length"]
+    assert finishes(payloads(joined(stream.feed(burst)))) == ["stop", "length"]
 
 
 def test_usage_in_every_chunk_is_taken_out_and_the_last_one_told() -> None:
@@ -103,7 +108,7 @@ def test_usage_in_every_chunk_is_taken_out_and_the_last_one_told() -> None:
 )
 def test_an_error_ends_the_stream_behind_what_came_before_it(payload: bytes) -> None:
     stream = CompletionStream(include_usage=False)
-    data = stream.feed([chunk("a"), payload, chunk("never"), DONE])
+    data = joined(stream.feed([chunk("a"), payload, chunk("never"), DONE]))
     assert payloads(data) == [json.loads(chunk("a"))]
     assert stream.failure is not None
     told = {"message": "m", "type": "api_error", "param": None, "code": None}
@@ -113,7 +118,7 @@ def test_an_error_ends_the_stream_behind_what_came_before_it(payload: bytes) -> 
 def test_a_token_limit_told_after_the_finish_is_no_error() -> None:
     stream = CompletionStream(include_usage=True)
     late = chunk("", None, usage=USAGE, error={"code": 400, "message": "Token limit reached"})
-    events = payloads(stream.feed([chunk("a", "length"), late, DONE]))
+    events = payloads(joined(stream.feed([chunk("a", "length"), late, DONE])))
     assert stream.failure is None
     assert finishes(events) == ["length"]
     assert "error" not in json.dumps(events)
@@ -122,14 +127,14 @@ def test_a_token_limit_told_after_the_finish_is_no_error() -> None:
 
 def test_the_end_is_made_up_where_upstream_closed_without_it() -> None:
     stream = CompletionStream(include_usage=True)
-    data = stream.feed([chunk("a", "stop"), chunk("", "stop", usage=USAGE)])
+    data = joined(stream.feed([chunk("a", "stop"), chunk("", "stop", usage=USAGE)]))
     assert stream.whole
-    assert payloads(data + stream.end())[1:] == [{"id": "gen-1", "choices": [], "usage": USAGE}, "[DONE]"]
-    assert stream.end() == b""
+    assert payloads(data + joined(stream.end()))[1:] == [{"id": "gen-1", "choices": [], "usage": USAGE}, "[DONE]"]
+    assert joined(stream.end()) == b""
 
 
 def test_a_payload_of_several_lines_stays_one_event() -> None:
-    data = CompletionStream(include_usage=False).feed([b'{\n"a":1}', b'{"b":2}'])
+    data = joined(CompletionStream(include_usage=False).feed([b'{\n"a":1}', b'{"b":2}']))
     assert payloads(data) == [{"a": 1}, {"b": 2}]
 
 
@@ -170,7 +175,7 @@ def named(data: bytes) -> list[tuple[str, Any]]:
 
 def test_responses_get_their_names_and_no_done() -> None:
     stream = ResponseStream()
-    assert named(stream.feed(RESPONSES)) == [(event["type"], event) for event in EVENTS]
+    assert named(joined(stream.feed(RESPONSES))) == [(event["type"], event) for event in EVENTS]
     assert stream.whole
     assert stream.usage == {"input_tokens": 3}
 
@@ -187,7 +192,7 @@ def test_responses_get_their_names_and_no_done() -> None:
 )
 def test_a_failed_response_ends_in_both_kinds_of_error(payload: bytes) -> None:
     stream = ResponseStream()
-    assert len(named(stream.feed([*RESPONSES[:2], payload, *RESPONSES[2:]]))) == 2
+    assert len(named(joined(stream.feed([*RESPONSES[:2], payload, *RESPONSES[2:]])))) == 2
     assert stream.failure is not None
     told = {"message": "said safely", "type": "api_error", "param": None, "code": None}
     failed, error = named(stream.failed(ProxyError("said safely")))
@@ -203,7 +208,7 @@ def test_a_failed_response_ends_in_both_kinds_of_error(payload: bytes) -> None:
 def test_a_response_sent_whole_becomes_the_events_that_clients_collect() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     whole = {"id": "r", "output": [*RESPONSE["output"], call], "status": "completed", "usage": {"input_tokens": 3}}
-    data = ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode(), DONE])
+    data = joined(ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode(), DONE]))
     events = named(data)
     assert [event["sequence_number"] for _, event in events] == list(range(len(events)))
     assert events[0][0] == "response.created"
@@ -214,12 +219,13 @@ def test_a_response_sent_whole_becomes_the_events_that_clients_collect() -> None
 
 def test_a_response_that_is_done_without_its_last_event_has_failed() -> None:
     stream = ResponseStream()
-    assert len(named(stream.feed([*RESPONSES[:3], DONE]))) == 3
+    assert len(named(joined(stream.feed([*RESPONSES[:3], DONE])))) == 3
     assert stream.failure is not None
 
 
 def test_half_a_surrogate_pair_in_a_response_sent_whole_is_passed_on() -> None:
     part = {"type": "output_text", "text": "x\ud83d"}
     whole = {"id": "r", "output": [{"type": "message", "content": [part]}], "status": "completed"}
-    events = named(ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode()]))
+    payload = json.dumps({"type": "response.completed", "response": whole}).encode()
+    events = named(joined(ResponseStream().feed([payload])))
     assert [event["delta"] for name, event in events if name == "response.output_text.delta"] == ["x\ud83d"]

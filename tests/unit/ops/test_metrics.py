@@ -41,7 +41,7 @@ def observed(**fields: Any) -> Observation:
         pytest.param(
             {"status": 405, "method": "MAKEUP"}, 'method="other",route="none",status="405"', id="a made-up method"
         ),
-        pytest.param({"error": "client gone"}, 'method="POST",route="none",status="499"', id="gone before a status"),
+        pytest.param({"left": True}, 'method="POST",route="none",status="499"', id="gone before a status"),
         pytest.param({"error": "failed"}, 'method="POST",route="none",status="500"', id="failed before a status"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ollama_proxy.errors import ProxyError
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, load_reply, unload_reply
 from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
 from ollama_proxy.openrouter.answers.chunks import as_chunk, dump_payload
@@ -41,7 +42,7 @@ def test_a_chat_line_and_the_last_line_have_ollamas_shape() -> None:
         b',"done":false}\n'
     ]
     assert answer.feed([STOP, USAGE, DONE]) == []
-    assert json.loads(answer.finish()[0]) == {
+    assert json.loads(answer.end()[0]) == {
         "model": "Org/Model",
         "created_at": NOON_TEXT,
         "message": {"role": "assistant", "content": ""},
@@ -54,7 +55,7 @@ def test_a_chat_line_and_the_last_line_have_ollamas_shape() -> None:
         "eval_count": 3,
         "eval_duration": 10,
     }
-    assert answer.finish() == []
+    assert answer.end() == []
 
 
 def test_a_generate_line_and_the_last_line_have_ollamas_shape() -> None:
@@ -126,7 +127,7 @@ def test_line_separators_are_escaped_everywhere(text: str) -> None:
     answer = chat(text)
     parts = [delta({"content": text}), delta({"reasoning": text})]
     tool = delta({"tool_calls": [call(0, json.dumps({"a": text}), id="c", name=text)]})
-    written = b"".join(answer.feed([*parts, tool, STOP])) + b"".join(answer.finish())
+    written = b"".join(answer.feed([*parts, tool, STOP])) + b"".join(answer.end())
     assert written.decode().splitlines() == written.decode().split("\n")[:-1]
     assert lines_of([written])[0]["message"]["content"] == text
 
@@ -188,8 +189,8 @@ def test_a_failure_after_output_leaves_no_last_line(payloads: list[bytes], kind:
     assert answer.failure is not None
     assert answer.failure.kind is kind
     assert answer.has_output
-    assert answer.finish() == []
-    assert json.loads(answer.error_line('say "x"\n')) == {"error": 'say "x"\n'}
+    assert answer.end() == []
+    assert json.loads(answer.failed(ProxyError('say "x"\n'))) == {"error": 'say "x"\n'}
 
 
 def test_an_error_first_leaves_no_output() -> None:
@@ -254,14 +255,14 @@ def test_logprobs_only_if_wanted() -> None:
     assert "logprobs" not in last
     whole = generate(want_logprobs=True, collect=True)
     run(whole, *payloads)
-    assert whole.whole()["logprobs"] == OLLAMA_LOGPROBS * 2
+    assert json.loads(whole.body())["logprobs"] == OLLAMA_LOGPROBS * 2
 
 
 def test_whole_chat() -> None:
     answer = chat(collect=True)
     deltas = [{"reasoning": "a"}, {"reasoning": "b"}, {"content": "x\ud83d"}, {"content": "\ude00"}]
-    assert answer.feed([*map(delta, deltas), STOP, USAGE, DONE]) + answer.finish() == []
-    whole = answer.whole()
+    assert answer.feed([*map(delta, deltas), STOP, USAGE, DONE]) + answer.end() == []
+    whole = json.loads(answer.body())
     assert whole["message"] == {"role": "assistant", "content": "x😀", "thinking": "ab"}
     assert (whole["done"], whole["done_reason"], whole["prompt_eval_count"], whole["eval_count"]) == (
         True,
@@ -274,17 +275,17 @@ def test_whole_chat() -> None:
 def test_whole_generate() -> None:
     answer = generate(collect=True)
     run(answer, delta({"reasoning": "a"}), delta({"content": "x"}), STOP)
-    assert list(answer.whole())[:5] == ["model", "created_at", "response", "thinking", "done"]
-    assert (answer.whole()["response"], answer.whole()["thinking"]) == ("x", "a")
+    assert list(json.loads(answer.body()))[:5] == ["model", "created_at", "response", "thinking", "done"]
+    assert (json.loads(answer.body())["response"], json.loads(answer.body())["thinking"]) == ("x", "a")
 
 
 def test_whole_needs_a_good_end() -> None:
     answer = chat(collect=True)
     answer.feed([delta({"content": "x"})])
-    answer.finish()
+    answer.end()
     assert answer.failure is not None
     with pytest.raises(RuntimeError):
-        answer.whole()
+        json.loads(answer.body())
 
 
 def test_a_whole_completion_as_one_chunk() -> None:
@@ -295,7 +296,7 @@ def test_a_whole_completion_as_one_chunk() -> None:
     }
     answer = chat()
     text, tool, last = lines_of(
-        answer.feed([dump_payload(as_chunk({"choices": [{"message": message}]})), DONE]) + answer.finish()
+        answer.feed([dump_payload(as_chunk({"choices": [{"message": message}]})), DONE]) + answer.end()
     )
     assert text["message"]["content"] == "hi"
     assert tool["message"]["tool_calls"][0]["function"]["arguments"] == {}
@@ -348,7 +349,7 @@ def replay(parts: list[bytes]) -> tuple[Any, ...]:
     """What a client reads from a stream that came in these parts, without what only tells when."""
     decoder, answer = EventDecoder(), chat(want_logprobs=True)
     writes = [write for part in parts for write in answer.feed(decoder.feed(part))]
-    writes += answer.feed(decoder.flush()) + answer.finish()
+    writes += answer.feed(decoder.flush()) + answer.end()
     lines = [{key: value for key, value in line.items() if "duration" not in key} for line in lines_of(writes)]
     return lines, answer.failure, answer.finish_reason, answer.usage
 

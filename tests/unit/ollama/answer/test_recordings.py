@@ -92,7 +92,7 @@ def ids_of(writes: list[bytes]) -> list[str]:
 @pytest.mark.parametrize("path", STREAMS)
 def test_a_recorded_stream_reads_the_same(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0)
-    writes = answer.feed(decoded(path)) + answer.finish()
+    writes = answer.feed(decoded(path)) + answer.end()
     expected = naive_stream(path)
     if path.name.partition(".response")[0] in TRUNCATED:
         assert writes == []
@@ -106,11 +106,11 @@ def test_a_recorded_stream_reads_the_same(path: Path) -> None:
 @pytest.mark.parametrize("path", STREAMS)
 def test_a_recorded_stream_as_one_object(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0, collect=True)
-    assert answer.feed(decoded(path)) + answer.finish() == []
+    assert answer.feed(decoded(path)) + answer.end() == []
     if path.name.partition(".response")[0] in TRUNCATED:
         assert answer.failure is not None
         return
-    whole = answer.whole()
+    whole = json.loads(answer.body())
     ChatResponse(**whole)
     expected = without_ids(naive_stream(path))
     assert whole["message"]["content"] == expected["text"]
@@ -121,7 +121,7 @@ def test_a_recorded_stream_as_one_object(path: Path) -> None:
 @pytest.mark.parametrize("path", STREAMS)
 def test_a_recorded_stream_through_generate(path: Path) -> None:
     answer = GenerateAnswer("m:latest", started_ns=0)
-    writes = answer.feed(decoded(path)) + answer.finish()
+    writes = answer.feed(decoded(path)) + answer.end()
     chunks = [GenerateResponse(**json.loads(line)) for line in b"".join(writes).splitlines()]
     assert "".join(chunk.response or "" for chunk in chunks) == naive_stream(path)["text"]
     assert [chunk.done for chunk in chunks].count(True) == (0 if answer.failure else 1)
@@ -130,7 +130,7 @@ def test_a_recorded_stream_through_generate(path: Path) -> None:
 @pytest.mark.parametrize("path", BODIES)
 def test_a_recorded_completion_reads_the_same(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0)
-    writes = answer.feed([dump_payload(as_chunk(parse_payload(path.read_bytes()))), DONE]) + answer.finish()
+    writes = answer.feed([dump_payload(as_chunk(parse_payload(path.read_bytes()))), DONE]) + answer.end()
     assert answer.failure is None
     assert read_as_client(writes) == without_ids(naive_body(path))
 
@@ -141,13 +141,13 @@ def test_the_late_token_limit_ends_with_length() -> None:
         pytest.skip("OPENROUTER_RECORDINGS is unset")
     answer = ChatAnswer("m:latest", started_ns=0)
     path = Path(root, "chat-stream", "free-minimax-m2.mid-stream-error.response.sse")
-    writes = answer.feed(decoded(path)) + answer.finish()
+    writes = answer.feed(decoded(path)) + answer.end()
     assert json.loads(b"".join(writes).splitlines()[-1])["done_reason"] == "length"
 
 
 @pytest.mark.parametrize("path", recordings("errors", ".response.sse"))
 def test_a_recorded_error_in_a_stream_is_a_failure_before_any_output(path: Path) -> None:
     answer = ChatAnswer("m:latest", started_ns=0)
-    assert answer.feed(decoded(path)) + answer.finish() == []
+    assert answer.feed(decoded(path)) + answer.end() == []
     assert answer.failure is not None
     assert not answer.has_output

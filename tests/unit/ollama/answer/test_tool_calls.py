@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -74,8 +75,8 @@ def test_tool_calls_are_complete_and_alone(fragments: list[Any], calls: list[tup
     assert got == [{"role": "assistant", "content": "", "tool_calls": [one]} for one in expected]
     whole = chat(collect=True, tool_names=names)
     whole.feed([*payloads, finish, DONE])
-    assert whole.finish() == []
-    assert whole.whole()["message"] == {"role": "assistant", "content": "", "tool_calls": expected}
+    assert whole.end() == []
+    assert json.loads(whole.body())["message"] == {"role": "assistant", "content": "", "tool_calls": expected}
 
 
 def test_a_call_leaves_when_the_next_one_begins() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.ollama.models.lookup import chat_model, embedding_model, listed_model, without_source
+from ollama_proxy.ollama.models.lookup import answering_target, embedding_model, listed_model, without_source
 from simulator.catalogue import default_records, is_embedding
 
 
@@ -51,18 +51,18 @@ def test_here_and_in_the_cloud_at_once_is_refused() -> None:
 
 
 def test_an_embedding_model_is_found_for_chat_because_it_may_be_unloaded(catalog: Catalog) -> None:
-    assert chat_model("embed-small", catalog, strict=True).embeds
+    assert answering_target("embed-small", catalog, strict=True).embeds
 
 
 def test_free_has_no_model_of_its_own(catalog: Catalog) -> None:
-    assert chat_model("free", catalog, strict=True).model is None
+    assert answering_target("free", catalog, strict=True).model is None
 
 
 @pytest.mark.parametrize("name", ["nosuch", "vertex/omni-4"])
 def test_an_unknown_name_is_free_s_unless_strict(catalog: Catalog, name: str) -> None:
-    assert chat_model(name, catalog, strict=False).model is None
+    assert answering_target(name, catalog, strict=False).model is None
     with pytest.raises(ModelNotFound):
-        chat_model(name, catalog, strict=True)
+        answering_target(name, catalog, strict=True)
 
 
 CLOUD = ["nosuch:cloud", "ember-4:CLOUD", "gpt-oss:20b-cloud", "openai/gpt-oss:20b-Cloud"]
@@ -72,10 +72,10 @@ NOT_CLOUD = ["my-cloud", "cloud", "nosuch:cloudy", "nosuch:clouds", "nosuch:20bc
 @pytest.mark.parametrize("name", [*CLOUD, *NOT_CLOUD])
 def test_a_model_of_ollama_com_is_unknown_in_free_mode_too(catalog: Catalog, name: str) -> None:
     if name in NOT_CLOUD:
-        assert chat_model(name, catalog, strict=False).model is None
+        assert answering_target(name, catalog, strict=False).model is None
     else:
         with pytest.raises(ModelNotFound, match=f"^model '{name}' not found$"):
-            chat_model(name, catalog, strict=False)
+            answering_target(name, catalog, strict=False)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "free", "embed-3"])

@@ -11,9 +11,10 @@ import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from ollama_proxy.catalog.records import Model, parse_record
+from ollama_proxy.catalog.virtual import FREE
 from ollama_proxy.ollama.models.running import Running
 from ollama_proxy.ollama.models.show import basenames, show
-from ollama_proxy.ollama.models.tags import free_alias, tag, tags
+from ollama_proxy.ollama.models.tags import listed_virtual, tag, tags
 
 SIX_KEYS = ["parent_model", "format", "family", "families", "parameter_size", "quantization_level"]
 SECOND = 1_000_000_000
@@ -64,7 +65,7 @@ def test_clip_only_for_models_that_see() -> None:
 
 def test_tags_keep_their_order_and_fit_the_official_model() -> None:
     models = [model("b/b"), model("a/a"), model("c/c", **EMBEDDING)]
-    answer = tags([*models, free_alias(models[:2])])
+    answer = tags([*models, listed_virtual(FREE, models[:2])])
     assert [entry["name"] for entry in answer["models"]] == ["b:latest", "a:latest", "c:latest", "free:latest"]
     assert len(ListResponse(**answer).models) == 4
     assert tags([]) == {"models": []}
@@ -75,12 +76,12 @@ def test_free_latest_can_do_what_any_free_model_can() -> None:
     calling = model(
         "b/b", **{**PLAIN, "supported_parameters": ["tools"], "context_length": 2000, "created": 1_770_000_000}
     )
-    alias = free_alias([seeing, calling])
+    alias = listed_virtual(FREE, [seeing, calling])
     assert alias.capabilities == ["completion", "vision", "tools"]
     assert (alias.context_length, alias.created) == (2000, 1_770_000_000)
     assert re.fullmatch("[0-9a-f]{64}", alias.digest)
-    assert alias.digest != free_alias([seeing]).digest
-    assert free_alias([]).capabilities == ["completion"]
+    assert alias.digest != listed_virtual(FREE, [seeing]).digest
+    assert listed_virtual(FREE, []).capabilities == ["completion"]
 
 
 def test_show_has_the_window_where_each_client_looks() -> None:
@@ -121,7 +122,7 @@ def test_the_template_names_tools_only_if_the_model_takes_them(fields: dict[str,
 
 
 def test_show_of_free_latest() -> None:
-    shown = show(free_alias([model()]), "free")
+    shown = show(listed_virtual(FREE, [model()]), "free")
     assert ShowResponse(**shown).capabilities == ["completion", "vision", "tools", "thinking"]
     assert shown["model_info"]["free.context_length"] == 131_072
 

@@ -84,8 +84,7 @@ def test_an_answer_is_the_same_with_and_without(contents: list[str], cut: int, c
     answers = [kind("m", started_ns=0, collect=collect, clock=lambda: 0, monotonic=lambda: 1) for _ in range(2)]
     answers[1]._repeats.learn = lambda *_: None
     told = [
-        [*answer.feed(payloads[:cut]), *answer.feed([*payloads[cut:], b"[DONE]"]), *answer.finish()]
-        for answer in answers
+        [*answer.feed(payloads[:cut]), *answer.feed([*payloads[cut:], b"[DONE]"]), *answer.end()] for answer in answers
     ]
     assert told[0] == told[1]
     assert not collect or answers[0].whole() == answers[1].whole()

@@ -47,7 +47,7 @@ def lines_of(writes: list[bytes]) -> list[dict[str, Any]]:
 
 
 def run(answer: ChatAnswer | GenerateAnswer, *payloads: bytes) -> list[dict[str, Any]]:
-    return lines_of(answer.feed(list(payloads)) + answer.finish())
+    return lines_of(answer.feed(list(payloads)) + answer.end())
 
 
 def messages(*payloads: bytes, **options: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,101 @@
+"""What a client's model name means, found once for each request: a Target.
+
+A Target is a value that the routes hand down; nothing below them asks again what a name means. Pure: a name and a
+catalogue in, a Target or a refusal out. The wording of a refusal may be changed by a route whose API has another one
+(docs/contract.md, "Names").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
+from ollama_proxy.catalog.virtual import FREE, VirtualModel
+from ollama_proxy.errors import BadRequest, ModelNotFound, ProxyError
+
+#: The order of the free models behind a named model, and of those that answer for an unknown name.
+DEFAULT_ORDER = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means: a `model`, or a `virtual` model; one of the two is None.
+
+    `name` is the client's own word for it, for texts. `order` names the order of the free models that may answer.
+    """
+
+    name: str
+    model: Model | None = None
+    virtual: VirtualModel | None = None
+    order: str = DEFAULT_ORDER
+
+    @property
+    def embeds(self) -> bool:
+        """It is an embedding model: it cannot chat, and no other model stands in for it."""
+        return self.model is not None and self.model.is_embedding
+
+
+def chat_target(name: str, catalog: Catalog, *, strict: bool, may_embed: bool = False) -> Target:
+    """What `name` means on a route that chats.
+
+    In free mode an unknown name means the free models, unless `strict`. Raises BadRequest for a text that cannot be a
+    name and, unless `may_embed`, for an embedding model; ModelNotFound for any other name that means nothing here.
+    """
+    resolution = catalog.resolve(name)
+    match resolution.kind:
+        case NameKind.MODEL:
+            return Target(name, resolution.model)
+        case NameKind.EMBEDDING_ON_CHAT if may_embed:
+            return Target(name, resolution.model)
+        case NameKind.VIRTUAL if resolution.virtual is not None:
+            return Target(name, virtual=resolution.virtual, order=resolution.virtual.order)
+        case NameKind.UNKNOWN if catalog.free_mode and not strict:
+            return Target(name, virtual=FREE)
+        case NameKind.EMBEDDING_ON_CHAT:
+            raise BadRequest(f'"{name}" does not support chat')
+        case NameKind.AMBIGUOUS:
+            raise _which(name, resolution)
+        case NameKind.INVALID:
+            raise _invalid()
+        case _:
+            raise ModelNotFound(f"model '{name}' not found")
+
+
+def embedding_target(name: str, catalog: Catalog) -> Target:
+    """The embedding model that `name` means. Raises BadRequest, ModelNotFound."""
+    resolution = catalog.resolve(name, embedding=True)
+    match resolution.kind:
+        case NameKind.MODEL:
+            return Target(name, resolution.model)
+        case NameKind.CHAT_ON_EMBEDDING:
+            raise BadRequest(f'"{name}" does not support embeddings')
+        case NameKind.AMBIGUOUS:
+            raise _which(name, resolution)
+        case NameKind.INVALID:
+            raise _invalid()
+        case _:
+            raise ModelNotFound(f'model "{name}" not found, try pulling it first')
+
+
+def listed_target(name: str, catalog: Catalog) -> Target | None:
+    """The model of any kind that is listed under `name`, None without one. Raises BadRequest for an invalid name."""
+    resolution = catalog.resolve(name)
+    match resolution.kind:
+        case NameKind.MODEL | NameKind.EMBEDDING_ON_CHAT:
+            return Target(name, resolution.model)
+        case NameKind.VIRTUAL if resolution.virtual is not None and catalog.free:
+            return Target(name, virtual=resolution.virtual, order=resolution.virtual.order)
+        case NameKind.INVALID:
+            raise _invalid()
+        case _:
+            return None
+
+
+def _invalid() -> ProxyError:
+    return BadRequest("invalid model name")
+
+
+def _which(name: str, resolution: Resolution) -> ProxyError:
+    meant = " or ".join(f"'{text}'" for text in resolution.candidates_text)
+    return ModelNotFound(f"model '{name}' not found: say which one you mean, {meant}")
