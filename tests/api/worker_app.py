@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -58,6 +59,17 @@ class Lines:
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """Answers, and tells a client whose request the worker ends before its answer."""
+    try:
+        return _answered(environ, start_response)
+    except ClientGone:
+        raise
+    except gevent.GreenletExit:
+        start_response("503 Service Unavailable", [("Content-Length", "0")], sys.exc_info())
+        return []
+
+
+def _answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     query = dict(parse_qsl(environ["QUERY_STRING"]))
     status, answer = "200 OK", b""
     match environ["PATH_INFO"]:

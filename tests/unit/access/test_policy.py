@@ -410,3 +410,42 @@ def test_a_system_that_does_not_tell_its_interfaces_still_starts(monkeypatch: py
 
     monkeypatch.setattr(socket, "if_nameindex", refused)
     assert not any(address.version == 4 for address in machine_addresses())
+
+
+BEARER = {"HTTP_AUTHORIZATION": "Bearer two"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "name"),
+    [
+        pytest.param({"REMOTE_ADDR": "192.168.1.5"}, {}, "192.168.1.5", id="the address"),
+        pytest.param({"REMOTE_ADDR": "::ffff:192.168.1.5"}, {}, "192.168.1.5", id="mapped into IPv6"),
+        pytest.param({"REMOTE_ADDR": ""}, {}, "127.0.0.1", id="a Unix socket"),
+        pytest.param({"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4"}, {}, "10.0.0.1", id="not trusted"),
+        pytest.param(
+            {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "192.168.1.7"},
+            {"trusted_proxies": networks("10.0.0.1/32")},
+            "192.168.1.7",
+            id="the client of a trusted proxy",
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "nonsense"},
+            {"trusted_proxies": networks("10.0.0.1/32")},
+            "unknown",
+            id="a trusted proxy that names nobody",
+        ),
+        pytest.param(BEARER, {"proxy_api_keys": ("one", "two")}, "key 2", id="a key"),
+        pytest.param({"HTTP_AUTHORIZATION": "Bearer x"}, {"proxy_api_keys": ("one",)}, "127.0.0.1", id="a wrong key"),
+    ],
+)
+def test_who_calls(environ: dict[str, Any], settings: dict[str, Any], name: str) -> None:
+    assert check({**request(), **environ}, **settings).caller.name == name
+
+
+def test_every_403_says_why_in_the_log() -> None:
+    rebound = request(HOST="evil.example")
+    far = request(peer="8.8.8.8")
+    decisions = [check(request(ORIGIN="http://evil.example")), check(rebound, host="127.0.0.1"), check(far)]
+    reasons = [decision.reason or (decision.error.reason if decision.error else "") for decision in decisions]
+    assert len(set(reasons)) == 3
+    assert all(reasons)

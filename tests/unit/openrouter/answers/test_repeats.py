@@ -87,4 +87,4 @@ def test_an_answer_is_the_same_with_and_without(contents: list[str], cut: int, c
         [*answer.feed(payloads[:cut]), *answer.feed([*payloads[cut:], b"[DONE]"]), *answer.end()] for answer in answers
     ]
     assert told[0] == told[1]
-    assert not collect or answers[0].whole() == answers[1].whole()
+    assert not collect or answers[0].body() == answers[1].body()
