@@ -41,7 +41,6 @@ class Runtime:
     observer: Observer
     #: What OpenRouter said of the key at the start, see `ops.key.KeyState`. Whoever starts the server sets it.
     key_state: str = "unknown"
-    _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,14 +48,11 @@ class Runtime:
         """Start the catalogue's refresh in this process. May be called more than once."""
         with self._lock:
             if self._thread is None:
+                never = threading.Event()
                 self._thread = threading.Thread(
-                    target=self.backend.keeper.run, args=(self._stop,), name="catalogue", daemon=True
+                    target=self.backend.keeper.run, args=(never,), name="catalogue", daemon=True
                 )
                 self._thread.start()
-
-    def stop_background(self) -> None:
-        """Let the background work end."""
-        self._stop.set()
 
 
 def build_runtime(

@@ -247,9 +247,6 @@ class Catalogue:
         if "hidden_from_user" in change:
             self.hidden_from_user = set(change["hidden_from_user"])
 
-    def ids(self) -> list[str]:
-        return list(self._by_id)
-
     def get(self, model_id: str) -> Json | None:
         """The record that a request for `model_id` means: aliases followed, routing suffixes ignored."""
         found = self._by_id.get(model_id)

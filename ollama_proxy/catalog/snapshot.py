@@ -119,10 +119,6 @@ class Catalog:
             catalog.embeddings = tuple(sorted(embedding, key=_by_context if free_mode else _by_age))
         return catalog
 
-    def by_id(self, model_id: str) -> Model | None:
-        """The model with exactly this id, listed or not."""
-        return self._by_id.get(model_id)
-
     def known(self) -> Iterable[Model]:
         """Every model of the catalogue, before modes and filters."""
         return self._by_id.values()

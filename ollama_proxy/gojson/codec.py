@@ -76,14 +76,13 @@ def _values(body: bytes) -> int:
 def decode_object(body: bytes, *, struct: str) -> dict[str, Any]:
     """The fields of a JSON object: names in lower case, nulls left out, the later of two equal names wins.
 
-    `struct` is the Go type named when the body is no object: `ChatRequest` (of package api) or `openai.Request`.
+    `struct` is the Go type (of package api) named when the body is no object, such as `ChatRequest`.
     """
     value = parse_body(body)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        go_type = struct if "." in struct else f"api.{struct}"
-        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type {go_type}")
+        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type api.{struct}")
     return {name.lower(): field for name, field in value.items() if field is not None}
 
 

@@ -18,9 +18,6 @@ from gunicorn.http.errors import ParseException
 
 from ollama_proxy.errors import BadRequest, BodyTimeout, BodyTooLarge
 
-#: Set to True in the environment when the body was read to its end.
-BODY_READ = "ollama_proxy.body_read"
-
 _PIECE = 1 << 20
 _ZSTD_PIECE = 256
 _ZSTD_WINDOW = 1 << 25
@@ -28,7 +25,7 @@ ZSTD_LIMIT = 20 << 20
 
 
 def read_body(environ: dict[str, Any], *, limit_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body of a request, after which `environ["ollama_proxy.body_read"]` is True.
+    """The whole body of a request.
 
     Raises BodyTooLarge (an announced size over the limit, with nothing read, or a chunked body that grows over it),
     BadRequest (fewer bytes than announced, chunks that are none), BodyTimeout (not complete within `timeout_seconds`;
@@ -51,7 +48,6 @@ def read_body(environ: dict[str, Any], *, limit_bytes: int, timeout_seconds: flo
         raise _too_large(limit_bytes)
     if announced is not None and received < announced:
         raise BadRequest(f"the request body ended after {received} of {announced} bytes")
-    environ[BODY_READ] = True
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line, json_line
+from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, json_line
 from ollama_proxy.ollama.answer.logprobs import logprobs_of
 from ollama_proxy.ollama.answer.timings import Stopwatch, timings
 from ollama_proxy.ollama.answer.tool_calls import BrokenToolCall, ToolCallAssembler
@@ -141,10 +141,6 @@ class OllamaAnswer:
         self._closing = self._last_line()
         self._out.last(self._closing)
         return self._out.take()
-
-    def error_line(self, message: str) -> bytes:
-        """Returns the line that ends an answer which failed after it began."""
-        return error_line(message)
 
     def whole(self) -> dict[str, Any]:
         """Returns the whole answer as one object; needs `collect=True` and a `finish` without failure."""

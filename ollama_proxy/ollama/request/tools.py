@@ -49,20 +49,20 @@ class ToolNames:
         return chosen
 
 
-def read_tools(value: Any, struct: str = "ChatRequest") -> list[dict[str, Any]]:
+def read_tools(value: Any) -> list[dict[str, Any]]:
     """The `function` objects of a `tools` list, checked; entries without a function name are left out.
 
     Ollama takes such entries (`tools: [{}]`) and can do nothing with them; OpenRouter would refuse the request.
     Raises BadRequest with Go's text for a wrong type.
     """
     if not isinstance(value, list):
-        raise wrong_type(value, f"{struct}.tools", "api.Tools")
+        raise wrong_type(value, "ChatRequest.tools", "api.Tools")
     functions = []
     for tool in value:
         if tool is None:
             continue
         if not isinstance(tool, dict):
-            raise wrong_type(tool, f"{struct}.tools", "api.Tool")
+            raise wrong_type(tool, "ChatRequest.tools", "api.Tool")
         function = tool.get("function")
         if function is None:
             continue

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, load_reply, unload_reply
-from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
+from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES, error_line
 from ollama_proxy.openrouter.answers.chunks import as_chunk, dump_payload
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder
 from ollama_proxy.openrouter.errors.failure import FailureKind
@@ -189,7 +189,12 @@ def test_a_failure_after_output_leaves_no_last_line(payloads: list[bytes], kind:
     assert answer.failure.kind is kind
     assert answer.has_output
     assert answer.finish() == []
-    assert json.loads(answer.error_line('say "x"\n')) == {"error": 'say "x"\n'}
+
+
+def test_an_error_line_is_one_line_with_an_error_string() -> None:
+    line = error_line('say "x"\n')
+    assert line.index(b"\n") == len(line) - 1
+    assert json.loads(line) == {"error": 'say "x"\n'}
 
 
 def test_an_error_first_leaves_no_output() -> None:
