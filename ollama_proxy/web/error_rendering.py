@@ -1,4 +1,4 @@
-"""Errors in the form of the API that was spoken: which form belongs to a path, and how a blueprint answers with it.
+"""Answers errors in the form of the API that was called: finds the form for a path, and installs it in a blueprint.
 
 The APIs' own `error_form` modules write the JSON; they are passed in, so that this module knows none of them.
 """
@@ -18,7 +18,7 @@ log = structlog.get_logger("ollama_proxy")
 
 
 class ErrorForm(Protocol):
-    """An API's `errors` module."""
+    """An API's `error_form` module."""
 
     CONTENT_TYPE: str
 
@@ -26,20 +26,21 @@ class ErrorForm(Protocol):
 
 
 class ErrorForms:
-    """The form that belongs to a path: the first whose prefix fits. The last prefix is "", which fits every path."""
+    """Maps paths to forms: the first form whose prefix fits is used. The last prefix is "", which fits every path."""
 
     def __init__(self, *forms: tuple[str, ErrorForm]) -> None:
         self._forms: Sequence[tuple[str, ErrorForm]] = forms
 
     def of(self, path: str) -> ErrorForm:
-        """The form of the API that `path` belongs to."""
+        """Return the form of the API that `path` belongs to."""
         return next(form for prefix, form in self._forms if path.startswith(prefix))
 
 
 def render_errors(blueprint: Blueprint, form: ErrorForm, *, streamed_type: str | None = None) -> None:
-    """Let `blueprint` answer every error in its API's own form; what nobody foresaw is logged and told as nothing.
+    """Make `blueprint` answer every error in its API's own form. An unexpected error is logged; the client gets no
+    details.
 
-    `streamed_type` is the Content-Type of an error in the place of a stream's first line, where that is another one.
+    `streamed_type` is the Content-Type of an error that takes the place of a stream's first line, if it differs.
     """
 
     @blueprint.errorhandler(ProxyError)

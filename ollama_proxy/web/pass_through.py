@@ -1,7 +1,7 @@
-"""From an exchange to the response of an API whose answers pass through: events as they come, or one body at the end.
+"""Builds the response of an API whose answers pass through, from an exchange: as events, or as one body.
 
-It knows Flask, the exchange and the client's leaving; of the API only what an `EventStream` tells it. Heartbeats,
-errors and ends are written in that API's own form (docs/contract.md, "Streams").
+It knows Flask, the exchange and the disconnect watch; of the API it knows only an `EventStream`. Heartbeats, errors and
+ends are written in that API's own form (docs/contract.md, "Streams").
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from ollama_proxy.server.disconnect import DisconnectWatch, watch_client
 from ollama_proxy.web.stream_body import StreamBody
 
 JSON = "application/json"
-#: Without a charset, as Ollama sends it: an event stream is UTF-8 anyhow (WHATWG HTML 9.2.6).
+#: Without a charset, as Ollama sends it: an event stream is always UTF-8 (WHATWG HTML 9.2.6).
 SSE = "text/event-stream"
 
 
 class EventStream(Protocol):
-    """One streamed answer on its way to the client: bursts of payloads in, bytes of events out."""
+    """Turns bursts of payloads into bytes of events, for one streamed answer."""
 
-    #: What is written when nothing has come for a while.
+    #: Bytes that are written when nothing has come for a while.
     heartbeat: bytes
-    #: What went wrong upstream after the stream had begun: nothing behind it is passed on.
+    #: What went wrong upstream after the stream began. Nothing that comes after it is passed on.
     failure: Failure | None
-    #: Upstream's token counts, as far as they have come.
+    #: The token counts that upstream has sent so far.
     usage: Mapping[str, Any]
 
     @property
     def whole(self) -> bool:
-        """The answer has said how it ended: what goes wrong from now on is nobody's loss."""
+        """True once the answer has said how it ended: the client has all of it, so a later failure does not matter."""
 
     def feed(self, burst: Sequence[bytes]) -> bytes:
-        """The events for one burst of payloads, perhaps none; look at `failure` then."""
+        """Return the events for one burst of payloads, perhaps none. Look at `failure` after it."""
 
     def end(self) -> bytes:
-        """The last events of a whole answer; nothing if they have been passed on already."""
+        """Return the last events of a whole answer; none if they have been passed on already."""
 
     def failed(self, error: ProxyError) -> bytes:
-        """What ends a stream that broke."""
+        """Return the events that end a broken stream."""
 
 
 def respond_streamed(
     exchange: Exchange, stream: EventStream, observation: Observation, environ: dict[str, Any]
 ) -> Response:
-    """The event stream. Raises ProxyError as long as the true status can be sent."""
+    """Return the event stream of an exchange. Raises ProxyError as long as the true status can still be sent."""
     observation.exchange, observation.streamed = exchange, True
     watch = watch_client(environ)
 
@@ -83,7 +83,7 @@ def respond_whole(
     *,
     change: Callable[[bytes], bytes] = lambda body: body,
 ) -> Response:
-    """Upstream's body, `change`d. Raises ProxyError."""
+    """Return upstream's whole body after `change`. Raises ProxyError."""
     observation.exchange = exchange
     watch = watch_client(environ)
     body = b""
@@ -105,7 +105,7 @@ def _stop(watch: DisconnectWatch | None, exchange: Exchange) -> None:
 
 
 def _writes(exchange: Exchange, stream: EventStream, observation: Observation) -> Iterator[bytes]:
-    """The writes of the response. Raises ProxyError where the stream must end in an error."""
+    """Yield the writes of the response. Raises ProxyError where the stream must end in an error."""
     try:
         for item in exchange:
             data = stream.heartbeat if isinstance(item, Beat) else stream.feed(item)
@@ -144,7 +144,7 @@ def _count(usage: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _headers_of(exchange: Exchange) -> dict[str, str]:
-    """Who answers and how many were asked, as far as it is known when the status goes out."""
+    """Return headers that say which model answers and how many were tried, as far as known when the status goes out."""
     if exchange.model is None:
         return {}
     return {"X-OpenRouter-Model": exchange.model.id, "X-Proxy-Attempts": str(len(exchange.tried))}

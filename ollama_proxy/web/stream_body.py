@@ -1,8 +1,8 @@
 """The body of a streamed response, as WSGI wants it.
 
-If a client leaves before the first byte, a generator that WSGI never started would never run its `finally`; this class
-releases what it holds in `close`, which every WSGI server calls (PEP 3333). Whatever goes wrong on the way ends in an
-error line of the API that is spoken, never in a silent stop.
+If a client leaves before the first byte, WSGI never starts a generator, and so its `finally` would never run. This
+class releases what it holds in `close`, which every WSGI server calls (PEP 3333). A failure on the way ends in an error
+line of the API that was called, never in silence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHUTTING_DOWN = "the server is shutting down: please send the request again"
 
 
 class StreamBody:
-    """Iterates `writes`, after the ones in `first` that were needed to know the status."""
+    """Iterates over `first`, the write that was needed to know the status, and then over `writes`."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class StreamBody:
         error_line: Callable[[ProxyError], bytes],
         close: Callable[[], None],
     ) -> None:
-        """`error_line` renders an error as the stream's last line. `close` is called once, whatever happened."""
+        """`error_line` renders an error as the stream's last line. `close` is called once, however the stream ends."""
         self._first: bytes | None = first
         self._writes = writes
         self._error_line = error_line
