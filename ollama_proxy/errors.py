@@ -1,4 +1,4 @@
-"""The errors that reach a client, whatever API it speaks.
+"""The errors that reach a client, whatever API it uses.
 
 Each API renders them in its own JSON; this module knows neither HTTP frameworks nor JSON shapes. A message is written
 for the client's user: it never holds a key, a prompt or an answer (docs/contract.md, "Errors").
@@ -11,7 +11,8 @@ class ProxyError(Exception):
     """A request that cannot be answered.
 
     `status` is the HTTP status, `message` one line of text, `retry_after` whole seconds for a Retry-After header.
-    `reason` is what a log may say of it: `message`, unless that may quote a provider, who may quote the prompt.
+    `reason` is the text for logs. By default it is `message`; it must differ if `message` may quote a provider, because
+    a provider may quote the prompt.
     """
 
     status = 500
@@ -46,7 +47,7 @@ class Forbidden(ProxyError):
 
 
 class ModelNotFound(ProxyError):
-    """No model of that name may be asked for."""
+    """There is no model of that name that may be used."""
 
     status = 404
 
@@ -64,7 +65,7 @@ class BodyTooLarge(ProxyError):
 
 
 class NotImplementedHere(ProxyError):
-    """Ollama can do this, a proxy to cloud models cannot."""
+    """Ollama can do this, but a proxy to cloud models cannot."""
 
     status = 501
 
@@ -76,6 +77,6 @@ class UpstreamFailed(ProxyError):
 
 
 class Unavailable(ProxyError):
-    """Nothing can serve this request now, but later something may."""
+    """Nothing can serve this request now, but a later request may succeed."""
 
     status = 503

@@ -1,4 +1,4 @@
-"""What is noted of one request while it is served, for whoever watches (logs, metrics).
+"""What is recorded about one request while it is served, for observers (logs, metrics).
 
 Plain values only: no framework objects, no prompt, no answer, no key. The observer is passed in at start.
 """
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-#: Where the front of the application puts the Observation into the WSGI environment.
+#: The key under which `web.front` puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
 
 
 class ObservedAttempt(Protocol):
-    """One attempt: the model's id, why it failed (None: it did not), how long it took in seconds."""
+    """One attempt: the model's id, why it failed (None if it did not), how long it took in seconds."""
 
     model: str
     reason: str | None
@@ -23,14 +23,14 @@ class ObservedAttempt(Protocol):
 
 
 class ObservedModel(Protocol):
-    """A model, as far as an observer looks at it."""
+    """The part of a model that an observer reads."""
 
     @property
     def id(self) -> str: ...
 
 
 class ObservedExchange(Protocol):
-    """What an observer may read of the exchange with the models (`fallback.exchange.Exchange`)."""
+    """The part of an exchange (`fallback.exchange.Exchange`) that an observer reads."""
 
     @property
     def model(self) -> ObservedModel | None: ...
@@ -44,9 +44,9 @@ class ObservedExchange(Protocol):
 
 @dataclass(slots=True)
 class Observation:
-    """One request. Times are seconds, `began` a monotonic clock's; token counts are upstream's, None if unknown.
+    """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
-    `route` is the route's template, empty for a path that has none.
+    `route` is the route's template, empty for a path without a route.
     """
 
     request_id: str
@@ -65,7 +65,7 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Told when requests begin, when their status goes out, and when they end. It must not raise and not wait."""
+    """Is told when a request begins, when its status goes out, and when it ends. It must not raise and must not wait."""
 
     def began(self, observation: Observation) -> None: ...
 
@@ -75,7 +75,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Several observers as one."""
+    """Passes every call on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
