@@ -1,4 +1,4 @@
-"""Model names: how an OpenRouter id is listed in Ollama's namespace, and what is a model name at all.
+"""Model names: how an OpenRouter id is listed under an Ollama name, and which texts are model names.
 
 Pure text rules (docs/contract.md, "Names"); it knows no records, filters or modes.
 """
@@ -9,15 +9,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-#: The tag that Ollama means when there is none.
+#: The tag that Ollama adds to a name without one.
 DEFAULT_TAG = "latest"
 #: The tag of OpenRouter's free variants.
 FREE_TAG = "free"
 #: The virtual model "best free model for this request"; no real model is ever listed under it.
 FREE_MODEL = "free:latest"
 
-# Ollama's grammar, docs/contract.md "Names": `[scheme://][host/][namespace/]model[:tag]`. Two things are wider than
-# Ollama's own, so that every OpenRouter id is at least a name: a namespace may hold dots (`z.ai/x`) and begin with `~`.
+# Ollama's grammar, docs/contract.md "Names": `[scheme://][host/][namespace/]model[:tag]`. It allows two things more
+# than Ollama does, so that every OpenRouter id is a name: a namespace may hold dots (`z.ai/x`) and begin with `~`.
 _NAME = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+]*://)?"
     r"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349})/(?=[^/]+/))?"
@@ -25,17 +25,20 @@ _NAME = re.compile(
     r"(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}))?"
 )
-# An id travels in headers and log lines: visible ASCII, and no empty part.
+# An id is written to headers and log lines, so it must be visible ASCII without an empty part.
 _ID = re.compile(r"[~@]?[A-Za-z0-9_][!-~]{0,254}")
 
 
 def is_valid_name(text: str) -> bool:
-    """Whether `text`, without surrounding blanks, could be the name of some model, known or not."""
+    """Return True if `text`, without surrounding blanks, could be the name of a model, known or not."""
     return _NAME.fullmatch(text.strip()) is not None
 
 
 def is_valid_id(model_id: str) -> bool:
-    """Whether `model_id` can be a catalogue id (`vendor/slug[:variant]`, the vendor may be absent behind a gateway)."""
+    """Return True if `model_id` can be a catalogue id.
+
+    The form is `vendor/slug[:variant]`; the vendor may be missing behind a gateway.
+    """
     return (
         _ID.fullmatch(model_id) is not None
         and all(part not in ("", "~", "@") and not part.startswith(":") for part in model_id.split("/"))
@@ -44,37 +47,37 @@ def is_valid_id(model_id: str) -> bool:
 
 
 def variant(name: str) -> str:
-    """The tag of a name or id, in lower case; "" when there is none. A colon left of the last slash is a port."""
+    """Return the tag of a name or id, in lower case; "" if there is none. A colon left of the last slash is a port."""
     return name.rpartition("/")[2].partition(":")[2].rpartition(":")[2].lower()
 
 
 def tagged(name: str) -> str:
-    """The name with its tag shown: `gpt-4o` is `gpt-4o:latest`."""
+    """Return the name with its tag: `gpt-4o` becomes `gpt-4o:latest`."""
     return name if variant(name) else f"{name}:{DEFAULT_TAG}"
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name have in common: the tagged name in lower case."""
+    """Return a key that is equal for all spellings of a name: the tagged name in lower case."""
     return tagged(name.strip()).lower()
 
 
 def without_vendor(model_id: str) -> str:
-    """The id behind its vendor: `openai/gpt-4o` is `gpt-4o`."""
+    """Return the id without its vendor: `openai/gpt-4o` becomes `gpt-4o`."""
     return model_id.partition("/")[2] or model_id
 
 
 def assign_names(ids: Iterable[str]) -> dict[str, str]:
-    """The listed name of each id of the whole catalogue, in the order given.
+    """Return the listed name of each id of the whole catalogue, in the order given.
 
-    The vendor is dropped and the tag is always shown; ids that would share a name, or take another id's place or that
-    of the virtual model, all keep their vendor. Names are unique without regard to case. An id that differs from an
-    earlier one only by case or an explicit `:latest` cannot be told apart and is left out.
+    The vendor is dropped and the tag is always shown. Ids that would share a name, or take the name of another id or of
+    the virtual model, all keep their vendor. Names are unique without regard to case. An id that differs from an
+    earlier one only by case or an explicit `:latest` is left out, because the two could not be told apart.
     """
     by_key: dict[str, str] = {}
     for model_id in ids:
         by_key.setdefault(name_key(model_id), model_id)
     short = {key: name_key(without_vendor(model_id)) for key, model_id in by_key.items()}
-    # A short name may not be another model's full id either: `b/c` of `a/b/c` is not the id `b/c`.
+    # A short name must not be another model's full id: the `b/c` of `a/b/c` is not the model `b/c`.
     keeps_vendor = {key for key, name in short.items() if name == FREE_MODEL or (name in by_key and name != key)}
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in short.items():
