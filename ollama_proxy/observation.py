@@ -65,7 +65,7 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Is told when a request begins, when its status goes out, and when it ends. It must not raise and must not wait."""
+    """Told when a request begins, when its status goes out, and when it ends. It must not raise and must not wait."""
 
     def began(self, observation: Observation) -> None: ...
 

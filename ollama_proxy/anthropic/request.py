@@ -56,7 +56,7 @@ def read_messages(body: bytes) -> dict[str, Any]:
 
 
 def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
-    """Raises BadRequest unless `value` is null or of the `expected` type; true is no number here."""
+    """Raise BadRequest unless `value` is null or of the `expected` type; true is no number here."""
     if value is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
         return
     raise wrong_type(value, path, go_type)

@@ -81,7 +81,7 @@ def is_client_tool(tool: Any) -> bool:
 
 
 def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
-    """Remove the tools of `body` that `keeps` refuses, and a `tool_choice` that then names a removed tool or no tool."""
+    """Remove the tools of `body` that `keeps` refuses, and a `tool_choice` that names a removed tool or no tool."""
     given = body.get("tools") or []
     kept = [tool for tool in given if keeps(tool)]
     if given and not kept:
@@ -98,7 +98,7 @@ def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
 
 
 def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
-    """Return True if the choice has a type that `keeps` accepts and, where tools were removed, names one that stayed."""
+    """Return True if `keeps` accepts the type of the choice and, where tools were removed, it names one that stayed."""
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
         tools = inner.get("tools") if _is_object(inner) else choice.get("tools")

@@ -100,7 +100,7 @@ class Filters:
 
 
 def parse_lines(text: str) -> tuple[FilterLine, ...]:
-    """Return the lines without comments (`#` to the end of the line) and blank lines; `!` marks a line that excludes."""
+    """Return the lines without comments (`#` to the line's end) and blank lines; `!` marks a line that excludes."""
     lines = []
     for written in text.splitlines():
         content = written.partition("#")[0].strip()

@@ -65,7 +65,9 @@ def _check_count(body: bytes) -> None:
 
 
 def _values(body: bytes) -> int:
-    """Estimate how many values a JSON text holds: the commas outside its strings, or half its strings if they are many."""
+    """Estimate how many values a JSON text holds: the commas outside its strings, or half its strings if there are
+    many.
+    """
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     strings = text.count(b'"') // 2
     if strings > 3 * MOST_VALUES:  # a member has at most two: its name and its value

@@ -27,7 +27,7 @@ class _Broken(Exception):
 
 
 def syntax_error(text: str) -> str:
-    """Return what Go's decoder says of `text`, which a parser refused; "invalid JSON" if no mistake is found in time."""
+    """Return what Go's decoder says of `text`, which a parser refused; "invalid JSON" if no mistake is found soon."""
     if text.count("\\") > _MOST_ESCAPES:
         return "invalid JSON"
     try:

@@ -27,7 +27,7 @@ def observation() -> Observation:
 
 
 def request_body(*, zstd: bool = False) -> bytes:
-    """Return the request's body, whatever its Content-Type; with `zstd` a compressed one is decoded. Raises ProxyError."""
+    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
     settings = runtime().settings
     data = read_body(
         request.environ,

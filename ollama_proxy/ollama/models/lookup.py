@@ -1,7 +1,7 @@
-"""Which model a request of the Ollama API means, and the refusal in Ollama's words if it means none.
+"""Finds the model that a request of the Ollama API means, or refuses it in Ollama's words.
 
-Each route has its own words for the same mistake, and clients match on them. Pure: names and a catalogue in, models
-out; who answers in a model's place is not decided here (docs/contract.md, "Names").
+Each route has its own words for the same mistake, and clients match them. Pure: names and a catalogue in, models out.
+It does not decide who answers in a model's place (docs/contract.md, "Names").
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from ollama_proxy.fallback.candidates import asked_model, embedding_candidates
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a name means: a model, or with None the virtual model `free`. `name` is the name to ask others for."""
+    """What a name means: a model, or with None the virtual model `free`. `name` is the name for finding candidates."""
 
     name: str
     model: Model | None
 
     @property
     def embeds(self) -> bool:
-        """It cannot chat."""
+        """True for an embedding model, which cannot chat."""
         return self.model is not None and self.model.is_embedding
 
 
 def chat_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
-    """What `asked` means to chat and generate; an embedding model is found too, for it may be unloaded.
+    """Return what `asked` means to chat and generate. An embedding model is found too, because it may be unloaded.
 
-    Raises BadRequest for what is no name, ModelNotFound for an unknown one, which in free mode means `free` unless
-    `strict` or it names a model of ollama.com: the CLI asks for `x:cloud` when it found no `x`, and then for a sign-in.
+    Raises BadRequest for a text that cannot be a name, ModelNotFound for an unknown name. In free mode an unknown name
+    means `free`, unless `strict` is set or it names a model of ollama.com: the CLI asks for `x:cloud` if it found no
+    `x`, and after an answer it would ask for a sign-in.
     """
     name = without_source(asked)
     resolution = catalog.resolve(name)
@@ -44,7 +45,10 @@ def chat_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
 
 
 def shown_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
-    """What `asked` means to show: as for chat. Its refusal names the tag, as Ollama's does here and only here."""
+    """Return what `asked` means to show: the same as to chat.
+
+    A refusal names the tag, because Ollama's does on this route and on no other.
+    """
     try:
         return chat_model(asked, catalog, strict=strict)
     except ModelNotFound as error:
@@ -53,13 +57,15 @@ def shown_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
 
 
 def embedding_model(asked: str, catalog: Catalog) -> Meant:
-    """The embedding model that `asked` means; nothing ever stands in for one. Raises BadRequest, ModelNotFound."""
+    """Return the embedding model that `asked` means; no other model ever answers for it. Raises BadRequest,
+    ModelNotFound.
+    """
     name = without_source(asked)
     return Meant(name, embedding_candidates(name, catalog).models[0])
 
 
 def listed_model(asked: str, catalog: Catalog) -> Meant | None:
-    """The model that is listed under `asked`, of any kind; None where there is none. Raises BadRequest for no name."""
+    """Return the model that is listed under `asked`, of any kind, or None. Raises BadRequest if it cannot be a name."""
     name = without_source(asked)
     resolution = catalog.resolve(name)
     if resolution.kind is NameKind.INVALID:
@@ -70,20 +76,21 @@ def listed_model(asked: str, catalog: Catalog) -> Meant | None:
 
 
 def check_name(asked: str, catalog: Catalog) -> None:
-    """Raises BadRequest if `asked` cannot be a name, known or not."""
+    """Raise BadRequest if `asked` cannot be a name, known or not."""
     if catalog.resolve(without_source(asked)).kind is NameKind.INVALID:
         raise BadRequest("invalid model name")
 
 
 def _is_cloud(name: str) -> bool:
-    """Whether Ollama takes the name for one of a model at ollama.com: `x:cloud`, `x:20b-cloud`."""
+    """Return True if Ollama would look for the name at ollama.com: `x:cloud`, `x:20b-cloud`."""
     return re.search(r":(?:[^:/]*-)?cloud$", name, re.IGNORECASE) is not None
 
 
 def without_source(asked: str) -> str:
-    """The name without Ollama's `:local`, "the one on this machine". Raises BadRequest if it says `:cloud` as well.
+    """Return the name without Ollama's `:local`, which means a model on this machine.
 
-    `:cloud` means a model of ollama.com; it is left as it is and so names no model of this catalogue.
+    `:cloud` means a model of ollama.com; it stays, and so the name is unknown in this catalogue. Raises BadRequest if
+    the name has both.
     """
     name = asked.strip()
     words = name.lower().split(":")[1:]

@@ -70,7 +70,7 @@ def _serve(
 
 
 def _check_abilities(asked: AnswerRequest, meant: Meant) -> None:
-    """Raises BadRequest for what the model can never do; whether it can use tools or see images is seen later."""
+    """Raise BadRequest for what the model can never do; whether it can use tools or see images is seen later."""
     generates = isinstance(asked, GenerateRequest)
     if meant.embeds:
         raise BadRequest(f'"{asked.asked}" does not support {"generate" if generates else "chat"}')
