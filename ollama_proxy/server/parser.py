@@ -47,7 +47,7 @@ class ProxyRequest(Request):  # type: ignore[misc]
     is_stopping: Callable[[], bool]
 
     def should_close(self) -> bool:
-        """Return True if the connection ends here. gunicorn asks when it writes the head and before the next request."""
+        """Return True if the connection ends here. gunicorn asks at the head and before the next request."""
         return bool(super().should_close()) or self.is_stopping() or unread_bytes(self) >= DRAINED_BYTES
 
 

@@ -1,4 +1,4 @@
-"""From an exchange to a response of the Ollama API: NDJSON lines as they come, or one object at the end."""
+"""Builds the response of the Ollama API from an exchange: NDJSON lines as they come, or one object at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def respond(
     environ: dict[str, Any],
     ended: Callable[[], None],
 ) -> Response:
-    """The response to a chat or generate request. Raises ProxyError as long as the true status can be sent.
+    """Return the response to a chat or generate request. Raises ProxyError as long as the true status can still be
+    sent.
 
     `ended` is called once, when the request is over, however it ended.
     """
@@ -63,13 +64,13 @@ def _streamed(
 
     body = StreamBody(next(writes), writes, error_line=last_line, close=close)
     response = Response(body, content_type=NDJSON, headers=headers_of(exchange), direct_passthrough=True)
-    # nginx would hold lines back to fill its buffers.
+    # Otherwise nginx holds lines back to fill its buffers.
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 def _writes(exchange: Exchange, answer: OllamaAnswer, observation: Observation) -> Iterator[bytes]:
-    """The writes of the response. Raises ProxyError where the stream must end in an error line."""
+    """Yield the writes of the response. Raises ProxyError where the stream must end in an error line."""
     finished = False
     try:
         for item in exchange:
@@ -103,12 +104,12 @@ def _count(usage: Any, which: str) -> int | None:
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
-    """Who answers and how many were asked, as far as it is known when the status goes out."""
+    """Return headers that say which model answers and how many were tried, as far as known when the status goes out."""
     if exchange.model is None:
         return {}
     return {"X-OpenRouter-Model": exchange.model.id, "X-Proxy-Attempts": str(len(exchange.tried))}
 
 
 def error_line(error: ProxyError) -> bytes:
-    """An error as the last line of a stream that has begun."""
+    """Return an error as the last line of a stream that has begun."""
     return lines.error_line(error.message)

@@ -1,4 +1,4 @@
-"""POST /api/embed and /api/embeddings: vectors of the asked model, and of no other."""
+"""POST /api/embed and /api/embeddings: vectors of the asked model, never of another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ollama_proxy.web.context import observation, runtime
 
 
 class Embedded(NamedTuple):
-    """What came of a request: the vectors, durations and counts for the reply, and its headers."""
+    """The result of a request: the vectors, the durations and counts for the reply, and its headers."""
 
     vectors: list[list[float]]
     metrics: dict[str, int]
@@ -57,7 +57,7 @@ def embeddings() -> Response:
 
 
 def _embed(asked: EmbedRequest | EmbeddingRequest, *, truncate: bool) -> Embedded:
-    """The checks in Ollama's order, then the vectors; without a text the model is only loaded."""
+    """Check in Ollama's order and return the vectors; without a text the model is only loaded."""
     observation().asked = asked.asked
     texts = asked.texts()
     meant = embedding_model(asked.asked, runtime().backend.catalog())
@@ -99,7 +99,7 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, meant: Meant, count: int) -
 
 
 def _whole(exchange: Exchange) -> bytes:
-    """The body of the answer. Heartbeats have nowhere to go: the status is still open."""
+    """Return the body of the answer. Beats are dropped: nothing can be sent while the status is still open."""
     return b"".join(payload for item in exchange if not isinstance(item, Beat) for payload in item)
 
 

@@ -1,6 +1,6 @@
-"""What the Ollama API's handlers share while they serve a request, beside what all APIs share (`serving`).
+"""What the Ollama API's handlers share while they serve a request, in addition to `web.context`.
 
-It knows Flask, so that the modules below the handlers need not.
+It knows Flask, so that the modules below the handlers do not have to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ollama_proxy.ollama.models.running import Running
 from ollama_proxy.web import context
 
 JSON = "application/json; charset=utf-8"
-#: For what Ollama sends from inside a stream although it is one object: pull with `stream: false`, early errors.
+#: Ollama's type for one object where a stream could be: pull with `stream: false`, early errors.
 STREAM_JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
@@ -24,23 +24,23 @@ Read = TypeVar("Read")
 
 
 def listing() -> Listing:
-    """The catalogue's replies, made once per catalogue."""
+    """Return the replies about the catalogue, made once per catalogue."""
     return cast(Listing, current_app.extensions.setdefault("ollama_proxy.listing", Listing()))
 
 
 def running() -> Running:
-    """The models that count as loaded in this process."""
+    """Return the models that count as loaded in this process."""
     return cast(Running, current_app.extensions.setdefault("ollama_proxy.running", Running()))
 
 
 def read(reader: Callable[[bytes], Read]) -> Read:
-    """The request's body as one of `schemas.read_*` reads it, whatever its Content-Type. Raises ProxyError."""
+    """Read the request's body with one of `schemas.read_*`, whatever its Content-Type. Raises ProxyError."""
     return reader(context.request_body())
 
 
 def json_reply(
     value: Mapping[str, Any] | bytes, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """One JSON object, without a line's end, as Ollama sends it."""
+    """Return one JSON object without a line end, as Ollama sends it."""
     body = value if isinstance(value, bytes) else lines.json_line(value)
     return Response(body, content_type=content_type, headers=dict(headers or {}))
