@@ -58,7 +58,7 @@ class Filters:
     parts: tuple[FilterLine, ...] = ()
 
     def predicate(self, *, free_mode: bool) -> Allows:
-        """Return a function that says whether a model passes both files; it is fast enough for every model of a
+        """Return a function that says whether a model passes both files; it is fast enough for every record of a
         refresh.
         """
         files = [_compile(self.names, whole=True, free_mode=free_mode), _compile(self.parts, whole=False)]

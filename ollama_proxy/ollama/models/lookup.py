@@ -57,9 +57,7 @@ def shown_model(asked: str, catalog: Catalog, *, strict: bool) -> Meant:
 
 
 def embedding_model(asked: str, catalog: Catalog) -> Meant:
-    """Return the embedding model that `asked` means; no other model ever answers for it. Raises BadRequest,
-    ModelNotFound.
-    """
+    """Return the embedding model that `asked` means; no other ever answers for it. Raises BadRequest, ModelNotFound."""
     name = without_source(asked)
     return Meant(name, embedding_candidates(name, catalog).models[0])
 
