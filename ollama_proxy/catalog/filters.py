@@ -58,8 +58,8 @@ class Filters:
     parts: tuple[FilterLine, ...] = ()
 
     def predicate(self, *, free_mode: bool) -> Allows:
-        """Return a function that says whether a model passes both files; it is fast enough for every record of a
-        refresh.
+        """Return a function that says whether a model passes both files. It is fast, as a refresh calls it for each
+        model.
         """
         files = [_compile(self.names, whole=True, free_mode=free_mode), _compile(self.parts, whole=False)]
 
