@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application for `settings` (default: from the environment and `.env`).
+    """Return the WSGI application for `settings` (default: from the environment and `.env`).
 
-    Starts no thread and opens no connection. Raises SettingsError or FilterError for what cannot be used; a missing
-    OpenRouter key is none of these, so that the command line works without one.
+    Starts no thread and opens no connection. Raises SettingsError or FilterError for settings and files that cannot be
+    used. A missing OpenRouter key raises nothing, so that the command line works without one.
     """
     from flask import Flask
 

@@ -1,7 +1,7 @@
 """Runs one blocking call so that its caller can wait a little, do something else, and wait again.
 
-Needed for one thing: sending a heartbeat to a client while OpenRouter has not even answered with headers. Under gevent
-the call runs in a greenlet, elsewhere (the development server) in a thread.
+It is needed to send a heartbeat to a client while OpenRouter has not yet sent its headers. Under gevent the call runs
+in a greenlet, elsewhere (the development server) in a thread.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class _Runner(Protocol):
 
 
 class Background(Generic[T]):
-    """`call` started at once. Whatever it raises is raised by `result`."""
+    """A blocking call that is started at once. If it raises, `result` raises the same."""
 
     def __init__(self, call: Callable[[], T], *, discard: Callable[[T], None]) -> None:
-        """`discard` gets a result that nobody wants any more, because `cancel` came first."""
+        """`discard` gets the result of a call that was cancelled before it ended."""
         self._call = call
         self._discard = discard
         self._done = False
@@ -41,20 +41,20 @@ class Background(Generic[T]):
             self._discard(self._value)
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds. True when the call has ended."""
+        """Wait at most `timeout` seconds. Returns True when the call has ended."""
         if not self._done:
             self._runner.join(timeout)
         return self._done
 
     def result(self) -> T:
-        """What the call returned. Only after `wait` returned True; raises what the call raised."""
+        """Return what the call returned, or raise what it raised. Use it only after `wait` returned True."""
         if self._error is not None:
             raise self._error
         assert self._value is not None
         return self._value
 
     def cancel(self) -> None:
-        """The result is not wanted. A greenlet is ended, a thread runs on and its result is discarded."""
+        """Give up the result. A greenlet is ended; a thread runs on, and its result is discarded."""
         self._cancelled = True
         if self._done:
             if self._value is not None:
@@ -64,7 +64,8 @@ class Background(Generic[T]):
 
 
 def _start(run: Callable[[], None]) -> _Runner:
-    # Only a loaded gevent can have patched this process; one that another thread is importing has not.
+    # Only a gevent that is fully loaded can have patched this process; another thread may still be importing it.
+
     is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     if is_patched is not None and is_patched("threading"):
         return sys.modules["gevent"].spawn(run)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The errors that reach a client, whatever API it speaks.
+"""The errors that reach a client, whatever API it uses.
 
 Each API renders them in its own JSON; this module knows neither HTTP frameworks nor JSON shapes. A message is written
 for the client's user: it never holds a key, a prompt or an answer (docs/contract.md, "Errors").
@@ -60,7 +60,7 @@ class Forbidden(ProxyError):
 
 
 class ModelNotFound(ProxyError):
-    """No model of that name may be asked for."""
+    """There is no model of that name that may be used."""
 
     status = 404
 
@@ -78,7 +78,7 @@ class BodyTooLarge(ProxyError):
 
 
 class NotImplementedHere(ProxyError):
-    """Ollama can do this, a proxy to cloud models cannot."""
+    """Ollama can do this, but a proxy to cloud models cannot."""
 
     status = 501
 
@@ -90,7 +90,7 @@ class UpstreamFailed(ProxyError):
 
 
 class Unavailable(ProxyError):
-    """Nothing can serve this request now, but later something may."""
+    """Nothing can serve this request now, but a later request may succeed."""
 
     status = 503
 

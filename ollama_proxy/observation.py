@@ -1,4 +1,4 @@
-"""What is noted of one request while it is served, for whoever watches (logs, metrics).
+"""What is recorded about one request while it is served, for observers (logs, metrics).
 
 Plain values only: no framework objects, no prompt, no answer, no key. The observer is passed in at start.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-#: Where the front of the application puts the Observation into the WSGI environment.
+#: The key under which `web.front` puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
 
 #: A client error that is no fault of the request: it counts as a failed answer (RFC 6585, section 4).
@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class ObservedAttempt(Protocol):
-    """One attempt: the model's id, why it failed (None: it did not), how long it took in seconds."""
+    """One attempt: the model's id, why it failed (None if it did not), how long it took in seconds."""
 
     model: str
     reason: str | None
@@ -44,14 +44,14 @@ class ObservedAttempt(Protocol):
 
 
 class ObservedModel(Protocol):
-    """A model, as far as an observer looks at it."""
+    """The part of a model that an observer reads."""
 
     @property
     def id(self) -> str: ...
 
 
 class ObservedExchange(Protocol):
-    """What an observer may read of the exchange with the models (`fallback.exchange.Exchange`)."""
+    """The part of an exchange (`fallback.exchange.Exchange`) that an observer reads."""
 
     @property
     def model(self) -> ObservedModel | None: ...
@@ -65,7 +65,7 @@ class ObservedExchange(Protocol):
 
 @dataclass(slots=True)
 class Observation:
-    """One request. Times are seconds, `began` a monotonic clock's; token counts are upstream's, None if unknown.
+    """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
     `caller` is the name of who calls, `route` the route's template ("" for a path that has none), `cost` dollars.
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
@@ -121,7 +121,7 @@ def _count(usage: Mapping[str, Any], *names: str) -> int | None:
 
 
 class Observer(Protocol):
-    """Told when requests begin, when their status goes out, and when they end. It must not raise and not wait."""
+    """Told when a request begins, when its status goes out, and when it ends. It must not raise and must not wait."""
 
     def began(self, observation: Observation) -> None: ...
 
@@ -131,7 +131,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Several observers as one."""
+    """Passes every call on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers

@@ -1,4 +1,4 @@
-"""The parts of a serving process, joined, and their background work.
+"""Joins the parts of a serving process, and starts their background work.
 
 Nothing here starts by itself: the gunicorn worker, or the development server's first request, calls `start_background`.
 """
@@ -30,7 +30,7 @@ log = structlog.get_logger("ollama_proxy")
 
 @dataclass(slots=True)
 class Runtime:
-    """What `app.extensions["ollama_proxy"]` holds."""
+    """The parts of a serving process; `app.extensions["ollama_proxy"]` holds it."""
 
     settings: Settings
     backend: Backend
@@ -39,24 +39,20 @@ class Runtime:
     filters: FilterFiles
     access: AccessPolicy
     observer: Observer
-    #: What OpenRouter said of the key at the start, see `ops.key.KeyState`. Whoever starts the server sets it.
+    #: What OpenRouter said of the key at the start, an `ops.key_check.KeyState`. The starting code sets it.
     key_state: str = "unknown"
-    _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start_background(self) -> None:
-        """Start the catalogue's refresh in this process. May be called more than once."""
+        """Start the catalogue's refresh in this process, in a daemon thread. May be called more than once."""
         with self._lock:
             if self._thread is None:
+                never = threading.Event()
                 self._thread = threading.Thread(
-                    target=self.backend.keeper.run, args=(self._stop,), name="catalogue", daemon=True
+                    target=self.backend.keeper.run, args=(never,), name="catalogue", daemon=True
                 )
                 self._thread.start()
-
-    def stop_background(self) -> None:
-        """Let the background work end."""
-        self._stop.set()
 
 
 def build_runtime(
@@ -64,7 +60,7 @@ def build_runtime(
 ) -> Runtime:
     """Join the parts. Opens no connection and starts no thread.
 
-    Raises FilterError for a filter file named but missing, SettingsError for a database URL that is none.
+    Raises FilterError if the named filter file is missing, SettingsError if the database URL is not valid.
     """
     try:
         database_url = sqlalchemy_url(settings.database_url, instance_path)

@@ -1,4 +1,4 @@
-"""Starts the simulator: `python -m simulator --port 9999`; ends on SIGTERM, SIGINT, or with its parent."""
+"""Starts the simulator: `python -m simulator --port 9999`. It ends on SIGTERM, on SIGINT, or with its parent."""
 
 from __future__ import annotations
 

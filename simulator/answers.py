@@ -1,4 +1,4 @@
-"""Replies as OpenRouter writes them on /chat/completions and /completions: SSE frames and whole bodies. Pure.
+"""Writes replies as OpenRouter does on /chat/completions and /completions: SSE frames and whole bodies. Pure.
 
 Shapes: OpenRouter's public API reference, "Chat completion" and "Streaming".
 """
@@ -28,7 +28,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Bytes that are written at once, and what they carry."""
+    """Bytes that are written at once, and the kind of their content."""
 
     data: bytes
     kind: Kind = "other"
@@ -36,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What all chunks of one answer share. `model` is the name that the answer reports."""
+    """The part that all chunks of one answer share. `model` is the name that the answer reports."""
 
     model: str
     id: str
@@ -50,7 +50,7 @@ def new_envelope(model: str, *, free: bool = True) -> Envelope:
 
 
 def encode(payload: Any) -> bytes:
-    """JSON as UTF-8; a lone surrogate becomes an escape, as JavaScript's JSON.stringify writes it."""
+    """Return JSON as UTF-8; a lone surrogate becomes an escape, as in JavaScript's JSON.stringify."""
     text = _encode(payload)
     try:
         return text.encode()
@@ -63,7 +63,7 @@ def frame(payload: Any, kind: Kind = "other") -> Frame:
 
 
 def usage_of(reply: Reply, scenario: Scenario, *, free: bool) -> Json:
-    """The usage object; `scenario.usage` replaces members of it."""
+    """Return the usage object; `scenario.usage` replaces members of it."""
     made, cost = reply.completion_tokens, 0 if free else 0.000123
     return {
         "prompt_tokens": reply.prompt_tokens,
@@ -90,7 +90,7 @@ def _split(text: str, pieces: int) -> list[str]:
 
 
 def _tool_deltas(calls: Sequence[ToolCall], fragments: int) -> Iterator[list[Json]]:
-    """`tool_calls` members of the deltas: id and name first, then the arguments in pieces; 1 = all in one."""
+    """Yield the `tool_calls` members of the deltas: id and name first, then the arguments in pieces; 1 = all in one."""
     for index, call in enumerate(calls):
         function = {"name": call.name, "arguments": call.arguments if fragments <= 1 else ""}
         yield [{"index": index, "id": call.id, "type": "function", "function": function}]
@@ -114,7 +114,7 @@ def _deltas(reply: Reply, scenario: Scenario) -> Iterator[Json]:
 
 
 def chat_frames(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) -> Iterator[Frame]:
-    """The events of a streamed chat, without comments: deltas, finish, usage (repeats the choice), [DONE]."""
+    """Yield the events of a streamed chat, without comments: deltas, finish, usage (repeats the choice), [DONE]."""
     head = {
         "id": envelope.id,
         "object": "chat.completion.chunk",
@@ -147,7 +147,7 @@ def chat_frames(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) 
 
 
 def chat_body(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) -> Json:
-    """A whole chat completion."""
+    """Return a whole chat completion."""
     message: Json = {
         "role": "assistant",
         "content": "".join(reply.content) if reply.content or not (reply.tool_calls or reply.refusal) else None,
@@ -195,7 +195,7 @@ def chat_body(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) ->
 
 
 def completion_frames(envelope: Envelope, reply: Reply, scenario: Scenario) -> Iterator[Frame]:
-    """The events of a streamed /completions call."""
+    """Yield the events of a streamed /completions call."""
     head = {
         "id": envelope.id,
         "object": "text_completion",
@@ -230,7 +230,9 @@ def completion_body(envelope: Envelope, reply: Reply, scenario: Scenario) -> Jso
 
 
 def error_frame(envelope: Envelope, error: Json, shape: int) -> Frame:
-    """An error in a stream: 1 = without choices, 2 = with a choice that finishes with "error", 3 = after the end."""
+    """Return an error in a stream: 1 = without choices, 2 = with a choice that finishes with "error", 3 = after the
+    end.
+    """
     choices: list[Json] = []
     if shape == 2:
         choices = [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error"}]
@@ -241,7 +243,7 @@ def error_frame(envelope: Envelope, error: Json, shape: int) -> Frame:
 
 
 def given_frames(events: Iterable[Any]) -> Iterator[Frame]:
-    """Frames from a scenario's `events`: payload objects, texts ("[DONE]", ": comment"), or raw `{"base64": ...}`."""
+    """Yield the frames of a scenario's `events`: payload objects, texts such as "[DONE]", or `{"base64": ...}`."""
     for event in events:
         if isinstance(event, dict) and set(event) == {"base64"}:
             yield Frame(raw_bytes(event), "content")

@@ -1,4 +1,4 @@
-"""What a request asks for, read from the four dialects (chat, completions, responses, messages) into one form. Pure."""
+"""Reads a request of any of the four dialects (chat, completions, responses, messages) into one form. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
+    """A tool of a request: its name and the JSON schema of its arguments."""
+
     name: str
     schema: Json
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `schema`: wanted JSON ({} = any object); `thinking`: asked on, asked off, not said (None)."""
+    """One request. `schema`: the wanted JSON ({} = any object); `thinking`: on, off, or None if the request did not
+    say.
+    """
 
     model: str
     stream: bool = False
@@ -36,7 +40,7 @@ class Ask:
 
 
 def text_of(content: Any) -> str:
-    """The text of a content that is a string or a list of parts."""
+    """Return the text of a content that is a string or a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -75,7 +79,7 @@ def _schema(wanted: Json | None) -> Json | None:
 
 
 def _thinking(body: Json) -> tuple[bool | None, bool]:
-    """(asked, hidden) from `reasoning`, `reasoning_effort`, `include_reasoning`."""
+    """Return (asked, hidden) from `reasoning`, `reasoning_effort`, `include_reasoning`."""
     reasoning = body.get("reasoning")
     effort = body.get("reasoning_effort")
     asked: bool | None = None

@@ -23,7 +23,7 @@ NO_END = "2098-12-31"
 
 
 def record(model_id: str, **fields: Any) -> Json:
-    """A complete record for `model_id`; `fields` replace its top-level members, dicts are merged into them."""
+    """Return a complete record for `model_id`. `fields` replace its top-level members; dicts are merged into them."""
     slug = model_id.split("/")[-1]
     base = model_id.removeprefix("~").split(":")[0]
     price = "0" if slug.endswith(":free") else "0.0000004"
@@ -62,7 +62,7 @@ def record(model_id: str, **fields: Any) -> Json:
 
 
 def merged(old: Json, new: Json) -> Json:
-    """`old` with the members of `new`, dicts merged to any depth; neither is changed."""
+    """Return `old` with the members of `new`; dicts are merged to any depth. Neither argument is changed."""
     result = copy.deepcopy(old)
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(result.get(name), dict):
@@ -128,7 +128,7 @@ def _free_models() -> list[Json]:
 
 
 def _traps() -> list[Json]:
-    """Zero-priced records that are not simply free models, and free ones that should not be chatted with."""
+    """Return records that a proxy must not use as free chat models, although their price or name suggests it."""
     song = {"input_modalities": ["text"], "output_modalities": ["text", "audio"]}
     return [
         record(
@@ -218,7 +218,7 @@ def is_free(model: Json) -> bool:
 
 
 class Catalogue:
-    """The records in force. Records given from outside may be partial: the rest is filled with defaults."""
+    """The current records. Records given from outside may be partial: the rest is filled with defaults."""
 
     def __init__(self, records: list[Json] | None = None) -> None:
         self._initial = copy.deepcopy(default_records() if records is None else records)
@@ -233,7 +233,10 @@ class Catalogue:
         self._pages: dict[str, tuple[bytes, bytes]] = {}
 
     def change(self, change: Json) -> None:
-        """`data`: all records anew; `add`: records (partial is enough); `remove`: ids; `patch`: {id: members}."""
+        """Change the records.
+
+        `data`: all records anew; `add`: records (may be partial); `remove`: ids; `patch`: {id: members}.
+        """
         models = dict(self._by_id)
         if "data" in change:
             models = {model["id"]: model for model in change["data"]}
@@ -247,11 +250,10 @@ class Catalogue:
         if "hidden_from_user" in change:
             self.hidden_from_user = set(change["hidden_from_user"])
 
-    def ids(self) -> list[str]:
-        return list(self._by_id)
-
     def get(self, model_id: str) -> Json | None:
-        """The record that a request for `model_id` means: aliases followed, routing suffixes ignored."""
+        """Return the record for a request's `model_id`: aliases are followed, routing suffixes ignored. None if
+        unknown.
+        """
         found = self._by_id.get(model_id)
         if found is None:
             for suffix in ROUTING_SUFFIXES:
@@ -262,7 +264,9 @@ class Catalogue:
         return self._by_id.get(target["slug"], found) if target else found
 
     def listed(self, kind: str) -> list[Json]:
-        """Newest first. `kind`: text (default list), user (text, without hidden ones), embeddings, all."""
+        """Return the records, newest first. `kind`: text (default list), user (text, without hidden ones), embeddings,
+        all.
+        """
         models = sorted(self._by_id.values(), key=lambda model: -model.get("created", 0))
         if kind == "embeddings":
             return [model for model in models if is_embedding(model)]
@@ -273,7 +277,7 @@ class Catalogue:
         return models
 
     def page(self, kind: str) -> tuple[bytes, bytes]:
-        """The body of a list, plain and gzipped, made once."""
+        """Return the body of a list, plain and gzipped."""
         if kind not in self._pages or kind == "user":
             plain = json.dumps({"data": self.listed(kind)}).encode()
             self._pages[kind] = plain, gzip.compress(plain, 1)

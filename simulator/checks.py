@@ -1,4 +1,4 @@
-"""What OpenRouter and its providers refuse in a request: the name of the error, or None. Pure."""
+"""Finds what OpenRouter and its providers refuse in a request: returns the name of the error, or None. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def bad_key(authorization: str | None, *, all_invalid: bool) -> str | None:
-    """Any key that starts with `sk-or-` is good, except those that start with `sk-or-bad`."""
+    """Return the error of a key. Keys that start with `sk-or-` are good, except those that start with `sk-or-bad`."""
     if not authorization:
         return "401_missing"
     key = authorization.removeprefix("Bearer ").strip()
@@ -23,7 +23,7 @@ def bad_key(authorization: str | None, *, all_invalid: bool) -> str | None:
 
 
 def bad_chat(body: Json, ask: Ask, model: Json | None) -> str | None:
-    """The error of a chat-like request (`body` of any dialect, `ask` read from it) to `model`."""
+    """Return the error of a chat-like request (`body` of any dialect, `ask` read from it) to `model`, or None."""
     if not ask.model or model is None:
         return "400_not_valid_id"
     if is_embedding(model):
@@ -49,7 +49,9 @@ def _misfit(ask: Ask, model: Json) -> str | None:
 
 
 def _bad_history(messages: list[Json]) -> str | None:
-    """Arguments must be strings, and every tool result must answer a call of the assistant message before it."""
+    """Return an error if arguments are not strings, or a tool result answers no call of the assistant message before
+    it.
+    """
     calls: set[str] = set()
     for message in messages:
         role = message.get("role")

@@ -1,4 +1,4 @@
-"""The control interface under /_control: what tests use to steer the simulator and to look into it."""
+"""The control interface under /_control, with which tests steer the simulator and look into it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Control:
             raise BadScenario(f"no control {name!r}")
 
     def stats(self) -> Json:
-        """Connections that carry API traffic, requests under way, and what this process itself costs."""
+        """Return counts of connections with API traffic and of requests, and this process's own CPU time and memory."""
         simulator = self._simulator
         connections = [connection for connection in simulator.connections if not connection.control_only]
         return {

@@ -1,4 +1,4 @@
-"""Replies as OpenRouter writes them on /responses (events without names) and /messages (named events). Pure."""
+"""Writes replies as OpenRouter does on /responses (events without names) and /messages (named events). Pure."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _output(envelope: Envelope, reply: Reply) -> list[Json]:
 
 
 def response_body(envelope: Envelope, reply: Reply) -> Json:
-    """A whole answer of /responses."""
+    """Return a whole answer of /responses."""
     status = "incomplete" if reply.finish_reason == "length" else "completed"
     return _response(envelope, status, _output(envelope, reply), _response_usage(reply))
 
@@ -123,7 +123,7 @@ def _added(index: int, item: Json) -> Json:
 
 
 def response_frames(envelope: Envelope, reply: Reply) -> Iterator[Frame]:
-    """The events of a streamed /responses call; `data:` lines only, then [DONE]."""
+    """Yield the events of a streamed /responses call; `data:` lines only, then [DONE]."""
     for number, event in enumerate(_response_events(envelope, reply)):
         kind = event["type"]
         yield frame({**event, "sequence_number": number}, "content" if kind.endswith(".delta") else "other")
@@ -131,7 +131,7 @@ def response_frames(envelope: Envelope, reply: Reply) -> Iterator[Frame]:
 
 
 def response_failed(envelope: Envelope, error: Json) -> Frame:
-    """How /responses says inside a stream that it failed."""
+    """Return the event with which /responses tells a failure inside a stream."""
     failed = _response(envelope, "failed", [], None)
     failed["error"] = {"code": "server_error", "message": error["message"]}
     return frame({"type": "response.failed", "response": failed, "sequence_number": 99})
@@ -151,7 +151,7 @@ def _tool_use(call: ToolCall) -> Json:
 
 
 def message_body(envelope: Envelope, reply: Reply) -> Json:
-    """A whole answer of /messages."""
+    """Return a whole answer of /messages."""
     usage = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
     return {
         "id": envelope.id,
@@ -172,7 +172,7 @@ def named_frame(payload: Json) -> Frame:
 
 
 def message_frames(envelope: Envelope, reply: Reply) -> Iterator[Frame]:
-    """The named events of a streamed /messages call."""
+    """Yield the named events of a streamed /messages call."""
     for event in _message_events(envelope, reply):
         yield named_frame(event)
 
@@ -209,11 +209,11 @@ def _block_events(index: int, block: Json, reply: Reply) -> Iterator[Json]:
 
 
 def message_error_body(error: Json) -> Json:
-    """An error as /messages says it, which knows no codes but types."""
+    """Return an error of /messages, which has types instead of codes."""
     inner = {"type": ERROR_TYPES.get(error["code"], "api_error"), "message": error["message"]}
     return {"type": "error", "error": inner}
 
 
 def message_error(error: Json) -> Frame:
-    """How /messages says inside a stream that it failed."""
+    """Return the event with which /messages tells a failure inside a stream."""
     return named_frame(message_error_body(error))

@@ -1,4 +1,4 @@
-"""Deterministic embedding vectors and the body of /embeddings. Pure."""
+"""Makes deterministic embedding vectors and the body of /embeddings. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIMENSIONS = {"lexicon/embed-small:free": 384, "lexicon/embed-large:free": 1024,
 
 @lru_cache(maxsize=256)
 def vector(model: str, text: str, dimensions: int) -> tuple[float, ...]:
-    """A unit vector that depends on nothing but its arguments."""
+    """Return a unit vector that depends on nothing but the arguments."""
     seed = hashlib.sha256(f"{model}\0{text}".encode("utf-8", "surrogatepass")).digest()
     chance = random.Random(seed)
     raw = [chance.uniform(-1, 1) for _ in range(dimensions)]
@@ -28,7 +28,7 @@ def vector(model: str, text: str, dimensions: int) -> tuple[float, ...]:
 
 
 def inputs(given: Any) -> list[str]:
-    """The texts of an `input`: a string, strings, tokens, lists of tokens, or objects with `content` parts."""
+    """Return the texts of an `input`: a string, strings, tokens, lists of tokens, or objects with `content` parts."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, list):

@@ -1,4 +1,4 @@
-"""Every error the simulator can give, by name: status, headers and body in OpenRouter's shapes.
+"""Every error the simulator can return, by name: status, headers and body in OpenRouter's shapes.
 
 Pure. Shapes and texts: OpenRouter's public documentation of errors, limits and provider routing.
 """
@@ -19,7 +19,9 @@ DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the texts depend on. `reset_in`, `retry_after`: seconds; `base`: epoch seconds that reset_in counts from."""
+    """The values in the texts. `reset_in`, `retry_after`: seconds; `base`: the epoch seconds from which reset_in
+    counts.
+    """
 
     model: str = "some/model"
     base: float = 0.0
@@ -334,5 +336,5 @@ ERRORS = {**_LIMITS, **_KEY_AND_CREDITS, **_ROUTING, **_REQUEST, **_SERVER}
 
 
 def named(name: str, circumstances: Circumstances) -> HttpError:
-    """The error `name`; KeyError if there is none."""
+    """Return the error `name`. Raises KeyError if there is none."""
     return ERRORS[name](circumstances)

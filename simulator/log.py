@@ -1,4 +1,4 @@
-"""What the simulator received and how each request ended, with waiting for entries. It knows no HTTP."""
+"""Records what the simulator received and how each request ended; tests can wait for entries. It knows no HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT = 20_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request. Times are epoch seconds; `outcome` is `open` until it is complete, client_gone or error."""
+    """One request. Times are epoch seconds; `outcome` is `open`, and at the end complete, client_gone or error."""
 
     n: int
     method: str
@@ -52,7 +52,7 @@ class RequestLog:
         self.peak_open = 0
 
     def begin(self, method: str, path: str, headers: Mapping[str, str], body: Any, connection: int) -> Entry:
-        """Opens the entry of a request. Keys are cut to their last four characters and numbered as first seen."""
+        """Open the entry of a request. A key is cut to its last four characters and numbered by first use."""
         self.total += 1
         shown = dict(headers)
         key, key_id = None, None
@@ -85,7 +85,9 @@ class RequestLog:
                     waiter.set_result(None)
 
     def find(self, wanted: Mapping[str, str]) -> list[Entry]:
-        """Entries with `n` above `since` that fit model, path (its end), method, outcome, holding and min_events."""
+        """Return the entries with `n` above `since` that fit model, path (its end), method, outcome, holding,
+        min_events.
+        """
         since, min_events = int(wanted.get("since", "0")), int(wanted.get("min_events", "0"))
         same = [(name, wanted[name]) for name in ("model", "outcome", "holding", "method") if name in wanted]
         path = wanted.get("path", "")
@@ -99,7 +101,7 @@ class RequestLog:
         ]
 
     async def wait(self, wanted: Mapping[str, str]) -> list[Entry]:
-        """`find`, waiting up to `wait` seconds until there are `min` (1) of them; then whatever there is."""
+        """Wait up to `wait` seconds until `find` returns `min` (1) entries. Returns what there is then."""
         deadline = time.monotonic() + float(wanted.get("wait", "0"))
         minimum = int(wanted.get("min", "1"))
         while len(found := self.find(wanted)) < minimum and (left := deadline - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""Sends an answer the way a scenario wants it: in time, in pieces, or not to its end."""
+"""Sends an answer as a scenario wants it: at the right time, in pieces, or not to its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulator.wire import Connection
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to send: `frames` are written one by one, `filler` is what keeps the connection alive meanwhile.
+    """An answer to send: `frames` are written one by one, `filler` keeps the connection alive while nothing comes.
 
     `length` is set for bodies that are sent with a Content-Length.
     """
@@ -30,11 +30,11 @@ class Answer:
 
 
 class Hangup(Exception):
-    """The scenario wants the connection to end here."""
+    """The scenario ends the connection here."""
 
 
 def shaped(frames: Iterator[Frame], scenario: Scenario, error: Callable[[], Frame]) -> Iterator[Frame]:
-    """Applies what a scenario does to the events of a stream: errors between them, missing ends, line ends."""
+    """Apply a scenario to the events of a stream: errors between them, missing ends, line ends."""
     for frame in _with_error(frames, scenario, error):
         if scenario.close_without_done and frame.kind == "done":
             return
@@ -45,7 +45,10 @@ def shaped(frames: Iterator[Frame], scenario: Scenario, error: Callable[[], Fram
 
 
 def _with_error(frames: Iterator[Frame], scenario: Scenario, error: Callable[[], Frame]) -> Iterator[Frame]:
-    """Shapes 1 and 2 end the stream (with [DONE] if `error_done`), shape 3 comes in the place of the usage chunk."""
+    """Put the scenario's error among the frames.
+
+    Shapes 1 and 2 end the stream (with [DONE] if `error_done`), shape 3 comes in the place of the usage chunk.
+    """
     at = scenario.in_stream_error
     for index, frame in enumerate(frames):
         if scenario.early_end == index:
@@ -62,7 +65,7 @@ def _with_error(frames: Iterator[Frame], scenario: Scenario, error: Callable[[],
 
 
 def pieces(data: bytes, scenario: Scenario) -> Iterator[Frame]:
-    """`data` cut where the scenario says."""
+    """Yield `data`, cut where the scenario says."""
     cuts = scenario.cut or []
     if scenario.cut_every:
         cuts = list(range(scenario.cut_every, len(data), scenario.cut_every))
@@ -73,7 +76,7 @@ def pieces(data: bytes, scenario: Scenario) -> Iterator[Frame]:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one answer on one connection and keeps the log entry up to date."""
+    """Sends one answer on one connection and keeps the log entry up to date."""
 
     connection: Connection
     entry: Entry
@@ -83,7 +86,7 @@ class Player:
     _due: float = 0.0
 
     async def play(self, answer: Answer) -> None:
-        """Sends the whole answer. Raises `Hangup` after it has torn the connection down on purpose."""
+        """Send the whole answer. Raises `Hangup` after it closed the connection on purpose."""
         scenario = self.scenario
         self.entry.status = answer.status
         if scenario.before_headers:
@@ -108,7 +111,7 @@ class Player:
             await self._hang_up()
 
     async def _send_all(self, frames: Iterator[Frame], answer: Answer) -> None:
-        """Looks one frame ahead, so that the last one goes out together with the end of the body."""
+        """Send all frames. It reads one frame ahead, so that the last one goes out with the end of the body."""
         index, frame = 0, next(frames, None)
         while frame is not None:
             await self._pause(index, frame, answer)
@@ -145,7 +148,7 @@ class Player:
             await asyncio.sleep(scenario.cut_delay)
 
     async def _until_due(self) -> None:
-        """Keeps the beat of `token_delay` without adding up what the sending takes."""
+        """Wait for the next step of `token_delay`, without adding the time that sending takes."""
         now = time.monotonic()
         if self._due < now - 1:
             self._due = now
@@ -160,7 +163,7 @@ class Player:
         self.entry.holding = None
 
     async def _silence(self, seconds: float, filler: bytes, *, every: float | None = None) -> None:
-        """Nothing for `seconds`, but a comment every so often if wished."""
+        """Send nothing for `seconds`, except a comment at intervals if there is an interval."""
         every = self.scenario.comment_every or every
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -170,6 +173,6 @@ class Player:
 
     async def _hang_up(self) -> None:
         if self.scenario.rst:
-            await asyncio.sleep(0.02)  # what is sent should arrive before the reset
+            await asyncio.sleep(0.02)  # the bytes already sent should arrive before the reset
         self.connection.drop(rst=self.scenario.rst)
         raise Hangup

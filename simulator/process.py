@@ -1,4 +1,4 @@
-"""The simulator as a child process, for tests: started, steered over HTTP, stopped by its pid.
+"""Runs the simulator as a child process, for tests: starts it, steers it over HTTP, stops it by its pid.
 
 It uses the standard library only and works with and without gevent's patches.
 """
@@ -25,7 +25,7 @@ LINE = re.compile(r"simulator listening on (?P<url>\S+)(?: ca-file (?P<ca>.+))?\
 
 
 class Simulator:
-    """A running simulator; a context manager. `url` is the base URL for `OPENROUTER_BASE_URL`, `ca_file` for TLS."""
+    """A running simulator; a context manager. `url` is for `OPENROUTER_BASE_URL`, `ca_file` for TLS."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Simulator:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the process (SIGTERM, after 5 s SIGKILL). May be called twice."""
+        """End the process (SIGTERM, after 5 s SIGKILL). May be called twice."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -110,34 +110,34 @@ class Simulator:
         return answer
 
     def control(self, name: str, body: Json | None = None) -> Any:
-        """POST /_control/`name`; ValueError with the simulator's text if it refuses."""
+        """POST to /_control/`name`. Raises ValueError with the simulator's text if it refuses."""
         return self._call("POST", name, body or {})
 
     def scenario(
         self, model: str = "*", /, *, times: int | None = None, for_seconds: float | None = None, **members: Any
     ) -> None:
-        """Sets what `model` (id, endpoint or "*") does, `times` times (None: until changed or for `for_seconds`)."""
+        """Set what `model` (id, endpoint or "*") does, `times` times (None: until changed or for `for_seconds`)."""
         body = {"model": model, "scenario": members, "times": times, "for_seconds": for_seconds}
         self.control("scenario", body)
 
     def queue(self, model: str, *scenarios: Json) -> None:
-        """Appends scenarios that are used once each, one a request; then the model behaves again."""
+        """Append scenarios that are used for one request each; then the model behaves normally again."""
         self.control("scenario", {"model": model, "scenarios": list(scenarios)})
 
     def clear(self, model: str = "*") -> None:
-        """Drops all scenarios of `model`."""
+        """Drop all scenarios of `model`."""
         self.control("scenario", {"model": model, "scenario": None})
 
     def release(self, hold: str, count: int | None = None) -> None:
-        """Opens the gate `hold`, for good or for `count` waiters."""
+        """Open the gate `hold`, for good or for `count` waiters."""
         self.control("release", {"hold": hold, "count": count})
 
     def reset(self) -> None:
-        """Scenarios, catalogue, key, down and log as at the start; requests under way are cut off."""
+        """Reset scenarios, catalogue, key, down and log; requests under way are cut off."""
         self.control("reset")
 
     def log(self, since: int = 0, *, wait: float = 0.0, minimum: int = 1, **filters: Any) -> list[Json]:
-        """Log entries with n > `since`; waits up to `wait` seconds until there are `minimum` of them.
+        """Return log entries with n > `since`; waits up to `wait` seconds until there are `minimum` of them.
 
         `filters`: model, path (its end), method, outcome, holding, min_events.
         """
@@ -146,10 +146,10 @@ class Simulator:
         return entries
 
     def chats(self, since: int = 0, **filters: Any) -> list[Json]:
-        """The log without the GET requests for models and keys."""
+        """Return the log without the GET requests for models and keys."""
         return self.log(since, method="POST", **filters)
 
     def stats(self) -> Json:
-        """open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime."""
+        """Return open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime."""
         answer: Json = self._call("GET", "stats")
         return answer

@@ -1,4 +1,4 @@
-"""What the simulated model says: a deterministic reply to an `Ask`, still in no wire format. Pure."""
+"""Makes what the simulated model says: a deterministic reply to an `Ask`, not yet in a wire format. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One delta of `reasoning` or `content` is one token."""
+    """What the model says. One item of `reasoning` or `content` is one delta and one token."""
 
     content: Sequence[str] = ()
     reasoning: Sequence[str] = ()
@@ -55,7 +55,7 @@ def numbered_tokens(count: int) -> tuple[str, ...]:
 
 
 def sample(schema: Any, root: Json | None = None, depth: int = 0) -> Any:
-    """A value that satisfies a simple JSON schema."""
+    """Return a value that satisfies a simple JSON schema."""
     if not isinstance(schema, dict) or depth > 12:
         return {}
     root = schema if root is None else root
@@ -155,7 +155,7 @@ def _stopped(content: Sequence[str], stop: tuple[str, ...]) -> Sequence[str]:
 
 
 def make_reply(ask: Ask, model: Json, scenario: Scenario) -> Reply:
-    """The reply of `model` (its record, {} if unknown) to `ask`, as `scenario` wants it."""
+    """Return the reply of `model` (its record, {} if unknown) to `ask`, as `scenario` wants it."""
     if scenario.empty:
         return Reply(prompt_tokens=ask.prompt_tokens, finish_reason=scenario.finish_reason or "stop")
     calls = _tool_calls(ask, scenario)

@@ -1,4 +1,4 @@
-"""How the simulator is told to behave: one scenario a request, taken from queues per model or endpoint. No sockets."""
+"""Scenarios tell the simulator how to behave: one per request, from queues per model or endpoint. No sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BadScenario(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The members of a scenario; the package's docstring explains each. `posted`: epoch seconds when it was set."""
+    """The members of a scenario; the package's docstring explains each. `posted`: epoch seconds at which it was set."""
 
     # an error or a fixed body in place of an answer
     status: int | None = None
@@ -94,7 +94,7 @@ class Scenario:
         return (self.status is not None or self.error_name is not None) and not inside and self.raw_response is None
 
     def holds_at(self, index: int) -> bool:
-        """Whether the gate `hold` stands before the event `index`."""
+        """Return True if the gate `hold` stands before the event `index`."""
         if self.hold is None or self.before_headers:
             return False
         if isinstance(self.hold_at, list):
@@ -118,7 +118,7 @@ KINDS: dict[str, Json] = {
 
 
 def parse(members: Any) -> Scenario:
-    """A scenario from JSON. Raises `BadScenario` for a member or an error name that does not exist."""
+    """Return a scenario from JSON. Raises `BadScenario` for an unknown member or error name."""
     if not isinstance(members, dict):
         raise BadScenario("a scenario is an object")
     if unknown := set(members) - FIELDS:
@@ -133,7 +133,7 @@ def parse(members: Any) -> Scenario:
 
 
 def _failure(failure: Any) -> Json:
-    """The members that a failure of `failures` stands for: an object, a kind or the name of an error."""
+    """Return the members of one item of `failures`: an object, a kind, or the name of an error."""
     if isinstance(failure, dict):
         parse(failure)
         return failure
@@ -162,7 +162,10 @@ class ScenarioBook:
         self._queues.clear()
 
     def change(self, change: Json) -> None:
-        """`{"model", "scenario" | "scenarios", "times", "for_seconds", "replace"}`; see the package's docstring."""
+        """Change a queue: `{"model", "scenario" | "scenarios", "times", "for_seconds", "replace"}`.
+
+        The package's docstring explains the members.
+        """
         target = change.get("model") or change.get("endpoint") or "*"
         scenarios = change.get("scenarios", [change.get("scenario")])
         if change.get("replace") or scenarios == [None]:
@@ -177,11 +180,11 @@ class ScenarioBook:
     def _add(self, target: str, queued: _Queued) -> None:
         queue = self._queues.setdefault(target, [])
         if queue and queue[-1].left is None and queue[-1].until is None:
-            queue.pop()  # an endless one would never let the new one be reached
+            queue.pop()  # after an endless scenario the new one would never be used
         queue.append(queued)
 
     def take(self, targets: Iterable[str | None]) -> tuple[str, Scenario] | None:
-        """The next scenario of the first target that has one, with that target."""
+        """Return the first target that has a scenario, with its next scenario, or None."""
         for target in targets:
             queue = self._queues.get(target or "", [])
             while queue and queue[0].until is not None and queue[0].until <= time.monotonic():
@@ -204,18 +207,18 @@ def _with_chance(queued: _Queued) -> Scenario:
 
 
 class Gates:
-    """Named places where answers wait until the test lets them go."""
+    """Named places where answers wait until a test releases them."""
 
     def __init__(self) -> None:
         self._permits: dict[str, float] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     def clear(self) -> None:
-        """Closes all gates again."""
+        """Close all gates again."""
         self._permits.clear()
 
     def release(self, name: str, count: int | None = None) -> None:
-        """Opens the gate for good, or for the next `count` waiters. "*" is all gates that somebody waits at."""
+        """Open a gate for good, or for the next `count` waiters. "*" means all gates with a waiter."""
         for gate in list(self._waiting) if name == "*" else [name]:
             self._permits[gate] = float("inf") if count is None else self._permits.get(gate, 0) + count
             for waiter in self._waiting.get(gate, []):
@@ -235,7 +238,7 @@ class Gates:
 
 
 def raw_bytes(source: Any) -> bytes:
-    """Bytes given as text or as `{"base64": ...}` / `{"text": ...}`."""
+    """Return bytes given as text or as `{"base64": ...}` / `{"text": ...}`."""
     if isinstance(source, str):
         return source.encode()
     if "base64" in source:

@@ -1,4 +1,4 @@
-"""The simulator itself: routes requests, asks the scenarios, makes the answer and has it played."""
+"""The simulator itself: routes requests, asks for the scenario, makes the answer and sends it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _rays = itertools.count(1)
 
 
 class StandIn:
-    """State and request handler. `defaults`: members of a scenario for requests that have none of their own."""
+    """The state and the request handler. `defaults` is the scenario of requests that have none of their own."""
 
     def __init__(self, records: list[Json] | None = None, defaults: Scenario | None = None) -> None:
         self.catalogue = Catalogue(records)
@@ -47,7 +47,7 @@ class StandIn:
         self._control = Control(self)
 
     def reset(self) -> None:
-        """Everything as at the start; requests under way are cut off. Idle connections live on."""
+        """Reset everything; requests under way are cut off, idle connections stay open."""
         self.catalogue.reset()
         self.book.clear()
         self.gates.clear()
@@ -62,7 +62,7 @@ class StandIn:
             connection.drop(rst=True)
 
     async def handle(self, connection: Connection, request: Request) -> None:
-        """One request; cancelled when the client leaves."""
+        """Serve one request; it is cancelled if the client leaves."""
         if request.path.startswith("/_control/"):
             connection.control_only = True
             await self._control.handle(connection, request)

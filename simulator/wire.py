@@ -1,7 +1,7 @@
-"""A minimal HTTP/1.1 server side over `asyncio.Protocol`: keep-alive, chunked bodies, deliberate rudeness.
+"""A minimal HTTP/1.1 server side over `asyncio.Protocol`: keep-alive, chunked bodies, and misbehaviour on purpose.
 
-It knows sockets and nothing of OpenRouter. A protocol and not a stream pair, because the event loop then says at once
-when the client is gone, also while the answer is silent.
+It knows sockets and nothing of OpenRouter. It is a protocol and not a stream pair, because the event loop then tells at
+once when the client leaves, also while the answer is silent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as received; header names in lower case, `body` undecoded."""
+    """One request as received; header names are in lower case, `body` is not decoded."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
-        """The parsed body, None where there is none or it is not JSON."""
+        """Return the parsed body, None if it is empty or not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -40,7 +40,7 @@ class Request:
 
 
 class BadHttp(Exception):
-    """The bytes are no HTTP/1.1 request."""
+    """The bytes are not an HTTP/1.1 request."""
 
 
 Handler = Callable[["Connection", Request], Awaitable[None]]
@@ -49,7 +49,7 @@ Handler = Callable[["Connection", Request], Awaitable[None]]
 class Connection(asyncio.Protocol):
     """One TCP connection: parses requests one after the other and runs `handler` for each as a task.
 
-    When the client leaves, the running task is cancelled; `dropped` says whether this side tore the connection down.
+    If the client leaves, the running task is cancelled; `dropped` says whether this side closed the connection.
     """
 
     def __init__(self, handler: Handler, open_connections: set[Connection]) -> None:
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
     def start(
         self, status: int, headers: Mapping[str, str], *, length: int | None = None, chunked: bool = True
     ) -> None:
-        """Writes the head. With `length` a Content-Length, else chunked, else delimited by the close."""
+        """Write the head. With `length` it has a Content-Length; else the body is chunked, or ends at the close."""
         self._chunked = chunked and length is None
         lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
     async def send(self, data: bytes, *, last: bool = False) -> None:
-        """Writes `data` as one HTTP chunk (one write), with the terminator in the same write if it is the last."""
+        """Write `data` as one HTTP chunk in one write; the last chunk includes the terminator."""
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             if last:
@@ -194,13 +194,13 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
 
     async def reply(self, status: int, payload: Any) -> None:
-        """A plain JSON answer."""
+        """Send a plain JSON answer."""
         data = json.dumps(payload).encode()
         self.start(status, {"Content-Type": "application/json"}, length=len(data))
         await self.send(data)
 
     def drop(self, *, rst: bool = False) -> None:
-        """Ends the connection without a proper end of the answer: FIN after what is written, or a reset at once."""
+        """End the connection without a proper end of the answer: FIN after what is written, or a reset at once."""
         self.dropped = True
         self.keep_alive = False
         if rst:

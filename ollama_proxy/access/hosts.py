@@ -1,7 +1,8 @@
-"""Which `Host` headers can only mean this machine: the guard against DNS rebinding.
+"""Decides which `Host` headers can only mean this machine: the guard against DNS rebinding.
 
-A page of evil.example whose name suddenly resolves to 127.0.0.1 reaches a server on loopback through the victim's
-browser, but the browser still says `Host: evil.example`. This module knows neither requests nor settings.
+In such an attack a page of evil.example makes its own name resolve to 127.0.0.1, and so reaches a server on loopback
+through the victim's browser. The browser still sends `Host: evil.example`. This module knows neither requests nor
+settings.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ Address = IPv4Address | IPv6Address
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 
 _PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
-# What follows the name must be a port, or else the text is no host at all and names nothing local.
+# Only a port may follow the name: a text with anything else after it is not a host, and so not a local one.
 _BRACKETS = re.compile(r"\[([^\]]*)\](?::\d*)?")
 _NAME = re.compile(r"([^:]*):\d*")
 _SIOCGIFADDR = 0x8915
 
 
 def unmapped(address: Address) -> Address:
-    """The IPv4 address inside an IPv4-mapped IPv6 one (`::ffff:10.0.0.1`), else the address itself."""
+    """Return the IPv4 address inside an IPv4-mapped IPv6 one (`::ffff:10.0.0.1`), else the address itself."""
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def host_name(host: str) -> str:
-    """The name or address of a Host header, without port and brackets, in lower case."""
+    """Return the name or address of a Host header, without port and brackets, in lower case."""
     match = _BRACKETS.fullmatch(host) or _NAME.fullmatch(host)
     return (match[1] if match else host).lower()
 
 
 def host_address(host: str) -> Address | None:
-    """The address a Host header names, or None for a name."""
+    """Return the address that a Host header holds, or None if it holds a name."""
     try:
         return unmapped(ip_address(host_name(host)))
     except ValueError:
@@ -46,7 +47,7 @@ def host_address(host: str) -> Address | None:
 
 
 def is_local_host(host: str, hostnames: Iterable[str], interface_ips: Iterable[Address]) -> bool:
-    """Whether a Host header is one that only this machine or its network uses (docs/contract.md, "Access").
+    """Return True if only this machine or its network uses this Host header (docs/contract.md, "Access").
 
     `hostnames` are this machine's names, `interface_ips` the addresses of its interfaces. An empty Host is local: only
     hand-made HTTP/1.0 requests have none.
@@ -60,7 +61,7 @@ def is_local_host(host: str, hostnames: Iterable[str], interface_ips: Iterable[A
 
 
 def machine_addresses() -> frozenset[Address]:
-    """The addresses of this machine's interfaces; empty where the system does not tell. Asks no name server."""
+    """Return the addresses of this machine's interfaces; empty where the system does not tell. Asks no name server."""
     return frozenset(_ipv4_addresses() | _ipv6_addresses())
 
 

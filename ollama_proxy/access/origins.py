@@ -1,6 +1,7 @@
-"""Which web pages may call: Origin, preflights and the CORS headers, as Ollama has them.
+"""Decides which web pages may call: Origin, preflights and the CORS headers, with Ollama's rules.
 
-A pure look at a WSGI environment; it knows nothing of keys and networks. https://fetch.spec.whatwg.org/#http-cors-protocol
+Reads a WSGI environment and changes nothing; it knows nothing of keys and networks. Source of the protocol:
+https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 HeaderPairs = tuple[tuple[str, str], ...]
 
 _LOCAL = ("localhost", "127.0.0.1", "0.0.0.0")
-#: Ollama's default list. Note its looseness: `http://localhost:3000.evil.example` matches `http://localhost:*`.
+#: Ollama's default list. It is loose: `http://localhost:3000.evil.example` matches `http://localhost:*`.
 DEFAULT_ORIGINS = (
     *(f"{scheme}://{host}{port}" for host in _LOCAL for scheme in ("http", "https") for port in ("", ":*")),
     *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
@@ -33,7 +34,7 @@ _MOST_ASKED_HEADERS = 64
 
 @dataclass(frozen=True, slots=True)
 class OriginAnswer:
-    """What an Origin means: `refused` is a 403, `preflight` a 204 without a body; `headers` go on any answer."""
+    """What follows from an Origin: `refused` is a 403, `preflight` a 204 without a body; `headers` go on any answer."""
 
     headers: HeaderPairs = ()
     refused: bool = False
@@ -45,7 +46,7 @@ _REFUSED = OriginAnswer(refused=True)
 
 
 class OriginRules:
-    """The allowed origins: `extra` (OLLAMA_ORIGINS) and Ollama's own list.
+    """The allowed origins: those of `extra` (OLLAMA_ORIGINS) and those of Ollama's own list.
 
     An entry may hold one `*`; the entry `*` allows every page.
     """
@@ -57,7 +58,7 @@ class OriginRules:
         self._globs = tuple(entry.split("*", 1) for entry in entries if "*" in entry)
 
     def allows(self, origin: str) -> bool:
-        """Whether a page of this origin may call."""
+        """Return True if a page of this origin may call."""
         origin = origin.lower()
         return (
             self.everything
@@ -69,10 +70,10 @@ class OriginRules:
         )
 
     def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
-        """Look at one request (docs/contract.md, "Access").
+        """Decide about one request (docs/contract.md, "Access").
 
-        A page that this very server delivered needs no CORS, but only under a Host that `is_local_host` accepts: a page
-        that got here by DNS rebinding has a matching Host too.
+        A page that this server itself delivered needs no CORS, but only under a Host that `is_local_host` accepts: a
+        page that uses DNS rebinding has an Origin that matches its Host, too.
         """
         origin = environ.get("HTTP_ORIGIN")
         if not origin:
@@ -107,7 +108,9 @@ class OriginRules:
 
 
 def _more_headers(environ: Mapping[str, Any]) -> list[str]:
-    """Headers the page asks for beyond Ollama's list: SDKs add new ones (x-api-key, x-stainless-…) all the time."""
+    """Return the headers that the page asks for beyond Ollama's list: SDKs often add new ones (x-api-key,
+    x-stainless-…).
+    """
     asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")[:_MOST_ASKED_HEADERS]
     names = (name.strip() for name in asked)
     return [name for name in names if name.lower() not in _KNOWN_HEADERS and _HEADER_NAME.fullmatch(name)]

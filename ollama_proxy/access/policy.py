@@ -1,6 +1,6 @@
-"""Who may call: keys, networks, forwarded requests, Host and Origin (docs/contract.md, "Access").
+"""Decides who may call: keys, networks, forwarded requests, Host and Origin (docs/contract.md, "Access").
 
-Pure over a WSGI environment and the Settings: it answers with a Decision, and knows neither Flask nor any API's JSON.
+Pure: from a WSGI environment and the Settings to a Decision. It knows neither Flask nor any API's JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ollama_proxy.access.origins import HeaderPairs, OriginRules
 from ollama_proxy.config import Network, Settings
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
 
-#: Paths that answer anybody: they say nothing that a stranger could use.
+#: Paths that anybody may call: their answers hold nothing that helps a stranger.
 PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
 
-#: Headers by which a proxy names a client, other than X-Forwarded-For, which is the only one that is believed.
+#: Headers with which a proxy names its client. They are not believed: only X-Forwarded-For is.
 _CLIENT_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_CF_CONNECTING_IP")
 
 _UNKNOWN = "unknown"
@@ -56,16 +56,17 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether the request is to be served."""
+        """True if the request is to be served."""
         return self.status is None and self.error is None
 
 
 def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Address | None:
-    """The address of who asks, or None where it cannot be known.
+    """Return the address of the client, or None where it cannot be known.
 
-    The peer; for a peer in `trusted`, the right-most `X-Forwarded-For` entry that is not (entries further left are the
-    client's own words). A Unix socket's peer counts as 127.0.0.1: only processes of this machine reach it. None: an
-    entry that is no address, or a trusted proxy that names its client by other headers only.
+    It is the peer's address. For a peer in `trusted` it is the right-most `X-Forwarded-For` entry that is not in
+    `trusted`: entries further left were written by the client. A Unix socket's peer counts as 127.0.0.1, because only
+    processes of this machine reach it. None: an entry is not an address, or a trusted proxy names its client by other
+    headers only.
     """
     peer = _peer_address(environ)
     if peer is None or not _within(peer, trusted):
@@ -82,7 +83,9 @@ def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Ad
 
 
 class AccessPolicy:
-    """Decides about requests. `hostnames` and `interface_ips` are this machine's own, by default looked up once."""
+    """Decides about requests. `hostnames` and `interface_ips` are this machine's own; by default they are looked up
+    once.
+    """
 
     def __init__(
         self,
@@ -142,7 +145,7 @@ class AccessPolicy:
         return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
 
     def _network_refusal(self, environ: Mapping[str, Any]) -> str | None:
-        """The text of a 403, which names the ways out, or None."""
+        """Return the text of a 403, which says what can be done about it, or None if the client may call."""
         peer = environ.get("REMOTE_ADDR", _UNKNOWN)
         if self._is_trusted(peer):
             address = client_address(environ, self._settings.trusted_proxies)
@@ -163,7 +166,7 @@ class AccessPolicy:
 
 
 def is_loopback_bind(host: str) -> bool:
-    """Whether a server that listens on `host` is reached from this machine only."""
+    """Return True if a server that listens on `host` can be reached from this machine only."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -171,7 +174,9 @@ def is_loopback_bind(host: str) -> bool:
 
 
 def describe(settings: Settings) -> list[str]:
-    """The lines for the start of the log: first who will be served, then a warning for each way strangers could be."""
+    """Return the first lines of the log: who will be served, then a warning for each way in which strangers could be
+    served.
+    """
     host = settings.host.strip("[]")
     where = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
     warnings = []
@@ -217,7 +222,7 @@ def _address(text: str) -> Address | None:
 
 
 def _entry_address(entry: str) -> Address | None:
-    """An entry of X-Forwarded-For, which may carry a port: `1.2.3.4:5`, `[2001:db8::1]:5`, `2001:db8::1`."""
+    """Parse an entry of X-Forwarded-For, which may carry a port: `1.2.3.4:5`, `[2001:db8::1]:5`, `2001:db8::1`."""
     entry = entry.strip()
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
@@ -249,7 +254,7 @@ def _is_forwarded(environ: Mapping[str, Any]) -> bool:
 
 
 def _given_keys(environ: Mapping[str, Any]) -> Iterable[str]:
-    """Every key a request shows: a Bearer token, Basic's password (RFC 7617), x-api-key."""
+    """Yield every key in a request: a Bearer token, the password of Basic (RFC 7617), x-api-key."""
     scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme.lower() == "bearer":
         yield rest.strip()
@@ -261,5 +266,5 @@ def _given_keys(environ: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _fingerprint(key: bytes) -> bytes:
-    """Keys are compared as digests: all are of one length then, and no comparison tells how long a key is."""
+    """Return a digest of a key. Digests all have the same length, so comparing them does not tell how long a key is."""
     return hashlib.sha256(key).digest()

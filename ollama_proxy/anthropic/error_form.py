@@ -1,4 +1,4 @@
-"""An error in the Messages API's form: https://docs.anthropic.com/en/api/errors."""
+"""Writes an error in the Messages API's form: https://docs.anthropic.com/en/api/errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def error_body(error: ProxyError) -> bytes:
-    """The body of an error answer (docs/contract.md, "Errors")."""
+    """Return the body of an error answer (docs/contract.md, "Errors")."""
     kind = _TYPES.get(error.status, "api_error")
     return orjson.dumps(
         {
@@ -37,5 +37,5 @@ def error_body(error: ProxyError) -> bytes:
 
 
 def error_event(error: ProxyError) -> bytes:
-    """The event that ends a stream which had begun."""
+    """Return the event that ends a stream which had begun."""
     return b"event: error\ndata: " + error_body(error) + b"\n\n"

@@ -1,6 +1,6 @@
-"""What a Messages request demands of the model that answers it. Pure: the request's JSON in, `Needs` out.
+"""Finds out what a Messages request needs of a model. Pure: the request's JSON in, Needs out.
 
-Reads any JSON without complaint: what is wrong with a request is for OpenRouter to say (docs/contract.md, "Requests").
+It accepts any JSON: OpenRouter itself refuses wrong requests (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _THINKS = ("enabled", "adaptive")
 
 
 def needs_of(body: Mapping[str, Any]) -> Needs:
-    """The needs of `body`, a checked Messages request. Raises BadRequest for tools nested too deep to be sent on."""
+    """Return the needs of `body`, a checked Messages request. Raises BadRequest for tools nested too deep to be sent
+    on.
+    """
     text_bytes, images = _measured([body.get("system"), body.get("messages")])
     tools = body.get("tools")
     if tools:
@@ -33,9 +35,9 @@ def needs_of(body: Mapping[str, Any]) -> Needs:
 
 
 def _measured(roots: list[Any]) -> tuple[int, bool]:
-    """The UTF-8 bytes of all texts below `roots` (contents: strings, blocks, messages), and whether there are images.
+    """Return the UTF-8 bytes of all texts below `roots` (strings, blocks, messages), and whether there are images.
 
-    A loop and not a recursion: how deep a request is nested is the client's choice.
+    It is a loop and not a recursion, because the client decides how deep a request is nested.
     """
     size, images = 0, False
     pending = roots
@@ -54,7 +56,7 @@ def _measured(roots: list[Any]) -> tuple[int, bool]:
 
 
 def _parts(block: Mapping[str, Any]) -> list[Any]:
-    """What a message or block says: text, thinking, a tool's result, a document's text; base64 never counts."""
+    """Return the texts of a message or block: text, thinking, a tool's result, a document's text, but no base64."""
     parts = [block.get("text"), block.get("thinking"), block.get("content")]
     source = _object(block.get("source"))
     if source.get("type") in ("text", "content"):

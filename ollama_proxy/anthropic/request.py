@@ -1,6 +1,6 @@
-"""A Messages request: what Ollama demands of it, and the body that goes up for one model.
+"""A Messages request: the checks that Ollama makes, and the body that goes upstream for one model.
 
-Pure. Fields are looked at, not translated: OpenRouter speaks this format, and knows fields that nobody here does
+Pure. Fields are checked, not translated: OpenRouter speaks this format, and accepts fields that are unknown here
 (docs/contract.md, "Requests"; https://docs.anthropic.com/en/api/messages).
 """
 
@@ -18,7 +18,7 @@ from ollama_proxy.gojson.text import kind, wrong_type
 
 _STRUCT = "MessagesRequest"
 
-#: The fields that are read here, and their Go types as an error names them.
+#: The fields that are read here, their types, and the Go types that an error names.
 _TYPES: dict[str, tuple[type, str]] = {
     "model": (str, "string"),
     "max_tokens": (int, "int"),
@@ -26,12 +26,12 @@ _TYPES: dict[str, tuple[type, str]] = {
     "stream": (bool, "bool"),
 }
 
-#: A budget for thinking below this is refused by Anthropic.
+#: The smallest thinking budget in tokens: Anthropic refuses a smaller one.
 LEAST_THINKING = 1024
 
 
 def read_messages(body: bytes) -> dict[str, Any]:
-    """The request in `body`, with everything that the client sent.
+    """Return the request in `body`, with all fields that the client sent.
 
     Raises BadRequest in Ollama's order: the JSON and its types, then `model`, `max_tokens` and `messages`.
     """
@@ -56,7 +56,7 @@ def read_messages(body: bytes) -> dict[str, Any]:
 
 
 def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
-    """Raises BadRequest unless `value` is null or of the `expected` type; true is no number here."""
+    """Raise BadRequest unless `value` is null or of the `expected` type; a boolean is not a number here."""
     if value is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
         return
     raise wrong_type(value, path, go_type)
@@ -65,10 +65,11 @@ def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
 def body_for(
     asked: Mapping[str, Any], model: Model, without: frozenset[str], at_most: int | None, *, free_mode: bool
 ) -> dict[str, Any]:
-    """The body for `model`: what the client sent, with nothing that chooses another model or costs money in free mode.
+    """Return the body for `model`, without what chooses another model or, in free mode, costs money.
 
-    `without` (names of chat parameters) and `at_most` (output tokens) are what an earlier attempt taught. `max_tokens`
-    is cut to what the model can write, `thinking` follows it and is left out where the model cannot think.
+    `without` (names of chat parameters) and `at_most` (output tokens) are changes learned from an earlier attempt.
+    `max_tokens` is cut to what the model can write. `thinking` is adapted to it, and left out if the model cannot
+    think.
     """
     body = guarded(asked, model, free_mode=free_mode)
     if at_most is not None:
@@ -93,7 +94,7 @@ def _drop_thinking(body: dict[str, Any]) -> None:
 
 
 def _fit_thinking(body: dict[str, Any], model: Model, *, cut: bool) -> None:
-    """Mandatory thinking cannot be switched off, and a budget must lie below a `max_tokens` that was cut."""
+    """Remove `thinking: disabled` where thinking is mandatory; lower a budget that is not below a cut `max_tokens`."""
     thinking = body.get("thinking")
     if not isinstance(thinking, Mapping):
         return
@@ -102,7 +103,7 @@ def _fit_thinking(body: dict[str, Any], model: Model, *, cut: bool) -> None:
         return
     budget = thinking.get("budget_tokens")
     if cut and isinstance(budget, int | float) and budget >= body["max_tokens"]:
-        # Four fifths are what OpenRouter's effort "high" gives to thinking: the rest is for the answer.
+        # OpenRouter's effort "high" gives four fifths to thinking; the rest is for the answer.
         smaller = body["max_tokens"] * 4 // 5
         if smaller < LEAST_THINKING:
             del body["thinking"]

@@ -1,7 +1,7 @@
 """The Messages API's route: read the request, hand it down, answer as an event stream or as one object.
 
-Bodies pass through: `request` says what goes up, `stream` what comes down. There is no `/v1/messages/count_tokens`, as
-there is none in Ollama (docs/contract.md, "Endpoints").
+Bodies pass through: `request` makes the body for upstream, `stream` the events for the client. There is no
+`/v1/messages/count_tokens`, as in Ollama (docs/contract.md, "Endpoints").
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whol
 blueprint = Blueprint("anthropic", __name__)
 render_errors(blueprint, error_form)
 
-#: The client's headers that belong to the request as much as its body does. Never its key.
+#: The client's headers that are part of the request and are passed on. Its key never is.
 _FORWARDED = ("anthropic-version", "anthropic-beta")
 
 
 @blueprint.post("/v1/messages")
 def messages() -> Response:
-    """POST /v1/messages, with whatever query string: Claude Code sends `?beta=true`."""
+    """POST /v1/messages, with any query string: Claude Code sends `?beta=true`."""
     asked = read_messages(context.request_body(zstd=True))
     observation = context.observation()
     observation.asked = asked["model"]

@@ -1,8 +1,8 @@
-"""From event payloads of OpenRouter's `/messages` to the event stream of a Messages client.
+"""Turns event payloads of OpenRouter's `/messages` into the event stream of a Messages client.
 
-Bytes in, bytes out, no sockets: payloads go down as they are, under the `event:` name that is their `type`, all of a
-burst in one piece. The form is that of https://docs.anthropic.com/en/docs/build-with-claude/streaming; what becomes of
-errors, early ends and whole messages is in docs/contract.md, "Streams".
+Bytes in, bytes out, no sockets. Payloads are passed on as they are; their `type` becomes the name in the `event:` line;
+the events of a burst go out in one piece. Form: https://docs.anthropic.com/en/docs/build-with-claude/streaming. Errors,
+early ends and whole messages: docs/contract.md, "Streams".
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
-#: Blocks whose text comes in deltas: the delta's type, and the key of the text in block and delta alike.
+#: Blocks whose text comes in deltas: the delta's type, and the key of the text in both block and delta.
 _SPOKEN = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 
 
 class MessageStream:
-    """One streamed answer. `failure` is set when upstream ended it with an error: nothing more is written then."""
+    """One streamed answer, an `EventStream`. `failure` is set if upstream ended it with an error; then nothing is
+    written.
+    """
 
     def __init__(self) -> None:
         self.failure: Failure | None = None
-        #: Token counts as far as they are known, under their upstream names.
+        #: The token counts known so far, under their upstream names.
         self.usage: Mapping[str, Any] = {}
         self._stop_reason: str | None = None
         self._stopped = False
 
     @property
     def whole(self) -> bool:
-        """The message has said how it ended: what goes wrong from now on is nobody's loss."""
+        """True once the message has said how it ended: the client has all of it, so a later failure does not matter."""
         return self._stopped or self._stop_reason is not None
 
     def heartbeat(self) -> bytes:
@@ -68,7 +70,7 @@ class MessageStream:
         return [_STOP]
 
     def failed(self, error: ProxyError) -> bytes:
-        """The event that SDKs raise on."""
+        """Return the event for which SDKs raise an error."""
         return error_event(error)
 
     def _event(self, payload: bytes) -> bytes:
@@ -90,7 +92,7 @@ class MessageStream:
             self._stop_reason = stop_reason_of(payload) or self._stop_reason
 
     def _failed(self, payload: Mapping[str, Any]) -> bytes:
-        """An error, or something without a type, which no client could read and is dropped."""
+        """Note an error. A payload without a type is dropped, because no client could read it."""
         if not payload.get("error") and payload.get("type") != "error":
             return b""
         if self.whole:
@@ -112,13 +114,13 @@ def _framed(kind: str, payload: bytes) -> bytes:
 
 
 def with_content(body: bytes) -> bytes:
-    """A whole message as it came, but that its `content` is a list: SDKs iterate over it."""
+    """Return a whole message unchanged, but with a list as `content` if it has none: SDKs iterate over it."""
     message = parse_payload(body)
     return body if message.get("content") is not None else dump_payload({**message, "content": []})
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The events that tell a whole message: a streamed call may be answered by one."""
+    """Yield the events of a whole message, because upstream may answer a streamed call with one."""
     usage = usage_of(message)
     started = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     yield {"type": "message_start", "message": {**started, "usage": {**usage, "output_tokens": 0}}}
@@ -136,7 +138,7 @@ def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as it begins, and the deltas that complete it; a block of a type without deltas comes whole."""
+    """Return a block as it begins and the deltas that complete it. A block of a type without deltas comes whole."""
     kind = block.get("type")
     if isinstance(kind, str) and kind in _SPOKEN:
         delta, key = _SPOKEN[kind]

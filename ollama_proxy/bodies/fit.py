@@ -1,6 +1,6 @@
-"""The last touch to an OpenRouter body, once the model that shall answer it is known.
+"""Fits an OpenRouter body to the model that will answer it.
 
-Pure: a new body comes out, the old one stays as it was for the next candidate. Knows no API of ours
+Pure: it returns a new body, and the old one stays unchanged for the next candidate. Knows none of our APIs
 (docs/contract.md, "Requests"; https://openrouter.ai/docs/api-reference/parameters).
 """
 
@@ -32,12 +32,12 @@ _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def fit(body: Mapping[str, Any], model: Model, *, drop_unsupported: bool = False) -> dict[str, Any]:
-    """`body` with `model` set, in the form in which this model takes it.
+    """Return `body` with `model` set, in the form that this model accepts.
 
-    Always: `max_tokens` and its other spellings cut to what the model can write, `reasoning` left out where it
-    cannot think, an effort replaced by the nearest that it has, switching off by the least where it must think.
-    With `drop_unsupported` (a request that was translated, not one passed through) also: parameters the model does not
-    list are left out, tool-call ids get the form that Mistral demands.
+    Always: `max_tokens` and its other spellings are cut to what the model can write, `reasoning` is left out if the
+    model cannot think, an effort is replaced by the nearest one that it has, and where thinking cannot be switched off
+    the lowest effort is used. With `drop_unsupported` (for a request that was translated, not passed through) also:
+    parameters that the model does not list are left out, and tool-call ids get the form that Mistral demands.
     """
     fitted = {"model": model.id, **body}
     fitted["model"] = model.id
@@ -62,7 +62,7 @@ def _cut_output(fitted: dict[str, Any], model: Model) -> None:
 
 
 def _fit_reasoning(fitted: dict[str, Any], model: Model) -> None:
-    """`reasoning`, and OpenAI's spelling of its effort, as far as this model can follow them."""
+    """Change `reasoning`, and OpenAI's spelling of its effort, to what this model can do."""
     reasoning = fitted.get("reasoning")
     if isinstance(reasoning, Mapping):
         fitted["reasoning"] = _reasoning_for(reasoning, model)
@@ -76,7 +76,7 @@ def _fit_reasoning(fitted: dict[str, Any], model: Model) -> None:
 
 
 def _reasoning_for(reasoning: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """The `reasoning` object for the model; an empty one means: leave it out."""
+    """Return the `reasoning` object for the model; an empty one means that it must be left out."""
     if not model.thinking:
         return {}
     effort, efforts = reasoning.get("effort"), model.supported_efforts
@@ -93,7 +93,7 @@ def _reasoning_for(reasoning: Mapping[str, Any], model: Model) -> dict[str, Any]
 
 
 def _nearest(effort: str, efforts: Sequence[str]) -> str | None:
-    """The effort closest to the asked one, the lower of two; None if the model lists none that we know."""
+    """Return the effort closest to the asked one, the lower of two; None if the model lists no effort that we know."""
     known = [candidate for candidate in efforts if candidate in _EFFORTS and candidate != "none"]
     if effort not in _EFFORTS:
         return None
@@ -109,12 +109,15 @@ def _drop_unsupported(fitted: dict[str, Any], supported: frozenset[str]) -> None
         fitted.pop("response_format", None)
     if "tool_choice" not in supported or "tools" not in supported:
         choice = fitted.pop("tool_choice", None)
-        if choice == "none":  # such tools only explain the history: without the choice the model might call them
+        if choice == "none":  # these tools only explain the history: without the choice the model might call them
             fitted.pop("tools", None)
 
 
 def _with_mistral_ids(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Messages whose tool-call ids are nine letters and digits (https://docs.mistral.ai/capabilities/function_calling)."""
+    """Return messages whose tool-call ids are nine letters and digits, as Mistral demands.
+
+    Source: https://docs.mistral.ai/capabilities/function_calling
+    """
     ids: dict[str, str] = {}
     taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
 

@@ -1,9 +1,9 @@
-"""What a body that is passed through may not bring along: another model, and in free mode anything that costs money.
+"""Removes from a passed-through body what chooses another model, and in free mode what costs money.
 
-Pure. It is the same for every endpoint whose bodies OpenRouter understands as they are, and works by allowing what is
-known to be free, not by naming all that is not, wherever a field has values of many kinds. The client's headers never
-come here: none of them goes upstream (docs/contract.md, "Requests"; https://openrouter.ai/docs/api-reference/parameters,
-https://openrouter.ai/docs/features/model-routing).
+Pure, and the same for every endpoint whose bodies OpenRouter understands as they are. Where a field can hold many kinds
+of values, it allows what is known to be free instead of forbidding what is known to cost. The client's headers never
+come here: none of them goes upstream (docs/contract.md, "Requests";
+https://openrouter.ai/docs/api-reference/parameters, https://openrouter.ai/docs/features/model-routing).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, TypeGuard
 
 from ollama_proxy.catalog.records import Model
 
-#: Fields that name models, or a stored setting that does.
+#: Fields that name models, or a stored setting that names them.
 _CHOOSE_A_MODEL = frozenset({"model", "models", "route", "preset", "fallbacks"})
 
-#: Fields that buy something beside the model's own tokens: plugins, searches, images and speech, a faster service.
+#: Fields that buy more than the model's own tokens: plugins, searches, images and speech, a faster service.
 _COST_MONEY = frozenset(
     {
         "plugins",
@@ -29,17 +29,17 @@ _COST_MONEY = frozenset(
     }
 )
 
-#: The tools that the client itself runs. All others (`openrouter:*`, `web_search*`, `mcp`, ...) are run by a server.
+#: The tools that the client runs itself. All others (`openrouter:*`, `web_search*`, `mcp`, ...) are run by a server.
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _CLIENT_TOOL_FAMILIES = ("bash_", "text_editor_", "computer_", "memory_")
 
-#: A tool choice that is an object and not of a tool's type: Messages spells them like that.
+#: Types of a tool choice that are not types of a tool: the Messages API writes its choices like this.
 _PLAIN_CHOICES = frozenset({"auto", "any", "none", "required", "tool"})
 
-#: Fields whose values are looked at in free mode.
+#: Fields whose values are checked in free mode.
 _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"})
 
-#: Parts of a message that OpenRouter has parsed: by default, for most models, by a service that bills by the page.
+#: Parts of a message that OpenRouter sends to a parser. For most models the default parser bills by the page.
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
 
@@ -47,12 +47,12 @@ _NOTHING = {"prompt": 0, "completion": 0}
 
 
 def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[str, Any]:
-    """`body` for `model` and no other; in free mode such that nothing in it can make the request cost money.
+    """Return `body` for `model` and no other; in free mode nothing in it can make the request cost money.
 
-    Always: `model` is set, and `models`, `route`, `preset` and `fallbacks` are gone. In free mode also: plugins, tools
-    that a server runs, searches, outputs other than text and service tiers are gone, files are read by the parser that
-    is free, and `provider.max_price` is zero, other provider preferences staying as they are. Case and white space
-    around a field's name do not save it. `body` itself is left alone.
+    Always: `model` is set, and `models`, `route`, `preset` and `fallbacks` are removed. In free mode also: plugins,
+    tools that a server runs, searches, outputs other than text and service tiers are removed, files are read by the
+    free parser, and `provider.max_price` is zero; other provider preferences stay. Field names match without case and
+    without white space around them. `body` itself is not changed.
     """
     refused = _CHOOSE_A_MODEL | _COST_MONEY if free_mode else _CHOOSE_A_MODEL
     safe: dict[str, Any] = {"model": model.id}
@@ -60,7 +60,7 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     if not free_mode:
         return safe
     for key in [key for key in safe if key not in _LOOKED_AT and key.strip().lower() in _LOOKED_AT]:
-        del safe[key]  # whoever reads it upstream may be less exact than the checks below
+        del safe[key]  # the checks below read the exact name only, but upstream may accept this spelling
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
     keep_tools(safe, is_client_tool)
@@ -73,7 +73,7 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
 
 
 def is_client_tool(tool: Any) -> bool:
-    """True for a tool that the client runs: a function, or one of the forms that only describe one."""
+    """Return True for a tool that the client runs: a function, or a form that only describes one."""
     if not _is_object(tool):
         return False
     kind = tool.get("type", "function")
@@ -81,7 +81,7 @@ def is_client_tool(tool: Any) -> bool:
 
 
 def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
-    """Drop the tools of `body` that `keeps` refuses, and what then chooses one of them or is about no tool at all."""
+    """Remove the tools of `body` that `keeps` refuses, and a `tool_choice` that names a removed tool or no tool."""
     given = body.get("tools") or []
     kept = [tool for tool in given if keeps(tool)]
     if given and not kept:
@@ -98,7 +98,7 @@ def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
 
 
 def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
-    """True if a choice is of a type that `keeps` passes and, where tools have gone, names one of those that stayed."""
+    """Return True if `keeps` accepts the type of the choice and, where tools were removed, it names one that stayed."""
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
         tools = inner.get("tools") if _is_object(inner) else choice.get("tools")
@@ -110,15 +110,15 @@ def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: 
 
 
 def _name_of(tool: Mapping[str, Any]) -> str:
-    """The name of a tool or of a choice: its own, or that of the function in it."""
+    """Return the name of a tool or of a choice: its own, or that of the function in it."""
     inner = tool.get(str(tool.get("type", "function")))
     name = (inner if _is_object(inner) else tool).get("name")
     return name if isinstance(name, str) else ""
 
 
 def _has_file(value: Any) -> bool:
-    """True if a file lies anywhere in messages, input items, their contents or tool results."""
-    left = [value]  # no recursion: how deep a body is nested is the client's choice
+    """Return True if there is a file anywhere in messages, input items, their contents or tool results."""
+    left = [value]  # no recursion: the client decides how deep a body is nested
     while left:
         one = left.pop()
         if isinstance(one, list):

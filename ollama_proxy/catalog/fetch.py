@@ -1,4 +1,4 @@
-"""Gets the model lists from OpenRouter."""
+"""Fetches the model lists from OpenRouter."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ollama_proxy.openrouter.http.client import Client, UpstreamError
 
 
 class FetchFailed(Exception):
-    """No list came. The text says why, for the log and for clients that ask before there is any list."""
+    """No list could be fetched. The text says why, for the log and for clients that ask before there is any list."""
 
 
 def fetch_catalog(client: Client, *, with_key: bool) -> FetchedCatalog:
-    """Both lists: the chat models that the key's account may use (else all), and the embedding models.
+    """Fetch both lists: the chat models that the key's account may use (else all), and the embedding models.
 
-    Raises FetchFailed if no list of chat models can be had.
+    Raises FetchFailed if no list of chat models can be fetched.
     """
     if with_key:
-        # The account's privacy settings have been applied to this list: models that would only refuse are gone.
+        # OpenRouter applies the account's privacy settings to this list: it holds no models that would only refuse.
         try:
             return FetchedCatalog(_records(client, "/models/user"), _embeddings(client), "/models/user")
         except FetchFailed:
@@ -35,7 +35,7 @@ def _embeddings(client: Client) -> list[dict[str, Any]] | None:
 
 def _records(client: Client, path: str) -> list[dict[str, Any]]:
     try:
-        # Only the account's own list takes the key: the public ones answer anybody, a revoked key too.
+        # Only the account's own list needs the key. The public lists answer anybody, so they say nothing about the key.
         status, body = client.get(path, with_key=path == "/models/user")
     except UpstreamError as error:
         raise FetchFailed(f"OpenRouter cannot be reached: {error.failure.detail}") from error

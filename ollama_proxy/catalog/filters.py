@@ -1,4 +1,4 @@
-"""The two filter files: what they say and which models they let through.
+"""The two filter files: what they say and which models they allow.
 
 `models-filter.txt` (or the file that MODELS_FILTER names) lists whole names, `models-filter/filter` parts of names; a
 model must pass both (docs/contract.md, "Catalogue"). This module knows names as text only, no records. A Filters is
@@ -18,12 +18,12 @@ from ollama_proxy.catalog.names import DEFAULT_TAG, FREE_TAG, tagged, variant
 NAMES_FILE = "models-filter.txt"
 PARTS_FILE = "models-filter/filter"
 
-#: (listed name, id) -> may it be listed and asked for?
+#: (listed name, id) -> True if the model may be listed and asked for.
 Allows = Callable[[str, str], bool]
 
 
 class FilterError(ValueError):
-    """A filter file that cannot be read at the start. The text is one line that names the file."""
+    """A filter file cannot be read at the start. The text is one line that names the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class FilterLine:
     excludes: bool
 
     def expression(self, *, whole: bool, free_mode: bool) -> str:
-        """A regular expression for the whole of a tagged name in lower case.
+        """Return a regular expression that matches a whole tagged name in lower case.
 
-        A whole name without a tag means `:latest`, in free mode also `:free`; a `*` stands for any run of characters,
-        a tag included.
+        A whole name without a tag means `:latest`, in free mode also `:free`; a `*` stands for any run of characters, a
+        tag included.
         """
         if not whole:
             return f".*{_glob(self.pattern)}.*"
@@ -52,13 +52,15 @@ class FilterLine:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What both files say: `names` are the lines of whole names, `parts` those of parts of names."""
+    """What both files say: `names` are the lines of whole names, `parts` the lines of parts of names."""
 
     names: tuple[FilterLine, ...] = ()
     parts: tuple[FilterLine, ...] = ()
 
     def predicate(self, *, free_mode: bool) -> Allows:
-        """A function that says whether a model passes both files, quick enough for every model of a refresh."""
+        """Return a function that says whether a model passes both files. It is fast, as a refresh calls it for each
+        model.
+        """
         files = [_compile(self.names, whole=True, free_mode=free_mode), _compile(self.parts, whole=False)]
 
         def allows(name: str, model_id: str) -> bool:
@@ -72,7 +74,7 @@ class Filters:
         return allows
 
     def unmatched(self, models: Iterable[tuple[str, str]], *, free_mode: bool) -> list[str]:
-        """The lines, as written, that match no model of the catalogue: most likely typing errors.
+        """Return the lines, as written, that match no model of the catalogue: most likely typing errors.
 
         `models` are (listed name, id) pairs of the whole catalogue, before any filter.
         """
@@ -89,16 +91,16 @@ class Filters:
     def load(
         models_filter: str | None, directory: Path, *, on_warning: Callable[[str], None] | None = None
     ) -> FilterFiles:
-        """The files of a working directory, read for the first time.
+        """Read the filter files of a working directory for the first time.
 
         `models_filter` is the MODELS_FILTER setting; it replaces `models-filter.txt`, not the file of parts. Raises
-        FilterError for a named file that is missing and for any file that is there but cannot be read.
+        FilterError if a named file is missing, and if a file is there but cannot be read.
         """
         return FilterFiles(models_filter, directory, on_warning=on_warning)
 
 
 def parse_lines(text: str) -> tuple[FilterLine, ...]:
-    """The lines that say something: no comments (`#` to the end of the line), no blank lines, `!` marks exclusion."""
+    """Return the lines without comments (`#` to the line's end) and blank lines; `!` marks a line that excludes."""
     lines = []
     for written in text.splitlines():
         content = written.partition("#")[0].strip()
@@ -115,7 +117,7 @@ def _glob(pattern: str) -> str:
 def _compile(
     lines: tuple[FilterLine, ...], *, whole: bool, free_mode: bool = False
 ) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
-    """What must match (None: anything will do) and what must not (None: nothing is excluded)."""
+    """Return what must match (None: anything does) and what must not match (None: nothing is excluded)."""
 
     def union(*, excludes: bool) -> re.Pattern[str] | None:
         chosen = [line.expression(whole=whole, free_mode=free_mode) for line in lines if line.excludes is excludes]
@@ -125,7 +127,7 @@ def _compile(
 
 
 class FilterFiles:
-    """Both filter files of a working directory, reread when they change."""
+    """Both filter files of a working directory, read again when they change."""
 
     def __init__(
         self, models_filter: str | None, directory: Path, *, on_warning: Callable[[str], None] | None = None
@@ -137,7 +139,7 @@ class FilterFiles:
         self._current = Filters(self._names.lines, self._parts.lines)
 
     def current(self) -> Filters:
-        """What the files say now; the same object as before while they have not changed. Costs two `stat` calls."""
+        """Return what the files say now; the same object as before if they have not changed. Costs two `stat` calls."""
         changed = [self._names.reread(), self._parts.reread()]
         if any(changed):
             self._current = Filters(self._names.lines, self._parts.lines)
@@ -145,7 +147,7 @@ class FilterFiles:
 
 
 class _WatchedFile:
-    """One filter file and the last good state of it."""
+    """One filter file and its last good state."""
 
     def __init__(self, path: Path, *, named: bool, on_warning: Callable[[str], None]) -> None:
         self._path = path
@@ -161,10 +163,10 @@ class _WatchedFile:
                 raise FilterError(f"the filter file {path} cannot be read: {error.strerror}") from None
 
     def reread(self) -> bool:
-        """Read the file again if it changed; True if it now says something else.
+        """Read the file again if it changed. Returns True if it now says something else.
 
-        A default file that vanishes is no filter any more. A named one that vanishes, and any that cannot be read,
-        keeps what it said, with one warning.
+        If a default file is deleted, there is no filter any more. If a named file is deleted, or any file cannot be
+        read, its last state stays in force, with one warning.
         """
         before = self.lines
         try:
@@ -187,11 +189,11 @@ class _WatchedFile:
 
 
 def _is_absent(error: OSError) -> bool:
-    # A plain file called `models-filter` leaves no room for `models-filter/filter`: that is absent too.
+    # If `models-filter` is a plain file, `models-filter/filter` cannot exist: that counts as absent, too.
     return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def _decode(data: bytes) -> str:
-    # Windows' shells and editors write byte-order marks, and UTF-16. Undecodable bytes can only spoil their own line.
+    # Windows' shells and editors write byte-order marks, and UTF-16. Bytes that cannot be decoded harm only their line.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return data.decode(encoding, errors="replace")

@@ -1,7 +1,7 @@
-"""Which models cost nothing: a pure rule over a record's id, prices, modalities and expiry date.
+"""Decides which models cost nothing: a pure rule over a record's id, prices, modalities and expiry date.
 
-It knows neither names nor filters. Zero price alone is not enough (a song model is priced "0" and bills by the song),
-and neither is the `:free` suffix (a prompt classifier carries it); docs/contract.md, "Catalogue", has the rule.
+It knows neither names nor filters. A price of zero is not enough (a song model is priced "0" and bills by the song),
+and neither is the `:free` suffix (a prompt classifier has it); docs/contract.md, "Catalogue", has the rule.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 #: Words in the id of a model that judges texts and does not answer them.
 _CLASSIFIERS = ("content-safety", "guard", "moderation")
-#: Keys of `pricing` that are no price.
+#: Keys of `pricing` that do not hold a price.
 _NOT_PRICES = frozenset({"overrides", "discount"})
-#: Routers that pick a free model themselves. The proxy falls back by its own rules, so they are not candidates.
+#: Routers that choose a free model themselves. The proxy falls back by its own rules, so they are not candidates.
 _FREE_ROUTERS = frozenset({"openrouter/free", "openrouter/free:free"})
 _STEALTH_VENDOR = "stealth/"
 
@@ -30,10 +30,11 @@ def is_free(
     today: date,
     answers: str = "text",
 ) -> bool:
-    """Whether a request to this model is certain to cost nothing.
+    """Return True if a request to this model is certain to cost nothing.
 
-    `answers` is the one output modality that is wanted: "text", or "embeddings" for embedding models. A model is still
-    there on the day of its expiry. Stealth models are free of charge but have a daily limit of their own: not counted.
+    `answers` is the one output modality that is wanted: "text", or "embeddings" for embedding models. A model can still
+    be used on the day of its expiry. Stealth models cost nothing either, but have a daily limit of their own: they do
+    not count as free.
     """
     slug = model_id.lower()
     return (
@@ -49,12 +50,12 @@ def is_free(
 
 
 def is_stealth(model_id: str, pricing: Mapping[str, Any]) -> bool:
-    """Whether this is an unnamed model on trial: zero-priced, but under a limit of its own."""
+    """Return True for an unnamed model on trial: its price is zero, but it has a limit of its own."""
     return model_id.lower().startswith(_STEALTH_VENDOR) and costs_nothing(pricing)
 
 
 def costs_nothing(pricing: Mapping[str, Any]) -> bool:
-    """Whether `prompt` and `completion` are zero and no other price, conditional ones included, is anything else.
+    """Return True if `prompt` and `completion` are zero and every other price, conditional ones included, is zero, too.
 
     Prices are decimal strings in USD; "-1" means that the price varies. A price that cannot be read is not zero.
     """

@@ -1,4 +1,4 @@
-"""Model names: how an OpenRouter id is listed in Ollama's namespace, and what is a model name at all.
+"""Model names: how an OpenRouter id is listed under an Ollama name, and which texts are model names.
 
 Pure text rules (docs/contract.md, "Names"); it knows no records, filters or modes.
 """
@@ -9,13 +9,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Set
 
-#: The tag that Ollama means when there is none.
+#: The tag that Ollama adds to a name without one.
 DEFAULT_TAG = "latest"
 #: The tag of OpenRouter's free variants.
 FREE_TAG = "free"
 
-# Ollama's grammar, docs/contract.md "Names": `[scheme://][host/][namespace/]model[:tag]`. Two things are wider than
-# Ollama's own, so that every OpenRouter id is at least a name: a namespace may hold dots (`z.ai/x`) and begin with `~`.
+# Ollama's grammar, docs/contract.md "Names": `[scheme://][host/][namespace/]model[:tag]`. It allows two things more
+# than Ollama does, so that every OpenRouter id is a name: a namespace may hold dots (`z.ai/x`) and begin with `~`.
 _NAME = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+]*://)?"
     r"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349})/(?=[^/]+/))?"
@@ -23,17 +23,20 @@ _NAME = re.compile(
     r"(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}))?"
 )
-# An id travels in headers and log lines: visible ASCII, and no empty part.
+# An id is written to headers and log lines, so it must be visible ASCII without an empty part.
 _ID = re.compile(r"[~@]?[A-Za-z0-9_][!-~]{0,254}")
 
 
 def is_valid_name(text: str) -> bool:
-    """Whether `text`, without surrounding blanks, could be the name of some model, known or not."""
+    """Return True if `text`, without surrounding blanks, could be the name of a model, known or not."""
     return _NAME.fullmatch(text.strip()) is not None
 
 
 def is_valid_id(model_id: str) -> bool:
-    """Whether `model_id` can be a catalogue id (`vendor/slug[:variant]`, the vendor may be absent behind a gateway)."""
+    """Return True if `model_id` can be a catalogue id.
+
+    The form is `vendor/slug[:variant]`; the vendor may be missing behind a gateway.
+    """
     return (
         _ID.fullmatch(model_id) is not None
         and all(part not in ("", "~", "@") and not part.startswith(":") for part in model_id.split("/"))
@@ -42,22 +45,22 @@ def is_valid_id(model_id: str) -> bool:
 
 
 def variant(name: str) -> str:
-    """The tag of a name or id, in lower case; "" when there is none. A colon left of the last slash is a port."""
+    """Return the tag of a name or id, in lower case; "" if there is none. A colon left of the last slash is a port."""
     return name.rpartition("/")[2].partition(":")[2].rpartition(":")[2].lower()
 
 
 def tagged(name: str) -> str:
-    """The name with its tag shown: `gpt-4o` is `gpt-4o:latest`."""
+    """Return the name with its tag: `gpt-4o` becomes `gpt-4o:latest`."""
     return name if variant(name) else f"{name}:{DEFAULT_TAG}"
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name have in common: the tagged name in lower case."""
+    """Return a key that is equal for all spellings of a name: the tagged name in lower case."""
     return tagged(name.strip()).lower()
 
 
 def without_vendor(model_id: str) -> str:
-    """The id behind its vendor: `openai/gpt-4o` is `gpt-4o`."""
+    """Return the id without its vendor: `openai/gpt-4o` becomes `gpt-4o`."""
     return model_id.partition("/")[2] or model_id
 
 

@@ -1,6 +1,6 @@
-"""One model as the catalogue knows it, read from a record of OpenRouter's model lists.
+"""One model of the catalogue, read from a record of OpenRouter's model lists.
 
-Records come from another program and change shape over the months, so every field has a default and nothing here
+The records come from another program and change shape over the months, so every field has a default and nothing here
 raises. This module knows nothing of lists, filters or the modes of the proxy (docs/contract.md, "Catalogue").
 """
 
@@ -30,8 +30,8 @@ _NOT_FAMILY = re.compile(r"[^a-z0-9_-]+")
 class Model:
     """A model of the catalogue. Windows are in tokens, `created` in epoch seconds.
 
-    `context_length` is the usable window: the smaller of the advertised one and the one the endpoint accepts, 0 when
-    neither is known. `digest` is 64 hex digits that change only when something a client could notice changes.
+    `context_length` is the usable window: the smaller of the advertised one and the one the endpoint accepts, 0 if
+    neither is known. `digest` is 64 hex digits that change only when something changes that a client could notice.
     """
 
     id: str
@@ -53,50 +53,50 @@ class Model:
 
     @property
     def tools(self) -> bool:
-        """Whether it can be given tools."""
+        """True if the model accepts tools."""
         return "tools" in self.supported_parameters
 
     @property
     def lists_tools(self) -> bool:
-        """What TOOL_USE_ONLY asks for: `tools` or `tool_choice` among the parameters."""
+        """True if the parameters hold `tools` or `tool_choice`: what TOOL_USE_ONLY demands."""
         return self.tools or "tool_choice" in self.supported_parameters
 
     @property
     def vision(self) -> bool:
-        """Whether it takes images."""
+        """True if the model accepts images."""
         return "image" in self.input_modalities
 
     @property
     def thinking(self) -> bool:
-        """Whether its reasoning can be asked for."""
+        """True if it can be asked to reason."""
         asked_by = ("reasoning", "include_reasoning")
         return self.reasoning is not None or not self.supported_parameters.isdisjoint(asked_by)
 
     @property
     def reasoning_mandatory(self) -> bool:
-        """Whether its reasoning cannot be switched off."""
+        """True if its reasoning cannot be switched off."""
         return self.reasoning is not None and self.reasoning.get("mandatory") is True
 
     @property
     def supported_efforts(self) -> tuple[str, ...]:
-        """The reasoning efforts it lists, in its own order; empty when it lists none."""
+        """The reasoning efforts it lists, in its own order; empty if it lists none."""
         return _words((self.reasoning or {}).get("supported_efforts"))
 
     @property
     def json_schema(self) -> bool:
-        """Whether the form of the answer can be asked for."""
+        """True if a format of the answer can be asked for."""
         return not self.supported_parameters.isdisjoint(("structured_outputs", "response_format"))
 
     @property
     def family(self) -> str:
-        """The vendor as one simple word without dots: it prefixes keys of Ollama's `model_info`."""
+        """The vendor as one simple word without dots: keys of Ollama's `model_info` begin with it."""
         vendor, slash, slug = self.id.lower().partition("/")
         word = vendor if slash else re.split(r"[-.:]", slug or vendor, maxsplit=1)[0]
         return _NOT_FAMILY.sub("-", word).strip("-") or "unknown"
 
     @property
     def capabilities(self) -> list[str]:
-        """In Ollama's words, and only those that every client's enumeration knows."""
+        """The capabilities in Ollama's words, and only the words that every client knows."""
         if self.is_embedding:
             return ["embedding"]
         found = (("completion", True), ("vision", self.vision), ("tools", self.tools), ("thinking", self.thinking))
@@ -104,15 +104,15 @@ class Model:
 
     @property
     def parameter_size(self) -> str:
-        """The size its id tells, such as "70B" or "8X22B"; "" when it tells none."""
+        """The size that its id names, such as "70B" or "8X22B"; "" if it names none."""
         found = _SIZE.search(without_vendor(self.id))
         return found[1].upper() if found else ""
 
 
 def parse_record(raw: object, *, today: date, name: str = "", is_embedding: bool = False) -> Model | None:
-    """The model of one record, or None for a record that is none (not an object, no usable id). Never raises.
+    """Return the model of one record, or None if the record is not an object or has no usable id. Never raises.
 
-    `is_embedding` says that the record comes from the list of embedding models; elsewhere the output modalities tell.
+    `is_embedding` says that the record comes from the list of embedding models; elsewhere the output modalities decide.
     `today` decides whether a free model has expired.
     """
     if not isinstance(raw, Mapping):
@@ -154,14 +154,17 @@ def parse_record(raw: object, *, today: date, name: str = "", is_embedding: bool
 
 
 def _digest(fields: Mapping[str, Any], pricing: Mapping[str, Any]) -> str:
-    """SHA-256 over what matters for serving: no description, benchmarks, links or today's date, and lists sorted."""
+    """Return a SHA-256 over what matters for serving.
+
+    Descriptions, benchmarks, links and today's date are left out, and lists are sorted.
+    """
     matter = {
         **{key: sorted(value) if isinstance(value, frozenset) else value for key, value in fields.items()},
         "pricing": pricing,
     }
     try:
         text = orjson.dumps(matter, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # numbers of more than 64 bits, lone surrogates: only the slow encoder writes them
+    except TypeError:  # only the slow encoder writes numbers of more than 64 bits and lone surrogates
         text = _slow_json(matter)
     return hashlib.sha256(text).hexdigest()
 
@@ -182,14 +185,17 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _size(value: object) -> int:
-    """A count as an int; 0 for anything that is no positive whole number."""
+    """Return a count as an int; 0 for anything but a positive number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 53:
         return 0
     return int(value)
 
 
 def _modalities(architecture: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """Input and output modalities; from `modality` ("text+image->text") where the lists are absent, else text."""
+    """Return the input and output modalities, each at least "text".
+
+    Where the lists are missing, they are read from `modality` ("text+image->text").
+    """
     short = architecture.get("modality")
     before, _, after = short.partition("->") if isinstance(short, str) else ("", "", "")
     inputs = _words(architecture.get("input_modalities")) or before.split("+")

@@ -1,7 +1,7 @@
 """The catalogue at one moment: which models are listed, which are free, and which one a name means.
 
-Built once per refresh and never changed, so requests read it without locks. It knows nothing of where the records came
-from, and not what is done about a name that means no model (docs/contract.md, "Names" and "Catalogue").
+It is built once per refresh and never changed, so requests read it without locks. It does not know where the records
+came from, or what happens to a request whose name means no model (docs/contract.md, "Names" and "Catalogue").
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel
 
 
 class NameKind(StrEnum):
-    """What a name turned out to be."""
+    """The kinds of things that a name can mean."""
 
     MODEL = "model"
     #: A virtual model, which stands for an order of the free models.
     VIRTUAL = "virtual"
     #: No model of that name may be known here; in free mode that includes every model that is not free.
     UNKNOWN = "unknown"
-    #: A model that a filter file or TOOL_USE_ONLY keeps out.
+    #: A model that a filter file or TOOL_USE_ONLY excludes.
     FILTERED = "filtered"
-    #: The short name of several ids, which all go by their full names.
+    #: A short name that several ids share: they can be asked for by their full names only.
     AMBIGUOUS = "ambiguous"
-    #: Not a name at all.
+    #: A text that cannot be a name.
     INVALID = "invalid"
-    #: An embedding model, asked to chat; a chat model, asked for embeddings.
+    #: An embedding model asked to chat, and a chat model asked for embeddings.
     EMBEDDING_ON_CHAT = "embedding-on-chat"
     CHAT_ON_EMBEDDING = "chat-on-embedding"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a name means.
+    """The meaning of a name.
 
     `model` is set for MODEL, FILTERED and the two wrong kinds, `virtual` for VIRTUAL, `candidates_text` (full ids) for
     AMBIGUOUS.
@@ -62,7 +62,7 @@ class Resolution:
 
 
 class Catalog:
-    """An immutable view of the models. Make one with `Catalog.build`."""
+    """The models at one moment; it never changes. Make one with `Catalog.build`."""
 
     #: Listed chat models in display order: free mode by usable context, else newest first.
     models: tuple[Model, ...]
@@ -99,10 +99,11 @@ class Catalog:
         today: date,
         fetched_at: float,
     ) -> Catalog:
-        """The catalogue of the two lists of raw records. Records that are no models are passed over; nothing is raised.
+        """Build the catalogue from the two lists of raw records. Records that cannot be read are skipped; nothing is
+        raised.
 
-        `:batch` records (another API) and models that answer without text are not in the catalogue. TOOL_USE_ONLY hides
-        embedding models from the list, but they can still be asked for: it is about which models may chat.
+        `:batch` records (another API) and models that answer without text are left out. TOOL_USE_ONLY hides embedding
+        models from the list, but they can still be asked for: it is a rule for models that chat.
         """
         known = _named(_parse(chat_records, embedding_records, today))
         allows = filters.predicate(free_mode=free_mode)
@@ -122,14 +123,14 @@ class Catalog:
         return catalog
 
     def known(self) -> Iterable[Model]:
-        """Every model of the catalogue, before modes and filters."""
+        """Return every model of the catalogue, before modes and filters."""
         return self._by_id.values()
 
     def without(self, gone: Set[str]) -> Catalog:
-        """This catalogue without some ids among the free models, and in free mode in the list.
+        """Return this catalogue without some ids among the free models, and in free mode in the list.
 
-        It is for models that upstream has dropped. Their names still resolve, so that a request for one can be told
-        what became of it.
+        It is used for models that upstream has dropped. Their names still resolve, so that a client that asks for one
+        can be told what happened to it.
         """
         if gone.isdisjoint(model.id for model in self.free):
             return self
@@ -144,15 +145,16 @@ class Catalog:
         return self.resolve(name).kind is not NameKind.INVALID
 
     def resolve(self, name: str, *, embedding: bool = False) -> Resolution:
-        """What a client's `name` means on a chat route, or on an embedding route. A few dictionary look-ups.
+        """Return what a client's `name` means on a chat route, or on an embedding route. Costs a few dictionary
+        look-ups.
 
         Accepted without regard to case: the listed name, the full id, each with or without `:latest`; in free mode a
-        name without a tag also means its own `:free` variant. Never another variant, never a part of a name.
+        name without a tag also means its own `:free` variant. It never means another variant or a part of a name.
         """
         name = name.strip()
         key = name_key(name)
         if key not in self._by_name and key.removesuffix(f":{DEFAULT_TAG}") in self._by_name:
-            name = name[: -len(DEFAULT_TAG) - 1]  # the full id of a variant with the tag, `vendor/slug:free:latest`
+            name = name[: -len(DEFAULT_TAG) - 1]  # the full id of a variant, with the tag: `vendor/slug:free:latest`
             key = name_key(name)
         if not embedding and (virtual := VIRTUAL_MODELS.get(key)) is not None:
             return Resolution(NameKind.VIRTUAL, virtual=virtual)
@@ -176,7 +178,7 @@ class Catalog:
         return Resolution(NameKind.EMBEDDING_ON_CHAT if model.is_embedding else NameKind.CHAT_ON_EMBEDDING, model)
 
     def _askable(self, key: str) -> tuple[str, ...]:
-        """The ids behind a short name that all its holders gave up, those only that may be asked for."""
+        """Return the ids that share this short name, but only those that may be asked for."""
         models = (self._by_id[model_id] for model_id in self._shared.get(key, ()))
         return tuple(
             model.id for model in models if model.id in self._allowed and (model.is_free or not self.free_mode)
@@ -184,7 +186,7 @@ class Catalog:
 
 
 def _parse(chat: Iterable[Any], embedding: Iterable[Any], today: date) -> dict[str, Model]:
-    """The models of both lists by id; the first record of an id counts."""
+    """Return the models of both lists by id; the first record of an id counts."""
     found: dict[str, Model] = {}
     for records, is_embedding in ((chat, False), (embedding, True)):
         for raw in records:

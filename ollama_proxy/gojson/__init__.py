@@ -1,1 +1,1 @@
-"""JSON as Go reads and refuses it, which is what clients of Ollama have learned to expect."""
+"""Reads and refuses JSON as Go does, because clients of Ollama expect Go's rules and Go's error texts."""

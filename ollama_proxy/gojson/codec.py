@@ -1,4 +1,4 @@
-"""A request body's JSON, read as leniently as Go's decoder reads it, and refused in its words.
+"""Reads the JSON of a request body as tolerantly as Go's decoder, and refuses it in Go's words.
 
 Bytes in, plain values out: no fields, no models, no HTTP (docs/contract.md, "Requests").
 """
@@ -21,18 +21,18 @@ _LONE_LOW = re.compile(rf"(?<!{_HIGH}){_LOW}")
 _NUMBER = re.compile(r"[-+.0-9eE]{1,40}")
 _TOO_DEEP = "exceeded max depth"
 
-#: Members and elements in a body. Each costs microseconds on its way through; requests have some thousands.
+#: The most members and elements in a body. Each costs microseconds of work; real requests have some thousands.
 MOST_VALUES = 100_000
-#: Commas in a body, those of its texts included: no model's window has so many tokens.
+#: The most commas in a body, including those inside its texts: no model's window has so many tokens.
 _MOST_COMMAS = 2_000_000
 
 
 def parse_body(body: bytes) -> Any:
-    """The first JSON value in `body`; what follows it is ignored.
+    """Parse the first JSON value in `body`; what follows it is ignored.
 
-    A byte order mark is skipped, bad UTF-8 and lone surrogates become U+FFFD, of duplicate keys the last wins, integers
-    over 64 bits become floats (orjson could not write them). Raises BadRequest with Go's text for anything else, and,
-    before it parses, for more values than any request needs.
+    A byte order mark is skipped; bad UTF-8 and lone surrogates become U+FFFD; of duplicate keys the last wins; integers
+    over 64 bits become floats (orjson could not write them). Raises BadRequest with Go's text for anything else, and
+    before parsing if the body has more values than any request needs.
     """
     _check_count(body)
     try:
@@ -58,14 +58,16 @@ def parse_body(body: bytes) -> Any:
 
 
 def _check_count(body: bytes) -> None:
-    """Raise BadRequest for millions of small values: to read them would keep every other client waiting."""
+    """Raise BadRequest for millions of small values: reading them would block every other client."""
     commas = body.count(b",")
     if commas > MOST_VALUES and (commas > _MOST_COMMAS or _values(body) > MOST_VALUES):
         raise BadRequest(f"the request body holds more than {MOST_VALUES} values")
 
 
 def _values(body: bytes) -> int:
-    """About how many values a JSON text holds: the commas outside its strings; half its strings, if they are many."""
+    """Estimate how many values a JSON text holds: the commas outside its strings, or half its strings if there are
+    many.
+    """
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     strings = text.count(b'"') // 2
     if strings > 3 * MOST_VALUES:  # a member has at most two: its name and its value
@@ -74,21 +76,20 @@ def _values(body: bytes) -> int:
 
 
 def decode_object(body: bytes, *, struct: str) -> dict[str, Any]:
-    """The fields of a JSON object: names in lower case, nulls left out, the later of two equal names wins.
+    """Return the fields of a JSON object: names in lower case, nulls left out, the later of two equal names wins.
 
-    `struct` is the Go type named when the body is no object: `ChatRequest` (of package api) or `openai.Request`.
+    `struct` is the Go type (of package api) that an error names when the body is not an object, such as `ChatRequest`.
     """
     value = parse_body(body)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        go_type = struct if "." in struct else f"api.{struct}"
-        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type {go_type}")
+        raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type api.{struct}")
     return {name.lower(): field for name, field in value.items() if field is not None}
 
 
 def encode_body(value: Any) -> bytes:
-    """`value` as compact JSON. Raises BadRequest if it is nested too deep to be written."""
+    """Return `value` as compact JSON. Raises BadRequest if it is nested too deep to be written."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -96,15 +97,15 @@ def encode_body(value: Any) -> bytes:
 
 
 def encode_part(value: Any) -> bytes:
-    """As `encode_body`, for a value that will be sent inside a request: the brackets stand for the levels around it."""
+    """Do the same as `encode_body`, for a value inside a request: the brackets stand for the levels around it."""
     return encode_body([[[[[[[[value]]]]]]]])[8:-8]
 
 
 def _without_lone_surrogates(text: str) -> str:
-    """The JSON text with U+FFFD for each escaped half of a surrogate pair."""
+    """Return the JSON text with U+FFFD in place of each escaped half of a surrogate pair that stands alone."""
     if ("\\ud" not in text and "\\uD" not in text) or "\0" in text:
         return text
-    # A NUL, which JSON text cannot hold, stands for an escaped backslash: what is left of `\u` are escapes.
+    # A NUL, which cannot be in JSON text, takes the place of an escaped backslash: then every `\u` left is an escape.
     text = text.replace("\\\\", "\0")
     text = _LONE_LOW.sub(r"\\ufffd", _LONE_HIGH.sub(r"\\ufffd", text))
     return text.replace("\0", "\\\\")

@@ -1,7 +1,8 @@
-"""marshmallow fields with Go's strictness, and its texts for what they refuse.
+"""marshmallow fields that are as strict as Go, with Go's error texts.
 
-marshmallow's own fields coerce (`"5"`, 5.7, `"yes"`). These refuse at once with a BadRequest: Go reports one error per
-body, so nothing is collected. They know value types, not what a request means (docs/contract.md, "Requests").
+marshmallow's own fields convert values (`"5"`, 5.7, `"yes"`). These refuse at once with a BadRequest: Go reports one
+error per body, so errors are not collected. They know value types, not what a request means (docs/contract.md,
+"Requests").
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from ollama_proxy.gojson.text import wrong_type
 
 
 class GoField(fields.Field[Any]):
-    """A value of exactly one JSON type. The schema names the Go struct, the JSON name is the path."""
+    """A value of exactly one JSON type. For the error text the schema gives the Go struct, the JSON name the path."""
 
     python_type: type = object
     go_type = "interface {}"
 
     def path(self, name: str | None) -> str:
-        """`ChatRequest.model`."""
+        """Return the path of the field as an error names it, such as `ChatRequest.model`."""
         return f"{getattr(self.parent, 'struct', '')}.{name}"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
@@ -30,28 +31,36 @@ class GoField(fields.Field[Any]):
 
 
 class Text(GoField):
+    """A string."""
+
     python_type = str
     go_type = "string"
 
 
 class Flag(GoField):
+    """A boolean."""
+
     python_type = bool
     go_type = "bool"
 
 
 class Integer(GoField):
+    """An integer."""
+
     python_type = int
     go_type = "int"
 
 
 class Options(GoField):
-    """An object of options; the types inside are checked later, when the model is known to exist."""
+    """An object of options. The types inside are checked later, when it is known that the model exists."""
 
     python_type = dict
     go_type = "map[string]interface {}"
 
 
 class Integers(GoField):
+    """A list of integers."""
+
     go_type = "[]int"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[int]:
@@ -64,7 +73,7 @@ class Integers(GoField):
 
 
 class Anything(GoField):
-    """A value whose type is looked at later (`format`, `input`, `tool_choice`)."""
+    """A value whose type is checked later (`format`, `input`, `tool_choice`)."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return value

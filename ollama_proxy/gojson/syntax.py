@@ -1,7 +1,7 @@
-"""Where a JSON text is broken, in the words of Go's scanner.
+"""Finds where a JSON text is broken, and says it in the words of Go's scanner.
 
-It runs only after a parser refused the text, and gives up after a bounded number of tokens: a hostile body must not
-buy processor time with a mistake at its far end (docs/contract.md, "Requests").
+It runs only after a parser refused the text, and gives up after a fixed number of tokens: a hostile body must not cost
+much processor time by a mistake at its far end (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
 
 class _Broken(Exception):
-    """The text of the first error."""
+    """Raised with the text of the first error."""
 
 
 def syntax_error(text: str) -> str:
-    """What Go's decoder says of `text`, which a parser refused; "invalid JSON" if none of the first tokens is wrong."""
+    """Return what Go's decoder says of `text`, which a parser refused; "invalid JSON" if no mistake is found soon."""
     if text.count("\\") > _MOST_ESCAPES:
         return "invalid JSON"
     try:
@@ -45,9 +45,9 @@ def _refuse(text: str, position: int, where: str) -> _Broken:
 
 
 def _scan(text: str) -> None:
-    """Walk over one value; raises _Broken at the first error, what follows the value included.
+    """Walk over one value. Raises _Broken at the first error; text behind the value is an error, too.
 
-    `expected` is what may come next.
+    `expected` says what may come next.
     """
     position, expected = 0, "value"
     open_containers: list[str] = []

@@ -1,4 +1,4 @@
-"""Go's wording of what is wrong with a value, as Ollama's clients have always seen it.
+"""Go's error texts for a wrong value, exactly as Ollama's clients know them.
 
 Texts only: this module knows neither requests nor schemas (docs/contract.md, "Errors").
 """
@@ -14,7 +14,7 @@ _LONGEST_QUOTE = 200
 
 
 def quote(text: str, mark: str = '"') -> str:
-    """`text` as Go's %q prints it; a long one is cut, so that an error never echoes a whole body."""
+    """Return `text` as Go's %q prints it; a long one is cut, so that an error never repeats a whole body."""
     if len(text) > _LONGEST_QUOTE:
         text = text[:_LONGEST_QUOTE] + "..."
     return mark + "".join(_escaped(char, mark) for char in text) + mark
@@ -34,7 +34,7 @@ def _escaped(char: str, mark: str) -> str:
 
 
 def kind(value: Any) -> str:
-    """The JSON type of a parsed value, in the words of Go's decoder."""
+    """Return the JSON type of a parsed value, in the words of Go's decoder."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -47,7 +47,10 @@ def kind(value: Any) -> str:
 
 
 def wrong_type(value: Any, path: str, go_type: str) -> BadRequest:
-    """The refusal of a field: `path` is the Go struct and the dotted JSON path, `ChatRequest.messages.content`."""
+    """Return the error for a field of a wrong type.
+
+    `path` is the Go struct and the dotted JSON path, such as `ChatRequest.messages.content`.
+    """
     shown = kind(value)
     if go_type == "int" and isinstance(value, float):
         shown = f"number {value!r}"

@@ -1,4 +1,4 @@
-"""An error in the Ollama API's form: one line of JSON with a string `error`, which is all that its clients read."""
+"""Writes an error in the Ollama API's form: one line of JSON with a string `error`; its clients read nothing else."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ STREAM_CONTENT_TYPE = "application/json"
 
 
 def error_body(error: ProxyError) -> bytes:
-    """The body of an error answer (docs/contract.md, "Errors")."""
+    """Return the body of an error answer (docs/contract.md, "Errors")."""
     return json_line({"error": error.message})

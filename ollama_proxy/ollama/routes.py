@@ -1,6 +1,6 @@
 """The Ollama API's routes, as one table, and how its errors are answered.
 
-Paths and methods are Ollama's (docs/contract.md, "Endpoints"): what is not in the table is a plain 404 or 405.
+Paths and methods are Ollama's (docs/contract.md, "Endpoints"): anything that is not in the table is a plain 404 or 405.
 """
 
 from __future__ import annotations

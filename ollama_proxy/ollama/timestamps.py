@@ -1,4 +1,4 @@
-"""Points in time as Ollama writes them: RFC 3339 in UTC, up to nine digits of a second, `Z`."""
+"""Writes points in time as Ollama does: RFC 3339 in UTC, up to nine digits of a second, `Z`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ NANOSECONDS = 1_000_000_000
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Returns an epoch time in nanoseconds as `2026-11-22T01:28:24.783061846Z`, trailing zeros of the fraction trimmed.
+    """Return an epoch time in nanoseconds as text, such as `2026-11-22T01:28:24.783061846Z`.
 
-    Every line of a stream carries one, so the part up to the second is computed once a second.
+    Zeros at the end of the fraction are removed. Every line of a stream holds a time, so the part up to the second is
+    computed once a second.
     """
     seconds, fraction = divmod(nanoseconds, NANOSECONDS)
     if fraction:

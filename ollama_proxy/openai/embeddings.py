@@ -1,6 +1,7 @@
-"""Embeddings: what is asked for, and vectors in the encoding that the client wants.
+"""Reads embedding requests, and returns vectors in the encoding that the client wants.
 
-Pure: bytes and dicts in and out (docs/contract.md, "Requests"; https://platform.openai.com/docs/api-reference/embeddings).
+Pure: bytes and dicts in and out (docs/contract.md, "Requests";
+https://platform.openai.com/docs/api-reference/embeddings).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from ollama_proxy.openai.request import PassedRequest
 
 _ENCODINGS = ("float", "base64")
 
-#: Lists of tokens mean something only to the models whose tokens they are: OpenAI's SDKs count with OpenAI's.
+#: Vendor of the models that accept lists of tokens: clients make them with OpenAI's tokenizer.
 _TAKES_TOKENS = "openai/"
 
 
 def read_embeddings(data: bytes) -> PassedRequest:
-    """The body of POST /v1/embeddings. Raises BadRequest, ModelNotFound."""
+    """Read the body of POST /v1/embeddings. Raises BadRequest, ModelNotFound."""
     body = schemas.read(schemas.EMBEDDING, data)
     given = body.get("input")
     if given is None or given == []:
@@ -46,7 +47,7 @@ def read_embeddings(data: bytes) -> PassedRequest:
 
 
 def check_input(body: dict[str, Any], model: Model) -> None:
-    """Raise BadRequest for tokens that would mean something else to this model."""
+    """Raise BadRequest if the input has tokens and this model has another tokenizer."""
     given = body["input"]
     has_tokens = isinstance(given, list) and any(isinstance(item, int | list) for item in given)
     if has_tokens and not model.id.startswith(_TAKES_TOKENS):
@@ -54,16 +55,16 @@ def check_input(body: dict[str, Any], model: Model) -> None:
 
 
 def _may_be_input(item: Any) -> bool:
-    """A text, a token, a list of tokens, or parts of several kinds (an object with `content`)."""
+    """Return True for a text, a token, a list of tokens, or an object with `content` (parts of several kinds)."""
     if isinstance(item, list):
         return bool(item) and all(type(token) is int for token in item)
     return isinstance(item, str | dict) or type(item) is int
 
 
 def encoded(body: bytes, *, as_base64: bool) -> bytes:
-    """The answer with its vectors as asked for: numbers, or base64 of little-endian 32-bit floats.
+    """Return the answer with its vectors as asked for: numbers, or base64 of little-endian 32-bit floats.
 
-    Raises UpstreamFailed for vectors that are none.
+    Raises UpstreamFailed for vectors that cannot be converted.
     """
     try:
         answer = orjson.loads(body)

@@ -1,4 +1,7 @@
-"""An error in the OpenAI API's form, as its SDKs raise it: https://platform.openai.com/docs/guides/error-codes."""
+"""Writes an error in the OpenAI API's form, which its SDKs raise.
+
+Source: https://platform.openai.com/docs/guides/error-codes
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,16 @@ _TYPES = {
 
 
 def error_object(error: ProxyError) -> dict[str, object]:
-    """The object under `error` (docs/contract.md, "Errors"). `param` and `code` are null, as they are in Ollama."""
+    """Return the object under `error` (docs/contract.md, "Errors"). `param` and `code` are null, as in Ollama."""
     kind = _TYPES.get(error.status, "api_error")
     return {"message": error.message, "type": kind, "param": None, "code": None}
 
 
 def error_body(error: ProxyError) -> bytes:
-    """The body of an error answer."""
+    """Return the body of an error answer."""
     return orjson.dumps({"error": error_object(error)})
 
 
 def error_event(error: ProxyError) -> bytes:
-    """The event that ends a stream which had begun: the SDKs raise on it."""
+    """Return the event that ends a stream which had begun: the SDKs raise an error for it."""
     return b"data: " + error_body(error) + b"\n\n"

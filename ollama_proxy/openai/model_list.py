@@ -13,7 +13,7 @@ from ollama_proxy.catalog.target import listed_target
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.errors import ModelNotFound
 
-#: Whom OpenAI clients take for the owner of models without a vendor in their id.
+#: The owner that is named for models without a vendor in their id.
 _FREE_OWNER = "openrouter"
 
 
@@ -25,19 +25,19 @@ class _Replies:
 
 
 class ModelList:
-    """Replies of `/v1/models` for whatever catalogue is current. One per process."""
+    """Replies of `/v1/models` for the current catalogue. One per process."""
 
     def __init__(self) -> None:
         self._replies: _Replies | None = None
 
     def models(self, catalog: Catalog) -> bytes:
-        """The body of `/v1/models`: the names of `/api/tags`, in the same order."""
+        """Return the body of `/v1/models`: the names of `/api/tags`, in the same order."""
         return self._for(catalog).models
 
     def model(self, catalog: Catalog, name: str) -> bytes:
-        """The body of `/v1/models/NAME`, which echoes the name. Raises ModelNotFound, BadRequest.
+        """Return the body of `/v1/models/NAME`, which repeats the name. Raises ModelNotFound, BadRequest.
 
-        Asking whether a model is there is no request for an answer: an unknown name stands for no other model here.
+        Here a client asks whether a model exists, so an unknown name never means another model, in free mode neither.
         """
         target = listed_target(name, catalog)
         if target is None:

@@ -1,6 +1,6 @@
-"""What a request of the OpenAI API demands of the model that answers it. Pure: bodies in, needs out.
+"""Finds out what a request of the OpenAI API needs of a model. Pure: bodies in, Needs out.
 
-Bodies are passed through, so nothing is checked here: what has an unexpected shape demands nothing.
+Bodies are passed through, so nothing is checked here: a value of an unexpected shape needs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _IMAGE_PARTS = frozenset({"image_url", "input_image"})
 
 
 def chat_needs(body: Mapping[str, Any]) -> Needs:
-    """The needs of a body of /chat/completions."""
+    """Return the needs of a body of /chat/completions."""
     messages = _objects(body.get("messages"))
     size = sum(_text_size(message.get("content")) + _calls_size(message.get("tool_calls")) for message in messages)
     return _needs(
@@ -30,13 +30,13 @@ def chat_needs(body: Mapping[str, Any]) -> Needs:
 
 
 def completion_needs(body: Mapping[str, Any]) -> Needs:
-    """The needs of a body of /completions."""
+    """Return the needs of a body of /completions."""
     size = _text_size(body.get("prompt")) + _text_size(body.get("suffix"))
     return _needs(body, parts=(), text_size=size, format_type="", limits=("max_tokens",))
 
 
 def responses_needs(body: Mapping[str, Any]) -> Needs:
-    """The needs of a body of /responses."""
+    """Return the needs of a body of /responses."""
     items = _objects(body.get("input"))
     size = _text_size(body.get("instructions")) + (0 if items else _text_size(body.get("input")))
     size += sum(_text_size(item.get(name)) for item in items for name in ("content", "output", "arguments"))
@@ -72,7 +72,7 @@ def _needs(
 
 
 def _wants_thinking(body: Mapping[str, Any]) -> bool:
-    """True if the client says so. An agent that only says how thinking is to be shown (`summary`) does not."""
+    """Return True if the client asks for thinking. To ask only how it is shown (`summary`) does not count."""
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping):
         effort = reasoning.get("effort") or body.get("reasoning_effort")
@@ -92,7 +92,7 @@ def _type(value: Any) -> str:
 
 
 def _text_size(content: Any) -> int:
-    """The UTF-8 bytes of the texts in a content. Images, files and sound are no text."""
+    """Return the UTF-8 bytes of the texts in a content. Images, files and sound do not count."""
     return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in _texts(content))
 
 

@@ -1,7 +1,8 @@
-"""What each endpoint of the OpenAI API was asked for: the body to pass on, and what the proxy must know about it.
+"""Reads the requests of the OpenAI API: the body to pass on, and what the proxy must know about it.
 
-`read_*` takes the bytes of a body to a `PassedRequest` or raises BadRequest with Ollama's text. Nothing is changed but
-what OpenRouter would refuse and Ollama takes (docs/contract.md, "Requests"). Knows neither HTTP nor the catalogue.
+`read_*` turns the bytes of a body into a `PassedRequest` or raises BadRequest with Ollama's text. A body is changed
+only where Ollama accepts something that OpenRouter would refuse (docs/contract.md, "Requests"). Knows neither HTTP nor
+the catalogue.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.gojson.text import kind, quote
 from ollama_proxy.openai import needs, schemas, tool_filter
 
-#: What an effort may be; OpenRouter knows all but Ollama's "ultra".
+#: The allowed efforts; OpenRouter knows all of them but Ollama's "ultra".
 _EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none"})
 _ALLOWED_EFFORTS = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
 
-#: An assistant's message without content may carry its turn in one of these.
+#: An assistant's message without content must have one of these instead.
 _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "reasoning", "reasoning_details", "refusal", "audio", "images")
 _GO_KINDS = {"number": "float64", "bool": "bool", "object": "map[string]interface {}"}
 
 
 @dataclass(frozen=True, slots=True)
 class PassedRequest:
-    """`name` is the model as the client wrote it, `body` goes up once it is fitted to a model.
+    """A request to pass on.
 
-    `limit_name` is the field that limits the output.
+    `name` is the model as the client wrote it, `body` goes upstream once it is fitted to a model, `limit_name` is the
+    field that limits the output.
     """
 
     name: str
@@ -39,13 +41,13 @@ class PassedRequest:
 
     @property
     def include_usage(self) -> bool:
-        """Whether the client wants the usage in its stream."""
+        """True if the client wants the usage in its stream."""
         options = self.body.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:
-    """The body of POST /v1/chat/completions."""
+    """Read the body of POST /v1/chat/completions. Raises BadRequest."""
     body = schemas.read(schemas.CHAT, data)
     if not body.get("messages"):
         raise BadRequest("[] is too short - 'messages'")
@@ -59,7 +61,7 @@ def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:
 
 
 def read_completion(data: bytes) -> PassedRequest:
-    """The body of POST /v1/completions."""
+    """Read the body of POST /v1/completions. Raises BadRequest, ModelNotFound."""
     body = schemas.read(schemas.COMPLETION, data)
     name = body.get("model") or ""
     if not name.strip():
@@ -69,7 +71,7 @@ def read_completion(data: bytes) -> PassedRequest:
 
 
 def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
-    """The body of POST /v1/responses."""
+    """Read the body of POST /v1/responses. Raises BadRequest."""
     body = schemas.read(schemas.RESPONSES, data)
     name = _model_of(body)
     _fix_efforts(body)
@@ -86,7 +88,7 @@ def _model_of(body: dict[str, Any]) -> str:
 
 
 def _message(message: Any) -> Any:
-    """A message as OpenRouter takes it. Raises BadRequest for contents that are none."""
+    """Return a message in the form that OpenRouter accepts. Raises BadRequest for a `content` of a wrong type."""
     if not isinstance(message, dict):
         return message
     content = message.get("content")
@@ -102,7 +104,7 @@ def _message(message: Any) -> Any:
 
 
 def _has_parsed_arguments(call: Any) -> bool:
-    """Arguments as an object, as in Ollama's own API: OpenRouter takes their text only."""
+    """Return True if the arguments are an object, as in Ollama's own API: OpenRouter accepts only their text."""
     function = call.get("function") if isinstance(call, dict) else None
     return isinstance(function, dict) and isinstance(function.get("arguments"), dict)
 
@@ -123,14 +125,14 @@ def _fix_efforts(body: dict[str, Any]) -> None:
 
 
 def _effort(effort: str) -> str | None:
-    """The effort in OpenRouter's words; an empty one is none."""
+    """Return the effort in OpenRouter's words, None for an empty one. Raises BadRequest for an unknown one."""
     if effort and effort not in _EFFORTS:
         raise BadRequest(f"invalid reasoning value: {quote(effort)} (must be {_ALLOWED_EFFORTS})")
     return "max" if effort == "ultra" else effort or None
 
 
 def _drop_endless(body: dict[str, Any], *names: str) -> None:
-    """A limit below one means no limit to Ollama, and a mistake to OpenRouter."""
+    """Remove limits below one: to Ollama they mean no limit, but OpenRouter refuses them."""
     for name in names:
         if isinstance(body.get(name), int) and body[name] < 1:
             del body[name]

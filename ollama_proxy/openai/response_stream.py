@@ -1,7 +1,7 @@
-"""OpenRouter's responses on their way to an OpenAI client: events without names in, events with names out.
+"""Passes OpenRouter's streamed responses on to an OpenAI client: events without names in, events with names out.
 
-OpenRouter leaves the `event:` lines out and ends with `[DONE]`; OpenAI, and Ollama after it, do the opposite. Payloads
-go through as they are. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
+OpenRouter leaves the `event:` lines out and ends with `[DONE]`; OpenAI and Ollama do the opposite. Payloads are passed
+on as they are. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
 https://platform.openai.com/docs/api-reference/responses-streaming).
 """
 
@@ -22,12 +22,12 @@ _TYPE_FIRST = b'{"type":"'
 _CREATED = "response.created"
 _LAST = ("response.completed", "response.incomplete")
 
-#: Payloads of these types are parsed, and those whose type is not their first field. All others are passed on unread.
+#: Payloads of these types are parsed, and those whose type is not the first field. All others are passed on unparsed.
 _SPECIAL = frozenset(name.encode() for name in (*_LAST, _CREATED, "response.failed", "error"))
 
 
 class ResponseStream:
-    """The events of /responses."""
+    """The events of /responses, an `EventStream`."""
 
     def __init__(self) -> None:
         self._last = b""
@@ -70,7 +70,7 @@ class ResponseStream:
         return []
 
     def failed(self, error: ProxyError) -> bytes:
-        """The response as failed, which agents read, then the error event, on which the SDKs raise."""
+        """Return the response as failed, which agents read, then the error event, for which the SDKs raise an error."""
         number = _sequence_number(self._last) + 1
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
         told = {"code": code, "message": error.message}
@@ -116,7 +116,7 @@ def _sequence_number(payload: bytes) -> int:
 
 
 def _as_events(response: Mapping[str, Any]) -> Iterator[bytes]:
-    """What comes before the last event, for a response that upstream sent whole: clients collect the items there."""
+    """Yield the events before the last one for a response that upstream sent whole: clients collect its items there."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     yield _named(_CREATED, {"sequence_number": 0, "response": begun})
     number = 1

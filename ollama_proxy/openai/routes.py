@@ -29,7 +29,7 @@ from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 render_errors(blueprint, error_form)
 
-#: What upstream means by `reasoning` when it says to leave it out.
+#: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
 
 
@@ -48,34 +48,40 @@ def _json(body: bytes) -> Response:
 
 @blueprint.get("/models")
 def models() -> Response:
+    """GET /v1/models."""
     return _json(_model_list().models(context.runtime().backend.catalog()))
 
 
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
+    """GET /v1/models/NAME."""
     return _json(_model_list().model(context.runtime().backend.catalog(), name))
 
 
 @blueprint.post("/chat/completions")
 def chat() -> Response:
+    """POST /v1/chat/completions."""
     asked = read_chat(context.request_body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/chat/completions", CHAT, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/completions")
 def completions() -> Response:
+    """POST /v1/completions."""
     asked = read_completion(context.request_body(zstd=True))
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
 @blueprint.post("/responses")
 def responses() -> Response:
+    """POST /v1/responses."""
     asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> Response:
+    """POST /v1/embeddings."""
     asked = read_embeddings(context.request_body(zstd=True))
     as_base64 = asked.body.get("encoding_format") == "base64"
     observation = context.observation()
@@ -123,7 +129,7 @@ def _call(asked: PassedRequest, path: str, dialect: Dialect) -> Call:
 
 
 def _fitted(asked: PassedRequest, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
-    """The body for one model: `without` and `at_most` are what an earlier attempt taught."""
+    """Return the body for one model. `without` and `at_most` are changes learned from an earlier attempt."""
     dropped = without.union(*(_SPELLINGS.get(name, frozenset()) for name in without))
     body = {name: value for name, value in asked.body.items() if name not in dropped}
     if at_most is not None:

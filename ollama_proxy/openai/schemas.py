@@ -1,6 +1,6 @@
-"""The request bodies of the OpenAI API: the types of the fields that Ollama knows, and nothing about all others.
+"""The request bodies of the OpenAI API: the types of the fields that Ollama knows. Other fields are not checked.
 
-A body is passed through, so what comes out is what came in, with the known names in lower case. A refusal has Ollama's
+A body is passed through: it comes out as it came in, only with the known names in lower case. A refusal has Ollama's
 text (docs/contract.md, "Errors").
 """
 
@@ -17,7 +17,7 @@ from ollama_proxy.gojson.text import kind, wrong_type
 
 
 class Object(GoField):
-    """An object; `go_type` is Ollama's name of it."""
+    """An object; `go_type` is Ollama's name for it."""
 
     python_type: type = dict
 
@@ -27,6 +27,8 @@ class Object(GoField):
 
 
 class Array(Object):
+    """A list; `go_type` is Ollama's name for it."""
+
     python_type = list
 
 
@@ -42,7 +44,7 @@ class Number(GoField):
 
 
 class Whole(GoField):
-    """A whole number, also when it is written with a point: some languages know no others."""
+    """A whole number, also if it is written with a point (`5.0`), because some languages have only such numbers."""
 
     go_type = "int"
 
@@ -53,7 +55,7 @@ class Whole(GoField):
 
 
 class PassedSchema(Schema):
-    """A body that goes on to OpenRouter; `struct` is Ollama's name of it, which error texts mention."""
+    """A body that goes on to OpenRouter; `struct` is Ollama's name for it, which error texts mention."""
 
     class Meta:
         unknown = EXCLUDE
@@ -122,7 +124,7 @@ CHAT, COMPLETION, EMBEDDING, RESPONSES = (
 
 
 def read(schema: PassedSchema, data: bytes) -> dict[str, Any]:
-    """The body as it was sent: its known fields have the right types, or are null. Raises BadRequest."""
+    """Return the body as it was sent, once its known fields have the right types or are null. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("EOF")
     value = parse_body(data)

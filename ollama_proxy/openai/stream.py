@@ -1,7 +1,7 @@
-"""OpenRouter's completions on their way to an OpenAI client: bursts of payloads in, bytes of events out.
+"""Passes OpenRouter's streamed completions on to an OpenAI client: bursts of payloads in, bytes of events out.
 
-Nothing is re-encoded but the few payloads that say something special; the others are only looked through for the words
-that make one special. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
+Only the few payloads that need a change are parsed and encoded again; the others are only searched for the words that
+mark such a payload. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
 https://platform.openai.com/docs/api-reference/chat-streaming).
 """
 
@@ -20,45 +20,45 @@ from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 #: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
 KEEP_ALIVE = b": keep-alive\n\n"
 
-#: Between two payloads in a stream of unnamed events.
+#: The bytes between two payloads in a stream of unnamed events.
 _BETWEEN = b"\n\ndata: "
 
-#: A payload without any of these is passed on unread. Inside a JSON string a quote is escaped, so texts do not match.
+#: A payload without any of these is passed on unparsed. Quotes inside a JSON string are escaped, so texts never match.
 _SPECIAL = (b'"usage"', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
 
 
 def event(payload: bytes) -> bytes:
-    """An event without a name."""
+    """Return an event without a name."""
     return b"data: " + _one_line(payload) + b"\n\n"
 
 
 def _one_line(payload: bytes) -> bytes:
-    """The payload as the `data:` lines of one event (WHATWG HTML 9.2.6: a newline in the data starts a new line)."""
+    """Return the payload as the `data:` lines of one event (WHATWG HTML 9.2.6: each line of data needs its own)."""
     return payload.replace(b"\n", b"\ndata: ") if b"\n" in payload else payload
 
 
 def _plain_at_start(burst: Sequence[bytes]) -> int:
-    """How many payloads at the start of `burst` are passed on unread: what is special mostly comes at the end.
+    """Return how many payloads at the start of `burst` need no parsing: special ones mostly come at the end.
 
-    All are looked through at once, which is three times as fast as one after the other.
+    All are searched at once, which is three times as fast as one after the other.
     """
     whole = len(burst) - 1 if burst and burst[-1] == DONE else len(burst)
     block = _BETWEEN.join(burst[:whole])
     if not whole or block.count(b"\n") != 2 * (whole - 1):
-        return 0  # a payload of several lines
+        return 0  # some payload has several lines
     found = [at for word in _SPECIAL if (at := block.find(word)) >= 0]
     return block.count(_BETWEEN, 0, min(found)) if found else whole
 
 
 class CompletionStream:
-    """The events of /chat/completions and /completions.
+    """The events of /chat/completions and /completions, an `EventStream`.
 
-    OpenRouter's usage comes with a choice that repeats the finish. A client sees each finish once, and the usage only
-    if it asked for it: in one chunk of its own, with empty `choices`, before the end.
+    OpenRouter sends the usage with a choice that repeats the finish. A client gets each finish once, and the usage only
+    if it asked for it: in a chunk of its own, with empty `choices`, before the end.
     """
 
     def __init__(self, *, include_usage: bool) -> None:
-        """`include_usage` is what the client's `stream_options` say."""
+        """`include_usage` comes from the client's `stream_options`."""
         self._include_usage = include_usage
         self._finished: set[int] = set()
         self._usage_chunk: dict[str, Any] | None = None
@@ -127,7 +127,7 @@ class CompletionStream:
         return event(chunks.dump_payload({**rest, "choices": kept})) if kept else b""
 
     def _first_finish(self, choice: Any) -> Any:
-        """The choice; without its finish reason if that has been passed on before."""
+        """Return the choice, without its finish reason if that has been passed on before."""
         finish = choice.get("finish_reason") if isinstance(choice, dict) else None
         if not finish:
             return choice
@@ -139,7 +139,7 @@ class CompletionStream:
 
 
 def _carries(choice: Any) -> bool:
-    """True if there is anything in a choice that the client does not know yet."""
+    """Return True if the choice holds anything that the client does not know yet."""
     if not isinstance(choice, dict) or choice.get("finish_reason"):
         return True
     delta = choice.get("delta")

@@ -1,6 +1,6 @@
-"""Tools that OpenRouter would refuse, or that would cost money, are left out of a request.
+"""Removes tools from a request that OpenRouter would refuse, or that would cost money.
 
-Agents send tools of every kind to every server and live with what the model is given. Pure.
+Agents send tools of every kind to every server, and accept that some are missing. Pure.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ Known = Callable[[str], bool]
 
 
 def only_functions(kind: str) -> bool:
-    """Free mode: functions, which the client runs itself."""
+    """Return True for the tools of free mode: functions, which the client runs itself."""
     return kind == "function"
 
 
 def chat_tools(kind: str) -> bool:
-    """/chat/completions: functions and the tools that OpenRouter runs."""
+    """Return True for the tools of /chat/completions: functions and the tools that OpenRouter runs."""
     return kind == "function" or kind.startswith("openrouter:")
 
 
 def response_tools(kind: str) -> bool:
-    """/responses: these, and OpenAI's web search."""
+    """Return True for the tools of /responses: those of /chat/completions, and OpenAI's web search."""
     return chat_tools(kind) or kind.startswith("web_search")
 
 
 def keep_known_tools(body: dict[str, Any], known: Known) -> None:
-    """Leave out the tools of unknown types, and all that is about tools where none is left."""
+    """Remove the tools of unknown types, and everything about tools if none is left."""
 
     def is_known(tool: Any) -> bool:
         kind = tool.get("type", "function") if isinstance(tool, Mapping) else None

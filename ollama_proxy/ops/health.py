@@ -1,6 +1,6 @@
 """`/health` and `/health/ready`, for load balancers and container engines.
 
-Both answer anybody, so they tell states and no reasons: those are in the log and in what `flask doctor` prints.
+Anybody may call both, so they tell states and no reasons; the reasons are in the log and in `flask doctor`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.route("/health", methods=["GET", "HEAD"])
 def health() -> Response:
-    """The process is up and answers."""
+    """Answer that the process is running."""
     return _json({"status": "ok", "name": "ollama-proxy", "version": __version__})
 
 
 @blueprint.route("/health/ready", methods=["GET", "HEAD"])
 def ready() -> Response:
-    """200 if requests can be served, 503 before there is a model list (docs/contract.md, "Endpoints")."""
+    """Answer 200 if requests can be served, 503 before there is a model list (docs/contract.md, "Endpoints")."""
     report = readiness(current_app.extensions["ollama_proxy"], time.time())
     return _json(report, status=503 if report["status"] == "unready" else 200)
 
 
 def readiness(runtime: Runtime, now: float) -> dict[str, Any]:
-    """`status` is `ready`, `degraded` (it serves, but something is wrong) or `unready`; the rest says which part.
+    """Return the state of this process; `now` is epoch seconds.
 
-    `catalog` has its age in whole seconds. `key` is what OpenRouter said of it at the start.
+    `status` is `ready`, `degraded` (it serves, but something is wrong) or `unready`; the other fields say which part.
+    `catalog` has its age in whole seconds. `key` is what OpenRouter said of the key at the start.
     """
     catalog = runtime.backend.keeper.current()
     runtime.backend.memory.freshen()

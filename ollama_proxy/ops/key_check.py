@@ -1,6 +1,6 @@
-"""Is our OpenRouter key accepted? Asked once at the start, and by the doctor.
+"""Checks whether OpenRouter accepts our key: once at the start, and in the doctor.
 
-`GET /key` is answered from OpenRouter's own books and costs nothing (https://openrouter.ai/docs/api-reference/limits).
+`GET /key` costs nothing and asks no model (https://openrouter.ai/docs/api-reference/limits).
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from ollama_proxy.openrouter.http.client import Client, UpstreamError
 
 
 class KeyState(StrEnum):
-    """What is known of the key."""
+    """The result of checking the key."""
 
     VALID = "valid"
     REFUSED = "refused"
-    #: OpenRouter was away, or answered with neither yes nor no.
+    #: OpenRouter could not be reached, or its answer said neither yes nor no.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
-    """`limits` is the `data` of the answer, empty unless VALID; `reason` says why the state is UNKNOWN."""
+    """A state with details: `limits` is the `data` of the answer if VALID, `reason` says why the state is UNKNOWN."""
 
     state: KeyState
     limits: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
 
 
-#: For the start and the doctor alike. Holds no part of the key.
+#: The text for a refused key, used at the start and by the doctor. It holds no part of the key.
 REFUSED_TEXT = (
     "OPENROUTER_API_KEY is refused by OpenRouter (401): check it, or make a new one, at "
     "https://openrouter.ai/settings/keys"
@@ -39,7 +39,7 @@ REFUSED_TEXT = (
 
 
 def check_key(client: Client) -> KeyCheck:
-    """Ask, within the client's time-out for small documents. Raises nothing."""
+    """Ask OpenRouter about the key, within the client's time-out for small documents. Raises nothing."""
     try:
         status, body = client.key_info()
     except UpstreamError as error:

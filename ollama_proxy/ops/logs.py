@@ -1,7 +1,7 @@
-"""Structured logs: how lines look, and the one line that each request leaves.
+"""Structured logs: the form of the lines, and the one line that each request writes.
 
-No line holds a key, a prompt or an answer. Model names that clients send are shortened, and control characters cannot
-break out of a line.
+No line holds a key, a prompt or an answer. Model names that clients send are shortened, and control characters are
+escaped, so that they cannot start a new line.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import structlog
 from ollama_proxy.config import Settings
 from ollama_proxy.observation import Observation
 
-#: A client can send any name: what is logged of it ends here.
+#: The most characters of a name that are logged: a client can send a name of any length.
 LONGEST_NAME = 120
 
 _PLAIN = re.compile(r"[!#-<>-~]+")
 
 
 def configure(settings: Settings) -> None:
-    """Set up structlog and the standard library's logging alike. Called once per process, before anything is logged."""
+    """Set up structlog and the standard library's logging in the same form.
+
+    Called once per process, before anything is logged.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
         processors=[*_FIELDS, _renderer(settings.log_format)],
@@ -36,13 +39,13 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(standard_formatter(settings.log_format))
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
-    # urllib3 and werkzeug have a line for each connection and request; ours says more.
+    # urllib3 and werkzeug write a line for each connection and request; our own line says more.
     for noisy in ("urllib3", "werkzeug", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def server_logging(settings: Settings) -> dict[str, Any]:
-    """gunicorn's `logconfig_dict`: its lines look like ours, so that a collector reads one format."""
+    """Return gunicorn's `logconfig_dict`: its lines look like ours, so that a log collector reads one format."""
     formatter = {"()": lambda: standard_formatter(settings.log_format)}
     handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
     logger = {"level": settings.log_level, "handlers": ["ours"], "filters": ["news"], "propagate": False}
@@ -58,12 +61,12 @@ def server_logging(settings: Settings) -> dict[str, Any]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not gunicorn's greeting: our own says more, and a start that a refused key ends is one line."""
+    """Return False for gunicorn's greeting: our own line says more, and a refused key should leave one line only."""
     return not str(record.msg).startswith("Starting gunicorn")
 
 
 def standard_formatter(log_format: str) -> logging.Formatter:
-    """A formatter that gives the standard library's records the form of our lines."""
+    """Return a formatter that gives the standard library's records the form of our lines."""
     last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)]
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_FIELDS, processors=last)
 
@@ -80,7 +83,7 @@ def _renderer(log_format: str) -> Any:
 
 
 def _text(_logger: Any, _name: str, fields: dict[str, Any]) -> str:
-    """`TIME LEVEL EVENT name=value ...`; a traceback follows on lines of its own."""
+    """Return `TIME LEVEL EVENT name=value ...`; a traceback follows on lines of its own."""
     traceback = fields.pop("exception", "")
     head = f"{fields.pop('timestamp', '')} {fields.pop('level', ''):7} {_one_line(str(fields.pop('event', '')))}"
     values = " ".join(f"{name}={_value(value)}" for name, value in fields.items())
@@ -101,24 +104,24 @@ def _json(fields: dict[str, Any], **_: Any) -> str:
 
 
 def shown(text: str) -> str:
-    """A client's own words, as a log may hold them: cut short, and without control characters."""
+    """Return a client's text as a log may hold it: cut short, and without control characters."""
     return text[:LONGEST_NAME].encode("unicode_escape").decode()
 
 
 class RequestLog:
-    """An observer that writes one line per request, with the chain of models that were tried."""
+    """An observer that writes one line per request, with the models that were tried."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("ollama_proxy")
 
     def began(self, observation: Observation) -> None:
-        """Nothing is logged before a request has ended."""
+        """Do nothing: a request is logged when it ends."""
 
     def answering(self, observation: Observation) -> None:
-        """Nor when its answer begins."""
+        """Do nothing: a request is logged when it ends."""
 
     def ended(self, observation: Observation) -> None:
-        """The line. `tried` reads like "a:free (rate limited), b:free"."""
+        """Write the line. `tried` reads like "a:free (rate limited), b:free"."""
         fields: dict[str, Any] = {
             "request_id": observation.request_id,
             "method": observation.method,

@@ -1,8 +1,8 @@
-"""What Prometheus reads: counted when a request begins and ends, never per token.
+"""The metrics for Prometheus: counted when a request begins and ends, never per token.
 
-Counters of several workers are added up through files that prometheus-client shares between processes, which is why
-gunicorn.conf.py names their folder before this module is imported. What is a state and no count (cooling models,
-limits) is read from the worker that answers, at the time it is asked. No label holds what a client sent.
+Counters of several workers are added up through files that prometheus-client shares between processes, so
+gunicorn.conf.py names their folder before this module is imported. States (cooling models, limits) are read when the
+page is asked for, in the worker that answers. No label holds what a client sent.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ollama_proxy.version import __version__
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: What stands in the `route` label for a path that no route has: paths are the client's words.
+#: The `route` label of a path without a route: the path itself comes from the client and must not become a label.
 NO_ROUTE = "none"
 
-#: A request whose client left before its answer began has no status; 499 is nginx's name for that.
+#: The status of a request whose client left before its answer began, as in nginx.
 CLIENT_GONE = 499
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -38,11 +38,11 @@ blueprint = Blueprint("metrics", __name__)
 
 
 class Metrics:
-    """One per process: an Observer of requests, and of failed attempts (`failed`)."""
+    """Counts requests, as an Observer, and failed attempts (`failed`). One per process."""
 
     def __init__(self) -> None:
         self._shared = FOLDER_VARIABLE in os.environ
-        # With shared files a registry of this process would only show its own part.
+        # With shared files the counters must not be in a registry: it would show this process's part only.
         registry = self._registry = None if self._shared else CollectorRegistry()
         self._requests = Counter(
             "ollama_proxy_requests", "Requests that ended.", ["route", "method", "status"], registry=registry
@@ -70,14 +70,14 @@ class Metrics:
             registry=registry,
         )
         self._open_ids: set[str] = set()
-        # Finding a child by its labels costs more than counting.
+        # Counters by their labels: prometheus-client's own look-up costs more than counting.
         self._by_labels: dict[tuple[str, str, int], Counter] = {}
 
     def began(self, observation: Observation) -> None:
-        """Nothing is counted before a request's answer begins."""
+        """Do nothing: a request is first counted when its answer begins."""
 
     def answering(self, observation: Observation) -> None:
-        """The status goes out."""
+        """Count an open stream, once its status goes out."""
         if observation.streamed and observation.request_id not in self._open_ids:
             self._open_ids.add(observation.request_id)
             self._open.inc()
@@ -102,19 +102,19 @@ class Metrics:
             self._tokens_out.inc(observation.completion_tokens)
 
     def failed(self, model: str, verdict: Verdict) -> None:
-        """Count a failed attempt: what `Services.observe_failure` is told."""
+        """Count a failed attempt; `Backend.observe_failure` calls this."""
         self._errors.labels(verdict.blame.value).inc()
 
     def _child(self, route: str, method: str, status: int) -> Counter:
         known = method in _METHODS
         child: Counter = self._requests.labels(route, method if known else "other", str(status))
         if known:
-            # A method is any token that a client makes up: only the real ones are kept.
+            # A client can invent methods, so only counters of real ones are kept.
             self._by_labels[route, method, status] = child
         return child
 
     def page(self, state: Callable[[], Iterable[Metric]]) -> bytes:
-        """Prometheus' text format: all workers' counts, and what `state` says of this process."""
+        """Return Prometheus' text format: the counts of all workers, and the states that `state` yields."""
         if self._registry is not None:
             return generate_latest(_Page(self._registry, state))
         registry = CollectorRegistry()
@@ -133,7 +133,9 @@ class _Page(Collector):
 
 
 def states(runtime: Runtime, now: float) -> Iterator[Metric]:
-    """What holds at `now` (epoch seconds), as far as this process knows: all share it through the database."""
+    """Yield the states at `now` (epoch seconds), as far as this process knows them: all share them through the
+    database.
+    """
     memory, keeper = runtime.backend.memory, runtime.backend.keeper
     memory.freshen()
     catalog = keeper.current()
@@ -160,12 +162,12 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
 
 
 def is_degraded(runtime: Runtime) -> bool:
-    """Whether the database is away, as this process last saw it."""
+    """Return True if the database was away when this process last used it."""
     return runtime.backend.memory.degraded or runtime.database.degraded
 
 
 def register(app: Flask, metrics: Metrics) -> None:
-    """Add `/metrics`, and have each request note its route's template, which is the label it is counted under."""
+    """Add `/metrics`, and let each request note its route's template, which becomes its label."""
     app.extensions["ollama_proxy.metrics"] = metrics
     app.register_blueprint(blueprint)
     app.before_request(_note_route)
@@ -180,6 +182,7 @@ def _note_route() -> None:
 
 @blueprint.route("/metrics", methods=["GET"])
 def metrics_page() -> Response:
+    """GET /metrics."""
     metrics: Metrics = current_app.extensions["ollama_proxy.metrics"]
     runtime: Runtime = current_app.extensions["ollama_proxy"]
     return Response(metrics.page(lambda: states(runtime, time.time())), content_type=CONTENT_TYPE_LATEST)

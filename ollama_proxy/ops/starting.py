@@ -1,7 +1,7 @@
-"""What gunicorn's master does once, before the first worker: ask for the key, say who is served, migrate.
+"""What gunicorn's master does once, before the first worker: check the key, log who is served, migrate.
 
-Nothing here may stop the start but a key that OpenRouter refuses: with OpenRouter or the database away the server
-starts, and gets by until they are back.
+Only a key that OpenRouter refuses may stop the start. If OpenRouter or the database is away, the server starts and
+works without them until they are back.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ log = structlog.get_logger("ollama_proxy")
 
 
 def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeyState:
-    """Ask OpenRouter for the key, once and for at most 3 s. `refused` gets the line to end with, or to log."""
+    """Check the key with OpenRouter, once and for at most 3 s. If it is refused, `refused` is called with the text."""
     client = Client(settings.openrouter_base_url, settings.openrouter_api_key)
     checked = KeyCheck(KeyState.UNKNOWN, reason=f"no answer in {SMALL_TIMEOUT:g} s")
-    # A name server that does not answer is slower than any time-out of the client.
+    # The client's time-outs do not limit the look-up of a name, which can take longer.
     with Timeout(SMALL_TIMEOUT, False):
         checked = check_key(client)
     client.close()
@@ -42,12 +42,12 @@ def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeySta
 
 
 def unusable_host(host: str) -> str | None:
-    """The line that ends a start on a HOST where nobody can listen; None if somebody can. Uses no fixed port."""
+    """Return the line that ends a start with a HOST on which no server can listen, else None. Uses no fixed port."""
     host = host.strip("[]")
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))
-    except (OSError, UnicodeError) as error:  # the latter: a name that no host can have
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         why = error.strerror if isinstance(error, OSError) else "not a host's name"
         return (
             f"HOST={host!r} cannot be used: it takes an address of this machine, such as 127.0.0.1 or 0.0.0.0 ({why})"
@@ -56,7 +56,7 @@ def unusable_host(host: str) -> str | None:
 
 
 def announce(settings: Settings) -> None:
-    """The log's first lines: the version, who is served, and where that could be strangers."""
+    """Log the first lines: the version, who is served, and where strangers could be served."""
     logs.configure(settings)
     mode = "free models only" if settings.free_mode else "all models"
     who, *warnings = describe(settings)
@@ -66,7 +66,7 @@ def announce(settings: Settings) -> None:
 
 
 def migrate_database(settings: Settings, instance: Path) -> None:
-    """Bring the database up to date, if it can be reached. Other machines may do so at the same time."""
+    """Migrate the database, if it can be reached. Other machines may do so at the same time."""
     try:
         migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
     except StorageUnavailable as error:

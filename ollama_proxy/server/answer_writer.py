@@ -1,8 +1,8 @@
-"""How an answer goes out on the client's connection: gunicorn's response, with fewer writes.
+"""Writes an answer to the client's connection: gunicorn's response, with fewer writes.
 
-gunicorn sends head, body and end apart; each write is a system call and may wake the client up for nothing. Here the
-head waits for the first bytes of the body, which the application has ready when it names the status. Only methods are
-replaced that gunicorn lets other protocols replace (`gunicorn.http.wsgi.create`, `response_class`).
+gunicorn sends head, body and end in separate writes; each write is a system call and may wake the client for nothing.
+Here the head waits for the first bytes of the body, which the application has ready when it sets the status. Only
+methods that gunicorn allows other protocols to replace are replaced (`gunicorn.http.wsgi.create`, `response_class`).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from gunicorn.http.wsgi import Response
 
 @lru_cache(maxsize=2)
 def _date(second: int) -> str:
-    """The Date header for a second (RFC 9110, 5.6.7)."""
+    """Return the Date header for a second (RFC 9110, 5.6.7)."""
     return formatdate(second, usegmt=True)
 
 
 class AnswerWriter(Response):  # type: ignore[misc]
-    """One answer. Its writes are chunks of their own if it has no length (RFC 9112, 7.1)."""
+    """One answer. If it has no length, each write is a chunk of its own (RFC 9112, 7.1)."""
 
     headers_sent: bool
     _held = b""
 
     def send_headers(self) -> None:
-        """Make the head; it goes out with the first bytes of the body, or at the end."""
+        """Build the head. It goes out with the first bytes of the body, or at the end if there is no body."""
         if self.headers_sent:
             return
         self.headers_sent = True
@@ -48,17 +48,17 @@ class AnswerWriter(Response):  # type: ignore[misc]
         self._send(b"%b%X\r\n%b\r\n" % (head, len(data), data) if self.chunked else head + data)
 
     def _send(self, data: bytes) -> None:
-        # Nearly always all of it is taken at once; gevent's `sendall` prepares for more, with a system call of its own.
+        # The socket nearly always takes all of it at once; gevent's `sendall` would cost a second system call.
         sent = self.sock.send(data)
         if sent < len(data):
             self.sock.sendall(data[sent:])
 
     def can_sendfile(self) -> bool:
-        """Never: a file would overtake the head."""
+        """Return False always: a file would be sent before the head."""
         return False
 
     def close(self) -> None:
-        """End the answer."""
+        """End the answer: send the head if it still waits, and the last chunk."""
         self.send_headers()
         rest, self._held = self._held + (b"0\r\n\r\n" if self.chunked else b""), b""
         if rest:

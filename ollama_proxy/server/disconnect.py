@@ -1,7 +1,7 @@
-"""Noticing that a client has gone while its answer is still being made.
+"""Notices when a client leaves while its answer is still being made.
 
-Without a watch a request only learns of it when it writes: with a model that thinks for a minute, a minute too late.
-It knows gevent and gunicorn's `gunicorn.socket`, and nothing of what the request does.
+Without this a request learns of it only at its next write; with a model that thinks for a minute that is a minute too
+late. It knows gevent and gunicorn's `gunicorn.socket`, and nothing of what the request does.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _READ = 1
 
 
 class ClientGone(gevent.GreenletExit):  # type: ignore[misc]
-    """The client has closed its connection: nobody is left to answer, and nothing upstream is to blame."""
+    """The client has closed its connection: there is no one to answer, and nothing upstream is to blame."""
 
 
 class DisconnectWatch:
     """Calls `on_gone()` once, from the event loop, when the peer of `sock` (a gevent socket) closes or resets.
 
-    Bytes that arrive instead are the client's next request: the watch then ends for good, as the end of the stream can
-    no longer be seen behind them. Costs an event loop watcher and no greenlet. It must be stopped before the answer
-    ends: left alive it would take part in the connection's next request. `on_gone` must not block.
+    If bytes arrive instead, they are the client's next request. The watch then ends, because the end of the stream
+    cannot be seen behind them. It costs an event loop watcher and no greenlet. Stop it before the answer ends, or it
+    would act on the connection's next request. `on_gone` must not block.
     """
 
     def __init__(self, sock: Any, on_gone: Callable[[], None]) -> None:
-        self._socket = sock._sock  # the plain one below gevent's: the event loop must never wait in recv
+        self._socket = sock._sock  # the plain socket inside gevent's: the event loop must never wait in recv
         self._on_gone = on_gone
         self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READ)
         self._watcher.start(self._look)
 
     def stop(self) -> None:
-        """End the watch. May be called any number of times."""
+        """End the watch. It may be called any number of times."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.stop()
@@ -56,9 +56,9 @@ class DisconnectWatch:
 
 
 def watch_client(environ: Mapping[str, Any]) -> DisconnectWatch | None:
-    """Watch the client of a request whose body has been read: ClientGone is raised in this greenlet when it leaves.
+    """Watch the client of a request whose body has been read: when it leaves, ClientGone is raised in this greenlet.
 
-    None where there is nothing to watch (the development server, a test client).
+    Returns None where there is nothing to watch (the development server, a test client).
     """
     sock = environ.get("gunicorn.socket")
     if not isinstance(sock, gevent.socket.socket) or sock.fileno() < 0:

@@ -1,7 +1,8 @@
-"""How gunicorn's parser treats the end of a request on a keep-alive connection: what must be read, and what is not.
+"""Decides how a request ends on a keep-alive connection: which unread bodies are read, and when the connection closes.
 
-gunicorn reads the rest of an unread body before it looks for the next request, however long it is and without letting
-others run. Here a connection ends after such a request, unless little is missing (RFC 9112 sections 9.3 and 9.6).
+gunicorn reads the rest of an unread body before it looks for the next request, however long it is, and without letting
+other greenlets run. Here the connection closes after such a request, unless little is missing (RFC 9112 sections 9.3
+and 9.6).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gunicorn.http.parser import RequestParser
 
 #: An unread body of up to this size is read and thrown away, to keep the connection.
 DRAINED_BYTES = 64 * 1024
-#: What one read takes of the connection: an agent's history is a hundred kilobytes, gunicorn's own 8 are many calls.
+#: Bytes of one read: an agent's history has a hundred kilobytes, which with gunicorn's own 8 would be many calls.
 READ_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
 LINGER_SECONDS = 1.0
@@ -27,7 +28,7 @@ _LINGER_PAUSE_SECONDS = 0.01
 
 
 def unread_bytes(req: Request) -> float:
-    """How much of a request's body was not read: a number, or infinity where that cannot be known."""
+    """Return how many bytes of a request's body were not read; infinity where that cannot be known."""
     body = req.body
     if body.failed:
         return math.inf
@@ -40,18 +41,18 @@ def unread_bytes(req: Request) -> float:
 class ProxyRequest(Request):  # type: ignore[misc]
     """A request whose connection closes if its body is left unread or the worker is stopping.
 
-    An answer whose head is written then says `Connection: close`.
+    Its answer says `Connection: close`, if the head has not been written before.
     """
 
     is_stopping: Callable[[], bool]
 
     def should_close(self) -> bool:
-        """Asked by gunicorn when it writes the answer's head, and before it reads the next request."""
+        """Return True if the connection ends here. gunicorn asks at the head and before the next request."""
         return bool(super().should_close()) or self.is_stopping() or unread_bytes(self) >= DRAINED_BYTES
 
 
 class ProxyParser(RequestParser):  # type: ignore[misc]
-    """Reads requests off one connection; throws away only small unread bodies, and not for long."""
+    """Reads requests from one connection; reads and drops only small unread bodies, and only for a short time."""
 
     mesg_class = ProxyRequest
 
@@ -66,7 +67,9 @@ class ProxyParser(RequestParser):  # type: ignore[misc]
         return request
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
-        """gunicorn's own, but never without a deadline and a bound."""
+        """Read and drop the rest of a body, as gunicorn does, but always with a deadline (seconds) and a limit in
+        bytes.
+        """
         if deadline is None:
             deadline = time.monotonic() + DRAIN_SECONDS
         return bool(super().finish_body(deadline, DRAINED_BYTES if max_bytes is None else max_bytes))
@@ -76,7 +79,7 @@ def close_after_answer(client: Any) -> None:
     """End the answer, then give a client that is still sending a second to read it before the socket closes.
 
     Closing at once would reset the connection, and the reset may overtake the answer (RFC 9112 section 9.6). What comes
-    in is thrown away slowly, so that even gigabytes cost next to nothing.
+    in is dropped slowly, so that even gigabytes cost almost nothing.
     """
     try:
         client.shutdown(socket.SHUT_WR)

@@ -1,7 +1,7 @@
 """gunicorn's gevent worker, for streams that last minutes and clients that misbehave.
 
-It closes connections after unread bodies, cuts off clients that dribble a request's head, and on SIGTERM lets running
-answers finish. It knows no Flask: any WSGI application runs under it (docs/contract.md, "Transport").
+It closes connections after unread bodies, disconnects clients that send a request's head too slowly, and on SIGTERM
+lets running answers finish. It knows no Flask: any WSGI application runs under it (docs/contract.md, "Transport").
 
 On SIGTERM (and for the old workers on SIGHUP): no new connections; idle ones close at once; running answers have
 DRAIN_SECONDS, then GreenletExit is raised in them: the application may turn it into a last line or into a 503. The exit
@@ -33,17 +33,17 @@ from ollama_proxy.server.answer_writer import AnswerWriter
 from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
 from ollama_proxy.version import SERVER
 
-#: A new connection's first request must have a complete head by then; later ones have gunicorn's `keepalive` setting,
-#: which includes the idle time. Waiting costs a connection slot, so a client may not do it for ever.
+#: Time for the complete head of a new connection's first request; later requests have gunicorn's `keepalive` setting,
+#: which includes the idle time. Each waiting connection takes a slot, so the wait must end.
 FIRST_HEAD_SECONDS = 30
-#: After the listener is closed, connections that were just made may still send their request.
+#: After the listener is closed, connections made just before may still send their request.
 ARRIVING_SECONDS = 0.1
 #: How long an answer that was cut short has to write its last line.
 LAST_LINE_SECONDS = 2.0
-#: A peer that acknowledges nothing, or reads nothing, for so long is gone (tcp(7), TCP_USER_TIMEOUT).
+#: A peer that acknowledges or reads nothing for so long counts as gone (tcp(7), TCP_USER_TIMEOUT).
 DEAD_PEER_SECONDS = 120
 
-# gunicorn drops an application's own `Server` header and sends this name.
+# gunicorn drops the application's own `Server` header and sends this name instead.
 wsgi.SERVER = SERVER
 
 _MOST_FILES = 1 << 20
@@ -68,9 +68,9 @@ _STATUS = {
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit of open files to the hard one, as each stream needs two; the limit that now holds.
+    """Raise the soft limit of open files to the hard one, as each stream needs two. Returns the limit that now holds.
 
-    Meant for the master process before it forks; a refusal leaves the limit as it was.
+    Call it in the master process before it forks. If the system refuses, the limit stays as it was.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
@@ -84,16 +84,16 @@ def raise_file_limit() -> int:
 
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc]
-    """See the module. HTTP/1.1 without TLS: a reverse proxy does TLS and HTTP/2."""
+    """The worker, see the module. It speaks HTTP/1.1 without TLS: a reverse proxy does TLS and HTTP/2."""
 
     alive: bool
 
     def init_process(self) -> None:
-        """Called in the worker process; does not return until it ends."""
-        #: Greenlets that wait for a request's head, with their sockets: what a drain may end at once.
+        """Run the worker. gunicorn calls this in the worker process; it returns when the process ends."""
+        #: Greenlets that wait for a request's head, with their sockets: a drain may end these at once.
         self._waiting: dict[Any, Any] = {}
         self._drain_seconds = load_settings().drain_seconds
-        # The application logs requests; gunicorn would gather a tenth of a short request's time for a line nobody gets.
+        # The application logs requests itself; gunicorn would spend a tenth of a short request on a line nobody reads.
         self.log.access = lambda *_: None
         super().init_process()
 
@@ -145,8 +145,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request. Raises StopIteration if the connection must not go on after it.
 
-        Not as the gevent worker does it: that swallows GreenletExit, and a connection goes on after a cut answer. Nor
-        as its base class does: that writes the head apart from the body and prepares an access log. Ours says more.
+        The gevent worker's own method swallows GreenletExit and keeps the connection after a cut answer. Its base class
+        writes the head in a separate write and prepares an access log, where ours has more to say. So neither is used.
         """
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, response_class=AnswerWriter)
         environ["wsgi.multithread"] = True
@@ -163,7 +163,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         except Exception:
             if not response.headers_sent:
                 raise
-            # Part of the answer is out: its end must not look like a proper one.
+            # Part of the answer is sent: the client must see that the rest is missing.
             self.log.exception("Error handling request")
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -182,7 +182,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
                 body.close()
 
     def _next_request(self, parser: ProxyParser, client: Any) -> Any:
-        """The next request whose head is complete in time, or None."""
+        """Return the next request, or None if its head is not complete in time."""
         seconds = self.cfg.keepalive if parser.req_count else FIRST_HEAD_SECONDS
         current = gevent.getcurrent()
         self._waiting[current] = client
@@ -195,7 +195,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             del self._waiting[current]
 
     def _refuse(self, client: Any, error: http_errors.ParseException) -> None:
-        """Answer bytes that are not HTTP. They are neither logged nor sent back: there may be a key in them."""
+        """Answer bytes that are not HTTP. They are neither logged nor sent back, because they may hold a key."""
         status, reason = _STATUS.get(type(error), (400, "Bad Request"))
         self.log.info("Refused a request that is not HTTP: %s", type(error).__name__)
         try:
@@ -204,20 +204,20 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             self.log.debug("The client of a refused request has gone")
 
     def _wait_for_signal(self) -> None:
-        """Sleep a tick, or less if a signal comes: gunicorn has Python write a byte to its pipe then."""
+        """Sleep for a tick, or until a signal comes: Python then writes a byte to gunicorn's pipe."""
         readable, _, _ = gevent.select.select([self.PIPE[0]], [], [], _TICK_SECONDS)
         if readable:
             os.read(self.PIPE[0], 4096)
 
     def _drain(self, pools: list[Pool]) -> None:
-        """Let the running answers end, within DRAIN_SECONDS; then end them."""
+        """Let the running answers end within DRAIN_SECONDS, then end them."""
         deadline = time.monotonic() + self._drain_seconds
         gevent.sleep(ARRIVING_SECONDS)
         self._join(pools, deadline)
         running = [greenlet for pool in pools for greenlet in pool.greenlets]
         if running:
             self.log.warning("Ending %d answers that did not finish within DRAIN_SECONDS", len(running))
-            # Twice: the first lets an answer write its last line, the second ends those whose client does not read it.
+            # Twice: the first kill lets an answer write its last line, the second ends it if the client does not read.
             for _ in range(2):
                 for greenlet in running:
                     greenlet.kill(block=False)
@@ -230,7 +230,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             gevent.joinall(running, timeout=min(_TICK_SECONDS, max(0.0, deadline - time.monotonic())))
 
     def _end_idle(self) -> None:
-        """Close the connections that have no request under way. One whose next request has just come in is spared."""
+        """Close the connections that serve no request, except those whose next request has just come in."""
         for greenlet, client in list(self._waiting.items()):
             if not _has_data(client):
                 gevent.kill(greenlet)
@@ -244,7 +244,7 @@ def _has_data(client: Any) -> bool:
 
 
 def _notice_dead_peers(listener: Any) -> None:
-    """Have the kernel find peers that vanished without a word. Accepted sockets inherit these options (tcp(7))."""
+    """Make the kernel detect peers that vanished without closing. Accepted sockets inherit these options (tcp(7))."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,6 +1,6 @@
-"""What a route can ask for while it serves a request: the process's parts, the Observation, the request's body.
+"""Gives a route what it needs while it serves a request: the process's parts, the Observation, the request's body.
 
-It knows Flask, so that the modules below the routes need not.
+It knows Flask, so that the modules below the routes do not have to.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ MEGABYTE = 1024 * 1024
 
 
 def runtime() -> Runtime:
-    """The parts of this process."""
+    """Return the parts of this process."""
     return cast(Runtime, current_app.extensions["ollama_proxy"])
 
 
 def observation() -> Observation:
-    """What is noted of this request."""
+    """Return the Observation of this request."""
     return cast(Observation, request.environ[ENVIRON_KEY])
 
 
 def request_body(*, zstd: bool = False) -> bytes:
-    """The request's body, whatever its Content-Type; with `zstd` a compressed one is decoded. Raises ProxyError."""
+    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
     settings = runtime().settings
     data = read_body(
         request.environ,

@@ -1,4 +1,4 @@
-"""Errors in the form of the API that was spoken: which form belongs to a path, and how a blueprint answers with it.
+"""Answers errors in the form of the API that was called: finds the form for a path, and installs it in a blueprint.
 
 The APIs' own `error_form` modules write the JSON; they are passed in, so that this module knows none of them.
 """
@@ -39,13 +39,13 @@ def rendered(form: ErrorForm, error: ProxyError, *, streamed: bool = False) -> t
 
 
 class ErrorForms:
-    """The form that belongs to a path: the first whose prefix fits. The last prefix is "", which fits every path."""
+    """Maps paths to forms: the first form whose prefix fits is used. The last prefix is "", which fits every path."""
 
     def __init__(self, *forms: tuple[str, ErrorForm]) -> None:
         self._forms: Sequence[tuple[str, ErrorForm]] = forms
 
     def of(self, path: str) -> ErrorForm:
-        """The form of the API that `path` belongs to."""
+        """Return the form of the API that `path` belongs to."""
         return next(form for prefix, form in self._forms if path.startswith(prefix))
 
 

@@ -1,7 +1,7 @@
 """The front door: a WSGI middleware around the Flask application.
 
-It decides who may come in before anything else is done for them, gives each request its id, notes how it went, and
-makes sure that the note is written once, however the response ends.
+It checks access before anything else is done, gives each request its id, and makes sure that observers are told once
+when the request ends, however the response ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class Front:
-    """The application as the server calls it."""
+    """The application as the server calls it: checks access, then calls Flask, and tells the observer what happens."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Front:
         error_forms: ErrorForms,
         first_request: Callable[[], None],
     ) -> None:
-        """`first_request` is called by a request that no gunicorn worker serves: the development server has no hook."""
+        """`first_request` is called once, by the first request of the development server, which has no start hook."""
         self._application = application
         self._access = access
         self._observer = observer
@@ -101,9 +101,9 @@ def _status_line(status: int) -> str:
 
 
 class ObservedBody:
-    """The response's body, and the note at its end.
+    """A response's body that tells the observer when it ends.
 
-    Iterating hands out the body's own iterator, so that the note costs nothing per write.
+    Iterating returns the body's own iterator, so that observing costs nothing per write.
     """
 
     def __init__(self, body: Iterable[bytes], observation: Observation, observer: Observer) -> None:
@@ -116,7 +116,9 @@ class ObservedBody:
         return iter(self._body)
 
     def close(self) -> None:
-        """Called by the server after the last write, or instead of it. Idempotent."""
+        """Close the body and tell the observer. The server calls this after the last write, or instead of it.
+        Idempotent.
+        """
         if self._closed:
             return
         self._closed = True

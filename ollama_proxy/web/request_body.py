@@ -1,7 +1,7 @@
-"""The one reader of request bodies: bounded in size and in time, and never less than the client announced.
+"""Reads request bodies, all of them: limited in size and time, and never fewer bytes than the client announced.
 
 It knows WSGI and what gunicorn and gevent add to it, but no routes and no JSON (docs/contract.md, "Transport"; RFC 9112
-section 6). Reading goes on cooperatively: a client that uploads or dribbles does not delay the others.
+section 6). Reading is cooperative: a client that uploads, or sends slowly, does not delay the others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from gunicorn.http.errors import ParseException
 
 from ollama_proxy.errors import BadRequest, BodyTimeout, BodyTooLarge
 
-#: Set to True in the environment when the body was read to its end.
-BODY_READ = "ollama_proxy.body_read"
-
 _PIECE = 1 << 20
 _ZSTD_PIECE = 256
 _ZSTD_WINDOW = 1 << 25
@@ -28,11 +25,11 @@ ZSTD_LIMIT = 20 << 20
 
 
 def read_body(environ: dict[str, Any], *, limit_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body of a request, after which `environ["ollama_proxy.body_read"]` is True.
+    """Read the whole body of a request.
 
     Raises BodyTooLarge (an announced size over the limit, with nothing read, or a chunked body that grows over it),
-    BadRequest (fewer bytes than announced, chunks that are none), BodyTimeout (not complete within `timeout_seconds`;
-    without gevent that is only noticed between two reads). The socket's own time-out is never touched.
+    BadRequest (fewer bytes than announced, malformed chunks), BodyTimeout (not complete within `timeout_seconds`;
+    without gevent that is checked only between two reads). The socket's own time-out is not changed.
     """
     announced = _announced_size(environ)
     if announced is not None and announced > limit_bytes:
@@ -51,15 +48,14 @@ def read_body(environ: dict[str, Any], *, limit_bytes: int, timeout_seconds: flo
         raise _too_large(limit_bytes)
     if announced is not None and received < announced:
         raise BadRequest(f"the request body ended after {received} of {announced} bytes")
-    environ[BODY_READ] = True
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decode_zstd(data: bytes, limit: int = ZSTD_LIMIT) -> bytes:
-    """A `Content-Encoding: zstd` body, decoded (RFC 8878; several frames follow each other).
+    """Decode a `Content-Encoding: zstd` body (RFC 8878; several frames may follow each other).
 
-    Decoding stops once more than `limit` bytes came out, so a bomb costs little. Raises BadRequest for data that is not
-    whole zstd frames, BodyTooLarge over the limit.
+    Decoding stops once more than `limit` bytes came out, so a decompression bomb costs little. Raises BadRequest for
+    data that is not whole zstd frames, BodyTooLarge over the limit.
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     decoded = bytearray()
@@ -89,7 +85,7 @@ def _announced_size(environ: dict[str, Any]) -> int | None:
         return None
     if not (text.isascii() and text.isdigit()):
         raise BadRequest("invalid Content-Length")
-    return int(text[:20])  # more digits than any size: enough to be over every limit, too few to be slow
+    return int(text[:20])  # 20 digits are over every limit, and `int` of very many digits is slow
 
 
 def _pieces(stream: Any, wanted: int, deadline: float, late: BodyTimeout) -> Iterator[bytes]:
@@ -101,15 +97,15 @@ def _pieces(stream: Any, wanted: int, deadline: float, late: BodyTimeout) -> Ite
         wanted -= len(piece)
         yield piece
         if wanted > 0 and len(piece) == _PIECE:
-            breathe()  # data that is already here is read without a switch to other greenlets
+            breathe()  # a read of data that is already here does not let other greenlets run
         if time.monotonic() > deadline:
             raise late
 
 
 def _deadline(seconds: float, late: BodyTimeout) -> AbstractContextManager[Any]:
-    """Interrupts a read that blocks, where reads block cooperatively.
+    """Return a context that interrupts a blocking read after `seconds`, where reads block cooperatively.
 
-    A socket's own time-out would not do: it starts anew with each byte that a client dribbles.
+    A socket's own time-out is no help: it starts again with each byte that a slow client sends.
     """
     gevent = _gevent()
     if gevent is None or math.isinf(seconds):
@@ -124,7 +120,7 @@ def _breather() -> Callable[[], Any]:
 
 
 def _gevent() -> Any:
-    """gevent, where this process's sockets are cooperative; else None (the development server)."""
+    """Return gevent if this process's sockets are cooperative, else None (the development server)."""
     is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     return sys.modules["gevent"] if is_patched is not None and is_patched("socket") else None
 

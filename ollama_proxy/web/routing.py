@@ -1,4 +1,4 @@
-"""Flask's routing, made to answer like Ollama's router (docs/contract.md, "Transport")."""
+"""Makes Flask's routing answer like Ollama's router (docs/contract.md, "Transport")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 
 class ExactRule(Rule):
-    """A rule that answers the methods it names, and no others: werkzeug adds HEAD to every GET."""
+    """A rule that answers only the methods it names: werkzeug would add HEAD to every GET."""
 
     def __init__(self, string: str, **options: Any) -> None:
         wanted = {method.upper() for method in options.get("methods") or ()}
@@ -23,7 +23,7 @@ class ExactRule(Rule):
 
 
 def plain_text_errors(app: Flask) -> None:
-    """Unknown paths and wrong methods: the plain texts that Ollama's router answers with."""
+    """Answer unknown paths and wrong methods with the plain texts of Ollama's router."""
 
     @app.errorhandler(404)
     def not_found(_: Exception) -> Response:
@@ -37,7 +37,7 @@ def plain_text_errors(app: Flask) -> None:
 
 
 class MergedSlashes:
-    """A WSGI application that takes `//api/tags` for `/api/tags`, and so does what Ollama's router redirects to.
+    """A WSGI application that treats `//api/tags` as `/api/tags`, where Ollama's router would redirect.
 
     A base URL that ends in a slash is a common mistake in a client's settings, and not every client follows redirects.
     """

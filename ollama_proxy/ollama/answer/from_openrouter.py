@@ -1,7 +1,7 @@
-"""OpenRouter's answer in, Ollama's answer out: payloads of an event stream to NDJSON lines, or to one object.
+"""Turns OpenRouter's answer into Ollama's: payloads of an event stream into NDJSON lines, or into one object.
 
-Pure: no sockets, no HTTP; the clocks are handed in. One object per attempt; it knows nothing of other attempts, and
-what a failure means is decided elsewhere (docs/contract.md, "Streams").
+Pure: no sockets, no HTTP; the clocks are passed in. One object serves one attempt. It knows nothing of other attempts,
+and does not decide what a failure means (docs/contract.md, "Streams").
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit
 
 
 class OllamaAnswer:
-    """One answer, as it comes in.
+    """One answer, while it comes in.
 
     `feed` takes the payloads of one burst and returns the writes for it; `end` ends the answer. `failure` is set
     when the upstream sent an error, ended early, or a tool call cannot be used: then no last line was made, and it is
     for the caller to try another model or to send `failed`. With `collect` no lines are made and `body` gives the
     object.
 
-    `hide_thinking` is for `think: false` to a model that cannot help thinking. `started_ns` is a reading of
-    `monotonic`. `prompt_tokens` is an estimate for upstreams that send no usage.
+    `hide_thinking` is for `think: false` with a model whose thinking cannot be switched off. `started_ns` is a reading
+    of `monotonic`. `prompt_tokens` is an estimate, used if upstream sends no usage.
     """
 
     _shape: LineShape
@@ -77,19 +77,19 @@ class OllamaAnswer:
         self._collector = Collector() if collect else None
         self._out: Collector | LineWriter = self._collector or LineWriter(self._shape, model, clock)
         self._native_finish: str | None = None
-        self._done = False  # [DONE] was seen
+        self._done = False  # True after [DONE]
         self._closing: dict[str, Any] | None = None
         self._deltas = 0
         self._repeats = RepeatedDelta()
 
     def accepted(self, at: int | None = None) -> None:
-        """Notes the time at which upstream accepted the request; without it, the first payloads are taken for that."""
+        """Note the time at which upstream accepted the request. Without this call the first payloads set the time."""
         self._stopwatch.accepted(at)
 
     def feed(self, payloads: Iterable[bytes]) -> list[bytes]:
-        """Returns the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.
+        """Return the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.
 
-        After a failure or `[DONE]` the rest is ignored; lines made before the failure are returned.
+        Payloads after a failure or `[DONE]` are ignored; lines made before the failure are returned.
         """
         self._stopwatch.accepted()
         out, repeated = self._out, self._repeats.content_of
@@ -115,7 +115,7 @@ class OllamaAnswer:
         return out.take()
 
     def heartbeat(self) -> bytes:
-        """Returns a line with empty content, to break a silence."""
+        """Return a line with empty content, which tells the client that the request is still alive."""
         self._out.begin()
         self._out.empty()
         return b"".join(self._out.take())
@@ -128,8 +128,8 @@ class OllamaAnswer:
     def end(self) -> list[bytes]:
         """Returns the last writes: what was held back, the tool calls and exactly one `done: true` line.
 
-        Sets `failure` instead of making that line if the stream ended early or a tool call cannot be used. Once more
-        gives nothing.
+        If the stream ended early or a tool call cannot be used, `failure` is set and that line is not made. A second
+        call returns nothing.
         """
         if self.failure is not None or self._closing is not None:
             return []
@@ -159,9 +159,9 @@ class OllamaAnswer:
         return json_line(self._collected(self._collector, self._closing))
 
     def _take(self, chunk: Mapping[str, Any]) -> bool:
-        """Takes one chunk: error, usage, delta and finish reason, each of which may be missing.
+        """Read one chunk: error, usage, delta and finish reason, each of which may be missing.
 
-        Returns whether the delta brought anything.
+        Returns True if the delta held something useful.
         """
         choice = choice_of(chunk)
         finish = choice.get("finish_reason") if choice else None
@@ -180,7 +180,7 @@ class OllamaAnswer:
         return useful
 
     def _only_content(self, chunk: Mapping[str, Any]) -> str:
-        """Returns the text of a chunk that holds nothing else to be looked at, else ""."""
+        """Return the text of a chunk that holds nothing else of interest, else ""."""
         choices = chunk["choices"]
         if len(choices) != 1 or self._want_logprobs or chunk.get("usage") or chunk.get("error"):
             return ""
@@ -234,10 +234,10 @@ class OllamaAnswer:
         return useful
 
     def _tool_call_failure(self, error: BrokenToolCall) -> Failure:
-        """Returns a failure of the request if the token limit cut the call off, else one of the model.
+        """Return a failure of the request if the token limit cut the call off, else one of the model.
 
-        For the former a refusal with status 400 is what it amounts to: no model is at fault, and asking another with
-        the same limit would only spend more tokens.
+        In the first case it is a refusal with status 400: no model is at fault, and asking another one with the same
+        limit would only spend more tokens.
         """
         if _LIMIT_REASONS.isdisjoint({self.finish_reason, self._native_finish}):
             return Failure(FailureKind.MALFORMED, 200, detail=str(error))
@@ -290,17 +290,17 @@ class GenerateAnswer(OllamaAnswer):
 
 
 def load_reply(model: str, *, generate: bool = False, now_ns: int | None = None) -> dict[str, Any]:
-    """Returns the whole answer to a request that only loads a model: no messages, or no prompt."""
+    """Return the whole answer to a request that only loads a model: one without messages, or without a prompt."""
     return _idle_reply(model, "load", generate, now_ns)
 
 
 def unload_reply(model: str, *, generate: bool = False, now_ns: int | None = None) -> dict[str, Any]:
-    """Returns the whole answer to a request that only unloads a model: the same with `keep_alive` 0."""
+    """Return the whole answer to a request that only unloads a model: as for loading, but with `keep_alive` 0."""
     return _idle_reply(model, "unload", generate, now_ns)
 
 
 def rendered_reply(model: str, body: Mapping[str, Any], *, generate: bool = False) -> dict[str, Any]:
-    """Returns the answer to `_debug_render_only`: not a template here, but the body that OpenRouter would get."""
+    """Return the answer to `_debug_render_only`: the body that OpenRouter would get, as there is no template here."""
     now_ns = time.time_ns()
     reply = _empty_generate(model, now_ns) if generate else _empty_chat(model, now_ns)
     if not generate:
@@ -323,7 +323,7 @@ def _empty_generate(model: str, now_ns: int) -> dict[str, Any]:
 
 
 def _images(items: Any) -> list[str]:
-    """Returns the images of a delta that are data URLs, in base64 without their prefix, as Ollama sends images."""
+    """Return the images of a delta in base64, as Ollama sends them. Only data URLs count; their prefix is removed."""
     images = []
     for item in items if isinstance(items, list) else []:
         link = item.get("image_url") if isinstance(item, dict) else None

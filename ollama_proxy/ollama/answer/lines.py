@@ -1,8 +1,8 @@
-"""NDJSON as Ollama clients can read it: how a line is built and how lines are packed into writes.
+"""Builds NDJSON lines that Ollama clients can read, and packs them into writes.
 
-Knows the two shapes of a line (chat and generate) and the limits that clients put on bytes; knows nothing of
-OpenRouter's chunks. Lines are assembled from prepared bytes, because a line costs more than everything else of a token
-if a dict is built and serialised for it.
+It knows the two shapes of a line (chat and generate) and the limits that clients put on bytes, but nothing of
+OpenRouter's chunks. Lines are joined from prepared bytes: building and serialising a dict for each line would cost more
+than all other work for a token.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SURELY_SHORT = MAX_TEXT_BYTES // 6  # the longest escape of one ASCII character
 
 
 def json_line(value: Any) -> bytes:
-    """Returns compact JSON on one line, safe for readers that break lines at U+2028, U+2029 or U+0085.
+    """Return compact JSON on one line, safe for readers that break lines at U+2028, U+2029 or U+0085.
 
-    Never raises for what a JSON parser may have produced: integers of any size are kept, halves of surrogate pairs are
-    joined where they meet and are U+FFFD otherwise.
+    Never raises for values from a JSON parser: integers of any size are kept, adjacent halves of surrogate pairs are
+    joined, single halves become U+FFFD.
     """
     try:
         encoded = orjson.dumps(value)
@@ -40,7 +40,7 @@ def json_line(value: Any) -> bytes:
 
 
 def whole_characters(text: str) -> str:
-    """Returns `text` with surrogate pairs joined, and U+FFFD for each half that is alone."""
+    """Return `text` with surrogate pairs joined, and U+FFFD for each half that is alone."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -55,7 +55,7 @@ def _without_line_separators(encoded: bytes) -> bytes:
 
 
 def pack(lines: Sequence[bytes]) -> list[bytes]:
-    """Returns the lines joined into writes of at most `MAX_WRITE_BYTES`; a longer line is a write of its own."""
+    """Join the lines into writes of at most `MAX_WRITE_BYTES`; a longer line is a write of its own."""
     writes: list[bytes] = []
     start = size = 0
     for position, line in enumerate(lines):
@@ -70,13 +70,13 @@ def pack(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def error_line(message: str) -> bytes:
-    """Returns the line that takes the place of the last one when an answer fails after it began."""
+    """Return the line that takes the place of the last one if an answer fails after it began."""
     return b'{"error":' + json_line(message) + b"}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class LineShape:
-    """The constant bytes of a route's lines that are not the last; each part stands between two variable values.
+    """The constant bytes of a route's lines other than the last; each part stands between two variable values.
 
     A line is `{"model":` model `,"created_at":"` time, one of the four openings, a value, its closing, `}` and LF.
     """
@@ -118,18 +118,18 @@ class LineWriter:
         self._thinking_close = shape.thinking[1] + b"}\n"
 
     def begin(self) -> None:
-        """Starts a burst: its lines share one `created_at`."""
+        """Start a burst: all its lines have the same `created_at`."""
         self._head = self._model + rfc3339(self._clock()).encode()
         self._content_open = self._head + self._shape.content[0]
         self._thinking_open = self._head + self._shape.thinking[0]
 
     def take(self) -> list[bytes]:
-        """Returns the writes of the burst."""
+        """Return the writes of the burst."""
         lines, self._lines = self._lines, []
         return pack(lines)
 
     def content(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> None:
-        """Adds text of the answer; `logprobs` go on the first of its lines."""
+        """Add text of the answer; `logprobs` go on the first of its lines."""
         if logprobs is None and not self._held_content and text.isascii() and len(text) < _SURELY_SHORT:
             self._lines.append(self._content_open + orjson.dumps(text) + self._content_close)
             return
@@ -142,34 +142,34 @@ class LineWriter:
             self._lines.append(self._content_open + piece + close)
 
     def plain_content(self, literal: bytes) -> None:
-        """Adds text of the answer, as a JSON string of plain ASCII."""
+        """Add text of the answer that is already a JSON string of plain ASCII."""
         if self._held_content:
             self.content(literal[1:-1].decode())
         else:
             self._lines.append(self._content_open + literal + self._content_close)
 
     def thinking(self, text: str) -> None:
-        """Adds text of the thinking."""
+        """Add text of the thinking."""
         text, self._held_thinking = _without_last_half(self._held_thinking + text)
         self._lines += [self._thinking_open + piece + self._thinking_close for piece in _pieces(text)]
 
     def tool_call(self, call: Mapping[str, Any]) -> None:
-        """Adds one complete tool call."""
+        """Add one complete tool call."""
         before, after = self._shape.tool_call
         self._lines.append(b"".join((self._head, before, json_line(call), after, b"}\n")))
 
     def image(self, image: str) -> None:
-        """Adds one image, in base64; a route without images drops it."""
+        """Add one image, in base64; a route without images drops it."""
         if self._shape.image:
             before, after = self._shape.image
             self._lines.append(b"".join((self._head, before, json_line(image), after, b"}\n")))
 
     def empty(self) -> None:
-        """Adds a line with empty content, the sign of life."""
+        """Add a line with empty content: a heartbeat."""
         self._lines.append(self._content_open + b'""' + self._content_close)
 
     def end_texts(self) -> None:
-        """Adds what was held back: no other half can come any more."""
+        """Add what was held back, as no other half can come any more."""
         if self._held_thinking:
             self._held_thinking = ""
             self.thinking("\ufffd")
@@ -178,30 +178,30 @@ class LineWriter:
             self.content("\ufffd")
 
     def last(self, closing: Mapping[str, Any]) -> None:
-        """Adds the last line, whose object is given whole."""
+        """Add the last line; `closing` is its whole object."""
         self._lines.append(json_line(closing) + b"\n")
 
 
 def _without_last_half(text: str) -> tuple[str, str]:
-    """Returns `text` without the half of a surrogate pair at its end, and that half or ""."""
+    """Return `text` without the half of a surrogate pair at its end, and that half or ""."""
     if text and "\ud800" <= text[-1] <= "\udbff":
         return text[:-1], text[-1]
     return text, ""
 
 
 def _pieces(text: str) -> list[bytes]:
-    """Returns `text` as JSON strings of at most `MAX_TEXT_BYTES`, none for an empty text."""
+    """Return `text` as JSON strings of at most `MAX_TEXT_BYTES`; none for an empty text."""
     if not text:
         return []
     encoded = json_line(text)
     if len(encoded) <= MAX_TEXT_BYTES:
         return [encoded]
-    text = whole_characters(text)  # or the cut might part a pair
+    text = whole_characters(text)  # otherwise the cut might divide a pair
     middle = len(text) // 2
     return _pieces(text[:middle]) + _pieces(text[middle:])
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Returns texts as one, with surrogate pairs that were split over two of them joined."""
+    """Join texts into one, with surrogate pairs joined that were split over two of them."""
     text = "".join(texts)
     return text if text.isascii() else whole_characters(text)

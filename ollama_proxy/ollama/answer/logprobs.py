@@ -1,4 +1,4 @@
-"""Log probabilities: OpenRouter's entries in, Ollama's out. Pure."""
+"""Turns OpenRouter's log probabilities into Ollama's. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def logprobs_of(choice: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Returns the choice's entries as `{"token", "logprob", "bytes"?, "top_logprobs"?}`, or None if it has none.
+    """Return the choice's entries as `{"token", "logprob", "bytes"?, "top_logprobs"?}`, or None if it has none.
 
-    `bytes` is left out for an empty token, `top_logprobs` where upstream sent none. An entry without a finite number
-    is dropped, as official clients refuse null.
+    `bytes` is left out for an empty token, `top_logprobs` if upstream sent none. An entry without a finite number is
+    dropped, because official clients refuse null.
     """
     logprobs = choice.get("logprobs")
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None

@@ -1,4 +1,4 @@
-"""The durations and token counts of an answer's last line, as Ollama names them.
+"""The durations and token counts of an answer's last line, under Ollama's names.
 
 Durations are measured here, because OpenRouter reports none; token counts are the provider's. Knows no JSON.
 """
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class Stopwatch:
-    """When an answer was asked for, accepted, began and ended, on one monotonic clock in nanoseconds.
+    """Measures when an answer was asked for, accepted, began and ended, in nanoseconds of one monotonic clock.
 
-    Ollama's `load_duration` is the time until the upstream accepted the request, `prompt_eval_duration` from there to
-    the first token, `eval_duration` from the first token to the end.
+    Ollama's `load_duration` is the time until upstream accepted the request, `prompt_eval_duration` from there to the
+    first token, `eval_duration` from the first token to the end.
     """
 
     def __init__(self, started: int, monotonic: Callable[[], int]) -> None:
@@ -23,17 +23,17 @@ class Stopwatch:
         self._first_token: int | None = None
 
     def accepted(self, at: int | None = None) -> None:
-        """Notes that the upstream accepted the request, now or `at` that time; only the first call counts."""
+        """Note that upstream accepted the request, now or `at` that time; only the first call counts."""
         if self._accepted is None:
             self._accepted = self._monotonic() if at is None else at
 
     def first_token(self) -> None:
-        """Notes the first useful piece of the answer; only the first call counts."""
+        """Note the first useful piece of the answer; only the first call counts."""
         if self._first_token is None:
             self._first_token = self._monotonic()
 
     def durations(self) -> dict[str, int]:
-        """Returns the four durations up to now, each at least 1: clients divide by them."""
+        """Return the four durations up to now, each at least 1, because clients divide by them."""
         ended = self._monotonic()
         first_token = ended if self._first_token is None else self._first_token
         accepted = first_token if self._accepted is None else min(self._accepted, first_token)
@@ -48,9 +48,9 @@ class Stopwatch:
 def timings(
     durations: Mapping[str, int], usage: Mapping[str, Any] | None, *, prompt_estimate: int, answer_estimate: int
 ) -> dict[str, int]:
-    """Returns the six metrics in Ollama's order, all integers and none missing: clients sum and divide them.
+    """Return the six metrics in Ollama's order, all of them integers, because clients sum and divide them.
 
-    The estimates stand in where the upstream sent no usage.
+    The estimates are used if upstream sent no usage.
     """
     usage = usage or {}
     return {

@@ -1,4 +1,4 @@
-"""Tool calls: fragments of a stream in, complete calls in Ollama's shape out.
+"""Joins the fragments of a stream's tool calls into complete calls in Ollama's form.
 
 Pure; knows OpenRouter's fragments and Ollama's calls, and nothing of lines (docs/contract.md, "Tools").
 """
@@ -17,11 +17,11 @@ _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
 class BrokenToolCall(ValueError):
-    """A call that no client could execute. The message says why and holds nothing of the call."""
+    """A call that no client could execute. The message says why and repeats nothing of the call."""
 
 
 def new_call_id() -> str:
-    """Returns an id as Ollama makes them: `call_` and eight characters of a-z and 0-9."""
+    """Return an id like Ollama's: `call_` and eight characters of a-z and 0-9."""
     return "call_" + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(8))
 
 
@@ -38,8 +38,8 @@ class ToolCallAssembler:
     """Collects the fragments of an answer's tool calls.
 
     `add` takes the `tool_calls` of one delta, `finished` returns the calls that are complete because a later one began,
-    `rest` all others. Each call is returned once, in the order in which they began, numbered 0, 1, 2, ... whatever the
-    upstream's indexes are, and with an id that is unique in this answer.
+    `rest` all others. Each call is returned once, in the order in which they began. They are numbered 0, 1, 2, ...
+    whatever upstream's indexes are, and each id is unique in this answer.
     """
 
     def __init__(self, tool_names: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ class ToolCallAssembler:
         return bool(self._open)
 
     def add(self, fragments: Any) -> None:
-        """Takes the fragments of one delta; what is no fragment is ignored."""
+        """Take the fragments of one delta; items that are not objects are ignored."""
         if not isinstance(fragments, list):
             return
         for fragment in fragments:
@@ -61,9 +61,9 @@ class ToolCallAssembler:
                 self._add(fragment)
 
     def finished(self) -> list[dict[str, Any]]:
-        """Returns the calls that are followed by another one and whose arguments are a whole object.
+        """Return the calls that are followed by another one and whose arguments are a whole object.
 
-        A call whose arguments are still empty waits: fragments of parallel calls may come in turns.
+        A call whose arguments are still empty waits, because the fragments of parallel calls may alternate.
         """
         if not self._begun:
             return []
@@ -81,9 +81,9 @@ class ToolCallAssembler:
         return calls
 
     def rest(self) -> list[dict[str, Any]]:
-        """Returns the calls not yet returned; call it at the end of the answer.
+        """Return the calls not yet returned; call it at the end of the answer.
 
-        Raises `BrokenToolCall` for arguments that are no object, or a call without a name.
+        Raises `BrokenToolCall` for a call without a name, or with arguments that are not a JSON object.
         """
         calls = [self._as_ollama(call) for call in self._open]
         self._open.clear()
@@ -97,7 +97,7 @@ class ToolCallAssembler:
         call = self._call(fragment.get("index"), call_id, name)
         if call is None:
             if not (call_id or name or arguments):
-                return  # an empty fragment that trails behind a call already returned
+                return  # an empty fragment after a call that was already returned
             call = _Call(fragment.get("index"))
             self._open.append(call)
             self._begun = True
@@ -109,10 +109,10 @@ class ToolCallAssembler:
             call.whole_arguments = arguments
 
     def _call(self, key: object, call_id: str, name: str) -> _Call | None:
-        """Returns the call that a fragment continues, or None if it begins one.
+        """Return the call that a fragment continues, or None if it begins one.
 
-        The index decides. But some upstreams number every call 0, or none: then another id with a name begins another
-        call. Another id alone does not, as some upstreams make up an id for each fragment.
+        The index decides. But some upstreams number every call 0, or send no index: then another id together with a
+        name begins another call. Another id alone does not, because some upstreams make a new id for each fragment.
         """
         for call in reversed(self._open):
             if key is None or call.key == key:
@@ -134,10 +134,11 @@ class ToolCallAssembler:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """Returns the arguments as an object: `{}` for none at all or null.
+    """Return the arguments as an object: `{}` for an empty text or null.
 
-    Two things are repaired: raw control characters inside strings, and an object that was made JSON twice. Anything
-    else, such as a text that ends in the middle, raises `BrokenToolCall`: to guess an argument is worse than to fail.
+    Two things are repaired: raw control characters inside strings, and an object that was encoded as JSON twice.
+    Anything else, such as a text that ends in the middle, raises `BrokenToolCall`: guessing an argument is worse than
+    failing.
     """
     if not text.strip():
         return {}
@@ -155,7 +156,7 @@ def _arguments(text: str) -> dict[str, Any]:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Tells whether a value is nested deeper than JSON writers can be trusted with."""
+    """Return True if a value is nested deeper than JSON writers can safely handle."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [child for item in level for child in _children(item)]

@@ -1,4 +1,4 @@
-"""Embedding vectors as Ollama gives them. Pure: OpenRouter's body in, lists of numbers out."""
+"""Embedding vectors in Ollama's form. Pure: OpenRouter's body in, lists of numbers out."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from ollama_proxy.errors import BadRequest
 
-_UNIT = 1e-6  # how far from 1 a length may be for a vector to be passed on untouched
+_UNIT = 1e-6  # a vector whose length differs from 1 by less than this is passed on unchanged
 _BYTES_PER_TOKEN = 4
-_SAFE_BYTES_PER_TOKEN = 3  # a text that must be cut anyway is cut to what fits even if its tokens are short
+_SAFE_BYTES_PER_TOKEN = 3  # a text that must be cut is cut so that it fits even if its tokens are short
 
 
 class MalformedVectors(ValueError):
-    """A body that does not hold the vectors. The message says what is wrong and holds none of the body."""
+    """A body without the expected vectors. The message says what is wrong and repeats nothing of the body."""
 
 
 def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
-    """The `count` vectors of a body of `POST /embeddings`, in the order of the inputs.
+    """Return the `count` vectors of a body of `POST /embeddings`, in the order of the inputs.
 
-    Raises MalformedVectors if they are not all there, or are not numbers.
+    Raises MalformedVectors if some are missing or do not consist of numbers.
     """
     data = body.get("data")
     entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
@@ -34,7 +34,7 @@ def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
 
 
 def unit(vector: list[float], dimensions: int = 0) -> list[float]:
-    """`vector` cut to `dimensions`, if it has more, and with length 1. One of zeros stays as it is."""
+    """Return `vector` with length 1, cut to `dimensions` if it has more. A vector of zeros stays as it is."""
     if 0 < dimensions < len(vector):
         vector = vector[:dimensions]
     length = math.sqrt(sum(map(operator.mul, vector, vector)))
@@ -48,9 +48,9 @@ def _is_vector(value: object) -> bool:
 
 
 def fitting(texts: list[str], window: int, *, truncate: bool) -> list[str]:
-    """The texts, those cut that are too long for a window of so many tokens (0: unknown).
+    """Return the texts, cut where they are too long for a window of `window` tokens (0: unknown).
 
-    Without `truncate` raises BadRequest for the first of them, in Ollama's words. Tokens are estimated.
+    Without `truncate` a text that is too long raises BadRequest, in Ollama's words. Tokens are estimated.
     """
     if window <= 0:
         return texts

@@ -1,4 +1,4 @@
-"""The answer to `"stream": false`: the pieces of an answer collected into one object.
+"""Builds the answer to `"stream": false`: collects the pieces of an answer into one object.
 
 Takes the same pieces as `lines.LineWriter`; knows nothing of OpenRouter's chunks, nor of bytes.
 """
@@ -22,44 +22,44 @@ class Collector:
         self._logprobs: list[dict[str, Any]] = []
 
     def begin(self) -> None:
-        """A burst begins: nothing to do."""
+        """Do nothing: bursts do not matter here."""
 
     def take(self) -> list[bytes]:
-        """Returns no writes."""
+        """Return no writes."""
         return []
 
     def content(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> None:
-        """Adds text of the answer."""
+        """Add text of the answer."""
         self._content.append(text)
         self._logprobs += logprobs or ()
 
     def plain_content(self, literal: bytes) -> None:
-        """Adds text of the answer, as a JSON string of plain ASCII."""
+        """Add text of the answer that is already a JSON string of plain ASCII."""
         self._content.append(literal[1:-1].decode())
 
     def thinking(self, text: str) -> None:
-        """Adds text of the thinking."""
+        """Add text of the thinking."""
         self._thinking.append(text)
 
     def tool_call(self, call: Mapping[str, Any]) -> None:
-        """Adds one complete tool call."""
+        """Add one complete tool call."""
         self._tool_calls.append(call)
 
     def image(self, image: str) -> None:
-        """Adds one image, in base64."""
+        """Add one image, in base64."""
         self._images.append(image)
 
     def empty(self) -> None:
-        """Needs no sign of life: nothing is sent before the result."""
+        """Do nothing: no heartbeat is sent before the result."""
 
     def end_texts(self) -> None:
-        """Holds nothing back."""
+        """Do nothing: no text is held back here."""
 
     def last(self, closing: Mapping[str, Any]) -> None:
-        """Needs no last line: `chat` and `generate` build the object."""
+        """Do nothing: `chat` and `generate` build the object."""
 
     def chat(self, closing: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the whole object of /api/chat, given its last line's."""
+        """Return the whole object of /api/chat; `closing` is the object of the last line."""
         message: dict[str, Any] = {"role": "assistant", "content": joined(self._content)}
         if self._thinking:
             message["thinking"] = joined(self._thinking)
@@ -70,7 +70,7 @@ class Collector:
         return _inserted({**closing, "message": message}, "done_reason", self._with_logprobs())
 
     def generate(self, closing: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the whole object of /api/generate, given its last line's."""
+        """Return the whole object of /api/generate; `closing` is the object of the last line."""
         thinking = {"thinking": joined(self._thinking)} if self._thinking else {}
         whole = _inserted({**closing, "response": joined(self._content)}, "response", thinking)
         tool_calls = {"tool_calls": self._tool_calls} if self._tool_calls else {}
@@ -81,7 +81,7 @@ class Collector:
 
 
 def _inserted(whole: Mapping[str, Any], after: str, added: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `whole` with `added` behind the key `after`: Ollama's order of keys."""
+    """Return `whole` with `added` behind the key `after`, to keep Ollama's order of keys."""
     result: dict[str, Any] = {}
     for key, value in whole.items():
         result[key] = value

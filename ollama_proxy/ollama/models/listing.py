@@ -1,4 +1,7 @@
-"""The catalogue's replies, made once per catalogue: clients ask for all of them at every start, some at every turn."""
+"""Keeps the replies about the catalogue, made once per catalogue, because clients ask for them often.
+
+Many clients ask for all of them at every start, and some at every turn.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ class _Replies:
 
 
 class Listing:
-    """Replies of `/api/tags` and `/api/show` for whatever catalogue is current. One per process."""
+    """Replies of `/api/tags` and `/api/show` for the current catalogue. One per process."""
 
     def __init__(self) -> None:
         self._replies: _Replies | None = None
 
     def tags(self, catalog: Catalog) -> bytes:
-        """The body of `/api/tags`."""
+        """Return the body of `/api/tags`."""
         return self._for(catalog).tags
 
     def listed(self, catalog: Catalog, target: Target) -> Listed:
@@ -39,14 +42,14 @@ class Listing:
         return target.model
 
     def show(self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
-        """The body of `/api/show` for `model`, which the client called `requested`."""
+        """Return the body of `/api/show` for `model`, which the client called `requested`."""
         replies = self._for(catalog)
         key = (model.name, requested if copilot else "")
         if system:
             return self._show(replies, model, requested, copilot=copilot, system=system)
         if (body := replies.show.get(key)) is None:
             body = self._show(replies, model, requested, copilot=copilot, system="")
-            if len(replies.show) < 4096:  # names are the client's: the memory for them has an end
+            if len(replies.show) < 4096:  # clients choose the names, so the memory for them needs a limit
                 replies.show[key] = body
         return body
 

@@ -52,14 +52,15 @@ def check_name(asked: str, catalog: Catalog) -> None:
 
 
 def _is_cloud(name: str) -> bool:
-    """Whether Ollama takes the name for one of a model at ollama.com: `x:cloud`, `x:20b-cloud`."""
+    """Return True if Ollama would look for the name at ollama.com: `x:cloud`, `x:20b-cloud`."""
     return re.search(r":(?:[^:/]*-)?cloud$", name, re.IGNORECASE) is not None
 
 
 def without_source(asked: str) -> str:
-    """The name without Ollama's `:local`, "the one on this machine". Raises BadRequest if it says `:cloud` as well.
+    """Return the name without Ollama's `:local`, which means a model on this machine.
 
-    `:cloud` means a model of ollama.com; it is left as it is and so names no model of this catalogue.
+    `:cloud` means a model of ollama.com; it stays, and so the name is unknown in this catalogue. Raises BadRequest if
+    the name has both.
     """
     name = asked.strip()
     words = name.lower().split(":")[1:]

@@ -1,4 +1,4 @@
-"""/api/ps: which models are "loaded", that is loaded or used within their keep_alive as this process saw them. Pure."""
+"""Tracks which models /api/ps lists as loaded: those loaded or used by this process within their keep_alive. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 DEFAULT_KEEP_ALIVE = 300.0
 """Seconds; Ollama's default."""
 
-_FOREVER = 2**63 - 1  # nanoseconds, 292 years: what Ollama adds to now for "forever"
+_FOREVER = 2**63 - 1  # nanoseconds, 292 years: Ollama adds this to the current time for "forever"
 
 
 class Running:
@@ -26,7 +26,7 @@ class Running:
         self._models: dict[str, tuple[int, Listed]] = {}
 
     def used(self, name: str, model: Listed, keep_alive: float | None = None) -> None:
-        """Notes that a request to a model ended, or that it was loaded.
+        """Note that a request to a model ended, or that it was loaded.
 
         `keep_alive` is in seconds: None is the default, a negative number means forever, 0 unloads.
         """
@@ -38,11 +38,11 @@ class Running:
         self._models[name] = (self._clock() + span, model)
 
     def unload(self, name: str) -> None:
-        """Forgets a model; one that is not loaded is no error."""
+        """Remove a model; no error if it is not loaded."""
         self._models.pop(name, None)
 
     def entries(self, now: int | None = None) -> list[dict[str, Any]]:
-        """Returns the entries of /api/ps, the last to be unloaded first, and forgets those whose time is over.
+        """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over.
 
         `now` is epoch nanoseconds, by default the clock's.
         """

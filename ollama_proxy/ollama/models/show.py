@@ -1,7 +1,7 @@
 """/api/show: what clients learn of one model. Pure: from the catalogue's models to Ollama's object.
 
-The window stands in `parameters`, in `model_info` and (in the list) in `details`, because each client looks in another
-place (docs/contract.md, "Endpoints").
+The window is given in `parameters`, in `model_info` and (in the list) in `details`, because each client reads another
+one of these (docs/contract.md, "Endpoints").
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ollama_proxy.ollama.models.tags import Listed, context_length, details, mod
 
 _PROMPT = "{{ .Prompt }}"
 _TOOLS_AND_PROMPT = (
-    "{{ if .Tools }}<tools>{{ .Tools }}</tools>\n{{ end }}{{ .Prompt }}"  # some look for "tools" in here
+    "{{ if .Tools }}<tools>{{ .Tools }}</tools>\n{{ end }}{{ .Prompt }}"  # some clients look for "tools" in it
 )
 _UNKNOWN_WIDTH = 4096  # clients demand a number; OpenRouter does not tell the real one
 _COPILOT = "GitHubCopilotChat/"
 
 
 def basenames(models: Iterable[Listed]) -> dict[str, str]:
-    """Returns for each listed name what people read in a model picker: the title, made unique where two share one."""
+    """Return for each listed name the title that a model picker shows, made unique if two models share it."""
     models = list(models)
     times = Counter(model.title for model in models)
     return {model.name: model.title if times[model.title] == 1 else f"{model.title} ({model.name})" for model in models}
@@ -30,10 +30,10 @@ def basenames(models: Iterable[Listed]) -> dict[str, str]:
 def show(
     model: Listed, requested: str, *, basename: str | None = None, user_agent: str = "", system: str = ""
 ) -> dict[str, Any]:
-    """Returns the whole answer of /api/show.
+    """Return the whole answer of /api/show.
 
     `requested` is the name as the client wrote it, `basename` the unique one of `basenames` (else the title). Copilot
-    gets the requested name for it, as from Ollama. `system` is the one in the request, which Ollama echoes.
+    gets the requested name instead, as from Ollama. `system` is the one in the request, which Ollama repeats.
     """
     template = _TOOLS_AND_PROMPT if "tools" in model.capabilities else _PROMPT
     if user_agent.startswith(_COPILOT):

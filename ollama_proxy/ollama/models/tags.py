@@ -1,6 +1,6 @@
 """/api/tags: how a model is listed. Pure: from the catalogue's models to Ollama's objects.
 
-The fields are those without which some client fails on the whole list (docs/contract.md, "Endpoints").
+If one of these fields is missing, some client fails on the whole list (docs/contract.md, "Endpoints").
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 STUB_BYTES = 384
 """The size of every model: as with Ollama's own cloud models, what is stored here is a note of a few hundred bytes."""
 
-_OLLAMA_CONTEXT = 4096  # Ollama's own default, for a model whose window nobody knows
+_OLLAMA_CONTEXT = 4096  # Ollama's own default, for a model whose window is unknown
 _CAPABILITY_ORDER = ("completion", "vision", "tools", "thinking")
 
 
@@ -29,7 +29,7 @@ class Listed(Protocol):
 
     @property
     def title(self) -> str:
-        """The name for people."""
+        """The name shown to people."""
 
     @property
     def created(self) -> int:
@@ -37,7 +37,7 @@ class Listed(Protocol):
 
     @property
     def context_length(self) -> int:
-        """Usable tokens, 0 if unknown."""
+        """The usable window in tokens, 0 if unknown."""
 
     @property
     def digest(self) -> str:
@@ -53,7 +53,7 @@ class Listed(Protocol):
 
     @property
     def capabilities(self) -> list[str]:
-        """In Ollama's words."""
+        """The capabilities in Ollama's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,12 @@ def listed_virtual(virtual: VirtualModel, free: Sequence[Listed]) -> ListedVirtu
 
 
 def tags(models: Iterable[Listed]) -> dict[str, Any]:
-    """Returns the whole answer of /api/tags, in the given order."""
+    """Return the whole answer of /api/tags, in the given order."""
     return {"models": [tag(model) for model in models]}
 
 
 def tag(model: Listed) -> dict[str, Any]:
-    """Returns a model's entry in /api/tags."""
+    """Return a model's entry in /api/tags."""
     return {
         "name": model.name,
         "model": model.name,
@@ -106,9 +106,10 @@ def tag(model: Listed) -> dict[str, Any]:
 
 
 def details(model: Listed) -> dict[str, Any]:
-    """Returns the six classic keys of `details`; some clients fail on any other where they do not expect it.
+    """Return the six classic keys of `details`; some clients fail if there are more of them where they do not expect
+    it.
 
-    "clip" among the families is how older clients find out that a model sees images.
+    "clip" among the families tells older clients that a model sees images.
     """
     families = [model.family, "clip"] if "vision" in model.capabilities else [model.family]
     return {
@@ -122,10 +123,10 @@ def details(model: Listed) -> dict[str, Any]:
 
 
 def modified_at(model: Listed) -> str:
-    """Returns the time at which the model appeared at OpenRouter."""
+    """Return the time at which the model appeared at OpenRouter."""
     return rfc3339(model.created * NANOSECONDS)
 
 
 def context_length(model: Listed) -> int:
-    """Returns the model's window in tokens, a positive number always."""
+    """Return the model's window in tokens, always a positive number."""
     return model.context_length or _OLLAMA_CONTEXT

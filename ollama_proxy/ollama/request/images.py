@@ -1,6 +1,6 @@
-"""Images of a message: Ollama's bare base64, and the URLs that other APIs use.
+"""Images of a message: Ollama's plain base64, and the URLs that other APIs use.
 
-Text in, content parts out. An image is looked at only as far as telling its type takes (docs/contract.md, "Requests").
+Text in, content parts out. Of an image only as much is decoded as its type needs (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINE_ENDS = str.maketrans("", "", "\r\n")
 
 
 def check_image(text: str) -> str:
-    """The image as it will be sent on: base64 without line ends, or a URL unchanged.
+    """Return the image as it will be sent on: base64 without line ends, or a URL unchanged.
 
     Raises BadRequest with Go's text if it is neither.
     """
@@ -26,7 +26,7 @@ def check_image(text: str) -> str:
         found = _DATA_URL.match(text)
         if found:
             _check_base64(text[found.end() :])
-        elif text[:5].lower() == "data:":  # not base64: providers take no other data URLs
+        elif text[:5].lower() == "data:":  # a data URL without base64, which no provider accepts
             _check_base64(text)
         return text
     _check_base64(text)
@@ -34,7 +34,7 @@ def check_image(text: str) -> str:
 
 
 def image_part(image: str) -> dict[str, Any]:
-    """A content part for a checked image. Raises BadRequest if the bytes are of no type that OpenRouter takes.
+    """Return a content part for a checked image. Raises BadRequest if OpenRouter accepts no images of its type.
 
     Types and part: https://openrouter.ai/docs/features/multimodal/images
     """
@@ -46,7 +46,7 @@ def image_part(image: str) -> dict[str, Any]:
         url = f"data:{mime};base64,{image}"
     else:
         found = _DATA_URL.match(image)
-        # The bytes know their type better than the client does: "image/jpg" and an empty type are common.
+        # The type is read from the bytes, because the client's is often wrong: "image/jpg" and "" are common.
         mime = _sniff(image[found.end() : found.end() + 24]) if found else None
         if found and mime and found["mime"].lower() != mime:
             url = f"data:{mime};base64,{image[found.end() :]}"
@@ -78,9 +78,9 @@ def _check_base64(text: str) -> None:
 
 
 def _corrupt_at(text: str) -> int | None:
-    """The byte at which Go's base64.StdEncoding gives up, or None (https://pkg.go.dev/encoding/base64#Encoding).
+    """Return the byte at which Go's base64.StdEncoding stops, or None (https://pkg.go.dev/encoding/base64#Encoding).
 
-    Line ends are skipped anywhere; padding is demanded, and nothing may follow it.
+    Line ends are skipped anywhere; padding is required, and nothing may follow it.
     """
     data = text.encode()
     digits = re.match(rb"[A-Za-z0-9+/\r\n]*+", data)

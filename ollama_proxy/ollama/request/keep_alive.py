@@ -20,10 +20,10 @@ _GO_NAMES = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {
 
 
 def read_keep_alive(value: Any) -> float:
-    """Seconds; below zero means forever, zero means unload now.
+    """Return a `keep_alive` in seconds; below zero means forever, zero means unload now.
 
-    A number is seconds, a string one of Go's durations (`1h30m`, `-1s`, `0`). A bare `"-1"`, which Ollama refuses and
-    clients send all the same, is forever too. Raises BadRequest with Go's text for anything else.
+    A number is seconds, a string is a Go duration (`1h30m`, `-1s`, `0`). `"-1"` without a unit means forever, too:
+    Ollama refuses it, but clients send it. Raises BadRequest with Go's text for anything else.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadRequest(f"Unsupported type: '{_GO_NAMES.get(type(value), '<nil>')}'")
@@ -34,7 +34,10 @@ def read_keep_alive(value: Any) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration, with time.ParseDuration's grammar and texts (https://pkg.go.dev/time#ParseDuration)."""
+    """Return the seconds of a Go duration.
+
+    Grammar and error texts are those of time.ParseDuration (https://pkg.go.dev/time#ParseDuration).
+    """
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0.0

@@ -1,7 +1,7 @@
-"""The message list of a chat request: checked and read in one hand-written pass.
+"""Checks and reads the message list of a chat request in one hand-written pass.
 
-An agent sends hundreds of messages with every turn, so nothing here is generic: nested schemas would cost more than
-the rest of the request. Values in, `Message` tuples out; knows nothing of OpenRouter (docs/contract.md, "Requests").
+An agent sends hundreds of messages with every turn, so nothing here is generic: nested schemas would cost more than the
+rest of the request. Values in, `Message` tuples out; knows nothing of OpenRouter (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Message(NamedTuple):
 
 
 def read_messages(value: Any) -> list[Message]:
-    """Check a `messages` value and read it.
+    """Check a `messages` value and return its messages.
 
-    More is taken than Ollama takes: `content` may be a list of text and image parts, call arguments a string. Unknown
-    roles are the user's. Raises BadRequest with Go's text for a wrong type.
+    It accepts more than Ollama does: `content` may be a list of text and image parts, call arguments a string. An
+    unknown role counts as the user's. Raises BadRequest with Go's text for a wrong type.
     """
     if type(value) is not list:
         raise wrong_type(value, _PATH, "[]api.Message")
@@ -91,7 +91,7 @@ def _read(item: Any) -> Message:
 
 
 def _folded(item: dict[str, Any]) -> dict[str, Any]:
-    """The known fields under their own names; a tool's `name` (OpenAI's habit) stands in for `tool_name`."""
+    """Return the known fields under their own names; a tool's `name` (as in OpenAI's API) is used for `tool_name`."""
     folded = {key.lower(): field for key, field in item.items() if field is not None}
     if isinstance(folded.get("name"), str):
         folded.setdefault("tool_name", folded["name"])
@@ -108,7 +108,7 @@ def _string(item: dict[str, Any], field: str) -> str:
 
 
 def _content(content: Any) -> tuple[str, tuple[str, ...]]:
-    """Text and images of a `content` that is no string."""
+    """Return text and images of a `content` that is not a string."""
     if content is None:
         return "", ()
     if type(content) is not list:
@@ -132,7 +132,7 @@ def _content(content: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def read_images(value: Any, path: str) -> tuple[str, ...]:
-    """The checked images of an `images` list; null and empty ones are left out. Raises BadRequest with Go's text."""
+    """Return the checked images of an `images` list without null and empty ones. Raises BadRequest with Go's text."""
     if not value and (value is None or isinstance(value, list)):
         return ()
     if not isinstance(value, list):
@@ -167,10 +167,10 @@ def _calls(value: Any) -> tuple[ToolCall, ...]:
 
 
 def _arguments(value: Any) -> str:
-    """The arguments as the text of a JSON object.
+    """Return the arguments as the text of a JSON object, because providers demand one.
 
-    A string that holds one is taken as it is. Any other text is kept under the name `input`, so that one bad call
-    of the past does not end a conversation: providers demand an object.
+    A string that holds an object is taken as it is. Any other text is kept under the name `input`, so that one bad call
+    in the past does not end a conversation.
     """
     if value is None or value == "":
         return "{}"

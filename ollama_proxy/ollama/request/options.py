@@ -1,4 +1,4 @@
-"""Ollama's `options`: the types of all that it knows, and the few that mean something upstream.
+"""Ollama's `options`: the types of all known ones, and the translation of those that OpenRouter supports.
 
 Plain dicts in and out (docs/contract.md, "Requests").
 """
@@ -30,7 +30,7 @@ _FLOATS = frozenset(
 _MOST_STOPS = 4
 _MOST_INT = 2**63 - 1
 
-# OpenRouter's ranges (https://openrouter.ai/docs/api-reference/parameters): Ollama's name, theirs, least, most.
+# OpenRouter's ranges (https://openrouter.ai/docs/api-reference/parameters): Ollama's name, OpenRouter's, least, most.
 _RANGES = (
     ("temperature", "temperature", 0.0, 2.0),
     ("top_p", "top_p", 0.0, 1.0),
@@ -45,7 +45,7 @@ _MORE_THAN_ZERO = frozenset({"top_p", "repeat_penalty"})
 def check_options(options: dict[str, Any]) -> None:
     """Raise BadRequest with Ollama's text for the first option of a wrong type; nulls and unknown names pass.
 
-    Ints may be any JSON number. `stop` may be a single string, which Ollama refuses and clients send all the same.
+    An integer may be any JSON number. `stop` may be a single string: Ollama refuses it, but clients send it.
     """
     for name, value in options.items():
         if value is None:
@@ -65,10 +65,10 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def sampling(options: dict[str, Any]) -> dict[str, Any]:
-    """OpenRouter's parameters for checked options; only what the client set, cut to OpenRouter's ranges.
+    """Return OpenRouter's parameters for checked options: only what the client set, cut to OpenRouter's ranges.
 
-    What is out of range without a nearest meaning is left out: `num_predict` and `top_k` below 1, a negative `seed`,
-    `top_p` and `repeat_penalty` of 0. Of more than four stop strings the first four are kept.
+    A value out of range is left out where no value in range means nearly the same: `num_predict` and `top_k` below 1, a
+    negative `seed`, `top_p` and `repeat_penalty` of 0. Of more than four stop strings the first four are kept.
     """
     params: dict[str, Any] = {}
     for name, upstream, least, most in _RANGES:

@@ -1,7 +1,7 @@
-"""The request bodies of the Ollama API: which fields there are, and of which type.
+"""The request bodies of the Ollama API: their fields and the fields' types.
 
-`read_*` takes a body to a typed request or raises BadRequest with Ollama's text. Unknown fields are ignored, names
-match without case, null means absent. What depends on the model is not looked at here (docs/contract.md, "Requests").
+`read_*` turns a body into a typed request or raises BadRequest with Ollama's text. Unknown fields are ignored, names
+match without case, null means absent. What depends on the model is checked later (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Request = TypeVar("Request")
 
 
 class RequestSchema(Schema):
-    """A body with Go's rules; `struct` is Ollama's name of it, which error texts mention."""
+    """A body with Go's rules; `struct` is Ollama's name for it, which error texts mention."""
 
     class Meta:
         unknown = EXCLUDE
@@ -72,7 +72,7 @@ class GenerateSchema(AnsweredSchema):
     suffix = Text()
     system = Text()
     template = Text()
-    # `context` is a name of marshmallow's own
+    # A field cannot be called `context`: marshmallow uses that name itself.
     context_tokens = Integers(data_key="context", attribute="context")
     raw = Flag()
     images = fields.Images()
@@ -124,7 +124,7 @@ class CreateSchema(PullSchema):
 
 
 class WebSchema(RequestSchema):
-    """The searches of ollama.com: only that there is a JSON object matters here."""
+    """The searches of ollama.com: it matters only that there is a JSON object."""
 
     struct = "WebRequest"
     request = dict
@@ -154,55 +154,55 @@ def _read(schema: RequestSchema, body: bytes) -> Any:
 
 
 def read_chat(body: bytes) -> types.ChatRequest:
-    """The body of POST /api/chat."""
+    """Read the body of POST /api/chat."""
     return cast(types.ChatRequest, _read(_CHAT, body))
 
 
 def read_generate(body: bytes) -> types.GenerateRequest:
-    """The body of POST /api/generate."""
+    """Read the body of POST /api/generate."""
     return cast(types.GenerateRequest, _read(_GENERATE, body))
 
 
 def read_embed(body: bytes) -> types.EmbedRequest:
-    """The body of POST /api/embed."""
+    """Read the body of POST /api/embed."""
     return cast(types.EmbedRequest, _read(_EMBED, body))
 
 
 def read_embedding(body: bytes) -> types.EmbeddingRequest:
-    """The body of POST /api/embeddings."""
+    """Read the body of POST /api/embeddings."""
     return cast(types.EmbeddingRequest, _read(_EMBEDDING, body))
 
 
 def read_show(body: bytes) -> types.ShowRequest:
-    """The body of POST /api/show."""
+    """Read the body of POST /api/show."""
     return cast(types.ShowRequest, _read(_SHOW, body))
 
 
 def read_pull(body: bytes) -> types.StatusRequest:
-    """The body of POST /api/pull."""
+    """Read the body of POST /api/pull."""
     return cast(types.StatusRequest, _read(_PULL, body))
 
 
 def read_push(body: bytes) -> types.StatusRequest:
-    """The body of POST /api/push."""
+    """Read the body of POST /api/push."""
     return cast(types.StatusRequest, _read(_PUSH, body))
 
 
 def read_create(body: bytes) -> types.StatusRequest:
-    """The body of POST /api/create."""
+    """Read the body of POST /api/create."""
     return cast(types.StatusRequest, _read(_CREATE, body))
 
 
 def read_delete(body: bytes) -> types.DeleteRequest:
-    """The body of DELETE /api/delete."""
+    """Read the body of DELETE /api/delete."""
     return cast(types.DeleteRequest, _read(_DELETE, body))
 
 
 def read_copy(body: bytes) -> types.CopyRequest:
-    """The body of POST /api/copy."""
+    """Read the body of POST /api/copy."""
     return cast(types.CopyRequest, _read(_COPY, body))
 
 
 def read_web(body: bytes) -> dict[str, object]:
-    """The body of POST /api/experimental/web_search and web_fetch, of which nothing is kept."""
+    """Read the body of POST /api/experimental/web_search and web_fetch; nothing of it is kept."""
     return cast(dict[str, object], _read(_WEB, body))

@@ -1,6 +1,6 @@
-"""Ollama's `think` and OpenRouter's `reasoning`.
+"""Translates Ollama's `think` to OpenRouter's `reasoning`.
 
-Whether a model can think is decided later, where the model is known (docs/contract.md, "Requests").
+Whether a model can think is checked later, when the model is known (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _SPELLED = {"true": True, "false": False}
 
 
 def read_think(value: Any) -> bool | str:
-    """A bool, or one of the four levels; the strings `true` and `false`, which some clients send, are bools.
+    """Return a boolean or one of the four levels; the strings `true` and `false`, which some clients send, are
+    booleans.
 
     Raises BadRequest with Ollama's text for anything else.
     """
@@ -33,7 +34,10 @@ def read_think(value: Any) -> bool | str:
 
 
 def reasoning(think: bool | str | None) -> dict[str, Any] | None:
-    """OpenRouter's `reasoning` for a `think` value; None, and so the model's own habit, if the client said nothing."""
+    """Return OpenRouter's `reasoning` for a `think` value.
+
+    None if the client said nothing: the model then does what it does by default.
+    """
     if think is None:
         return None
     if think is True:

@@ -1,6 +1,6 @@
-"""From a typed Ollama request to the body of an OpenRouter call, and what the call demands of a model.
+"""Translates a typed Ollama request to the body of an OpenRouter call, and to what the call needs of a model.
 
-Pure: no model is known yet (`fallback.fit` finishes a body for one), nothing is sent here (docs/contract.md,
+Pure: no model is known yet (`bodies.fit` fits the body to one), and nothing is sent here (docs/contract.md,
 "Requests").
 """
 
@@ -30,7 +30,9 @@ _BYTES_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """`body` lacks `model` and `stream`. `tool_names` maps names that had to change upstream back to the client's."""
+    """`body` has no `model` and no `stream`. `tool_names` maps names that were changed for upstream back to the
+    client's.
+    """
 
     body: dict[str, Any]
     needs: Needs
@@ -38,9 +40,10 @@ class Translation:
 
 
 def translate_chat(request: ChatRequest) -> Translation:
-    """The body for a chat; raises BadRequest for an image of an unknown type.
+    """Translate a chat. Raises BadRequest for an image of an unknown type.
 
-    Call `check_values` before. `tool_choice` is passed on although Ollama has none: clients send it and mean it.
+    Call `check_values` before. `tool_choice` is passed on although Ollama has no such field: clients that send it
+    expect it to work.
     """
     messages = repair(request.messages)
     in_history = [call.name for message in messages for call in message.calls]
@@ -54,17 +57,17 @@ def translate_chat(request: ChatRequest) -> Translation:
             body["tool_choice"] = chosen
         tools_bytes = len(encode_part(body["tools"]))
     elif in_history:
-        # A follow-up whose client left the tools out: some providers demand the definitions of what was called.
+        # The client left the tools out of a follow-up, but some providers demand the definitions of called tools.
         body["tools"] = definitions(({"name": name} for name in in_history), names)
         body["tool_choice"] = "none"
     return _finish(request, body, messages, tools_bytes, names)
 
 
 def translate_generate(request: GenerateRequest) -> Translation:
-    """The body for a prompt: a chat with at most a system and one user message.
+    """Translate a prompt to a chat of one user message and perhaps a system message.
 
-    `raw` sends the prompt alone. `template`, `context` and `suffix` mean nothing to a chat model behind OpenRouter;
-    the route refuses a suffix, as Ollama does for models that cannot insert.
+    `raw` sends the prompt alone. `template`, `context` and `suffix` mean nothing to a chat model behind OpenRouter; the
+    route refuses a suffix, as Ollama does for models that cannot insert.
     """
     messages = [Message("user", request.prompt, request.images)]
     if request.system:
@@ -73,10 +76,10 @@ def translate_generate(request: GenerateRequest) -> Translation:
 
 
 def translate_embed(request: EmbedRequest | EmbeddingRequest) -> Translation:
-    """The body for embeddings; raises BadRequest if the input is no text.
+    """Translate a request for embeddings. Raises BadRequest if the input is not text.
 
-    `dimensions` is not sent, since few models know it: the answer is cut and normalised here, as Ollama does.
-    An empty text becomes a space, because providers refuse an empty one and Ollama embeds it.
+    `dimensions` is not sent, because few models support it: the answer is cut and normalised here, as Ollama does. An
+    empty text becomes a space, because providers refuse an empty one and Ollama embeds it.
     """
     texts = [text or " " for text in request.texts()]
     needs = Needs(prompt_tokens=sum(map(_size, texts)) // _BYTES_PER_TOKEN)
@@ -109,7 +112,10 @@ def _finish(
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    """`strict` is left unset: it demands schemas without optional properties, which few clients of Ollama send."""
+    """Return OpenRouter's `response_format` for a schema.
+
+    `strict` is not set: it forbids optional properties, which most schemas of Ollama's clients have.
+    """
     if schema is None:
         return None
     if not schema:
@@ -118,10 +124,10 @@ def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _messages(messages: list[Message], names: ToolNames) -> list[dict[str, Any]]:
-    """OpenRouter's messages, those without anything in them left out: providers refuse empty ones.
+    """Return OpenRouter's messages without empty ones, because providers refuse those.
 
-    Thinking is sent back only within the turn that is still going on (after the last user message), where models
-    that think between tool calls want it; before that it only costs context.
+    Thinking is sent back only within the current turn (after the last user message), where models that think between
+    tool calls want it; before that it would only cost context.
     """
     last_user = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
     built = []

@@ -1,8 +1,8 @@
 """Repairs the tool turns of a conversation, so that every provider accepts it.
 
-Upstream each call needs an id of its own and exactly one result, right after the calling message. Most Ollama clients
-keep no ids, some keep them on one side only, some send results as user text (docs/contract.md, "Tools").
-Messages in, messages out; knows no JSON.
+Upstream, each call needs an id of its own and exactly one result, directly after the calling message. Most Ollama
+clients keep no ids, some keep them only in calls or only in results, some send results as user text (docs/contract.md,
+"Tools"). Messages in, messages out; knows no JSON.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NO_RESULT = "(no result was recorded)"
 
 
 class _Ids:
-    """Ids for calls: the client's where possible, else ones that depend on nothing but the place in the history.
+    """Gives ids to calls: the client's where possible, else an id that depends only on the place in the history.
 
-    Made-up ids are nine letters and digits, the strictest form that a provider demands (Mistral), and the same in
-    every turn, so that prompt caches keep working.
+    Such an id is nine letters and digits, the strictest form that a provider demands (Mistral). It is the same in every
+    turn, so that prompt caches keep working.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class _Ids:
 
 
 def repair(messages: list[Message]) -> list[Message]:
-    """The same conversation, in which each call is followed by its result, with equal, unique ids.
+    """Return the same conversation, in which each call is followed by its result, with equal, unique ids.
 
-    Results are looked for between the call and the next assistant message, and paired by id, then by tool name, then
-    by order. A call without a result gets a placeholder; a result without a call becomes user text.
+    Results are looked for between the call and the next assistant message, and paired by id, then by tool name, then by
+    order. A call without a result gets a placeholder; a result without a call becomes user text.
     """
     if not any(message.calls or message.role == "tool" for message in messages):
         return messages
@@ -69,7 +69,7 @@ def repair(messages: list[Message]) -> list[Message]:
 
 
 def _joined(callers: list[Message]) -> Message:
-    """One parallel turn for calls that a client sends as messages of their own, one after the other."""
+    """Join calls that a client sends as separate messages, one after the other, into one parallel turn."""
     if len(callers) == 1:
         return callers[0]
     return callers[0]._replace(
@@ -80,7 +80,9 @@ def _joined(callers: list[Message]) -> Message:
 
 
 def _turn(caller: Message, following: list[Message], ids: _Ids) -> list[Message]:
-    """The calling message, its results in the order of the calls, then whatever else came before the next answer."""
+    """Return the calling message, its results in the order of the calls, then all other messages before the next
+    answer.
+    """
     results = [message for message in following if message.role == "tool"]
     others = [message for message in following if message.role != "tool"]
     paired, orphans = _pair(caller.calls, results)
@@ -96,7 +98,7 @@ def _turn(caller: Message, following: list[Message], ids: _Ids) -> list[Message]
 
 
 def _pair(calls: tuple[ToolCall, ...], results: list[Message]) -> tuple[dict[int, Message], list[Message]]:
-    """Results by the index of their call, and the results that no call is left for."""
+    """Return the results by the index of their call, and the results without a call."""
     if len(calls) == 1 and len(results) == 1:
         return {0: results[0]}, []
     paired: dict[int, Message] = {}
@@ -114,7 +116,7 @@ def _pair(calls: tuple[ToolCall, ...], results: list[Message]) -> tuple[dict[int
 
 
 def _match(paired: dict[int, Message], wanted: list[str], offered: list[tuple[str, Message]]) -> list[Message]:
-    """Pair each offer with the first free call that wants its key; what remains is returned, in order."""
+    """Pair each offer with the first free call that wants its key. Returns the offers that are left, in order."""
     waiting: dict[str, deque[int]] = {}
     for index, key in enumerate(wanted):
         if key and index not in paired:

@@ -1,6 +1,6 @@
-"""Tool definitions and tool names, from Ollama's form to OpenRouter's.
+"""Translates tool definitions and tool names from Ollama's form to OpenRouter's.
 
-Plain values in and out; calls and their results are the history's business (docs/contract.md, "Tools").
+Plain values in and out; calls and their results are handled by `tool_history` (docs/contract.md, "Tools").
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 class ToolNames:
-    """Names that every provider accepts (letters, digits, `_`, `-`, at most 64) for the names the client uses.
+    """Maps the client's tool names to names that every provider accepts (letters, digits, `_`, `-`, at most 64).
 
-    `renamed` maps the upstream name back to the client's, for those that had to change.
+    `renamed` maps the upstream name back to the client's, for those that were changed.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self.renamed: dict[str, str] = {}
         self._upstream: dict[str, str] = {}
-        self._taken: dict[str, int] = {}  # how often each name was wanted: looking for a free one stays cheap
-        # Names that may stay as they are come first: no changed name may take one of them.
+        self._taken: dict[str, int] = {}  # how often each name was wanted: finding a free one stays cheap
+        # Names that need no change come first, so that no changed name takes one of them.
         for name in sorted(set(known), key=lambda name: not _ALLOWED.fullmatch(name)):
             self.upstream(name)
 
     def upstream(self, name: str) -> str:
-        """The name sent to OpenRouter for the client's `name`; the same one every time."""
+        """Return the name sent to OpenRouter for the client's `name`; it is the same every time."""
         found = self._upstream.get(name)
         if found is not None:
             return found
@@ -49,20 +49,20 @@ class ToolNames:
         return chosen
 
 
-def read_tools(value: Any, struct: str = "ChatRequest") -> list[dict[str, Any]]:
-    """The `function` objects of a `tools` list, checked; entries without a function name are left out.
+def read_tools(value: Any) -> list[dict[str, Any]]:
+    """Return the checked `function` objects of a `tools` list, without entries that have no function name.
 
-    Ollama takes such entries (`tools: [{}]`) and can do nothing with them; OpenRouter would refuse the request.
-    Raises BadRequest with Go's text for a wrong type.
+    Ollama accepts such entries (`tools: [{}]`) and ignores them; OpenRouter would refuse the request. Raises BadRequest
+    with Go's text for a wrong type.
     """
     if not isinstance(value, list):
-        raise wrong_type(value, f"{struct}.tools", "api.Tools")
+        raise wrong_type(value, "ChatRequest.tools", "api.Tools")
     functions = []
     for tool in value:
         if tool is None:
             continue
         if not isinstance(tool, dict):
-            raise wrong_type(tool, f"{struct}.tools", "api.Tool")
+            raise wrong_type(tool, "ChatRequest.tools", "api.Tool")
         function = tool.get("function")
         if function is None:
             continue
@@ -90,9 +90,9 @@ def _check_function(function: dict[str, Any]) -> None:
 
 
 def definitions(functions: Iterable[dict[str, Any]], names: ToolNames) -> list[dict[str, Any]]:
-    """OpenRouter's `tools` for checked functions; of two with one name the later wins.
+    """Return OpenRouter's `tools` for checked functions; of two with one name the later wins.
 
-    Parameters are passed on as they are, with `type` and `properties` filled in where they are missing.
+    Parameters are passed on as they are, with `type` and `properties` added where they are missing.
     """
     found: dict[str, dict[str, Any]] = {}
     for function in functions:
@@ -111,9 +111,9 @@ def definitions(functions: Iterable[dict[str, Any]], names: ToolNames) -> list[d
 
 
 def tool_choice(value: Any, names: ToolNames) -> Any:
-    """OpenRouter's `tool_choice` for the client's, or None if it is none of the known forms.
+    """Return OpenRouter's `tool_choice` for the client's, or None if its form is unknown.
 
-    Ollama has no such field and ignores it; clients made for other servers send it and mean it.
+    Ollama has no such field and ignores it; clients made for other servers send it and expect it to work.
     """
     if isinstance(value, str):
         return value if value in ("none", "auto", "required") else None

@@ -1,7 +1,7 @@
-"""What the Ollama API was asked for, typed: one frozen dataclass per request body.
+"""The typed requests of the Ollama API: one frozen dataclass per request body.
 
-The field types hold here; values that Ollama looks at only once the model is known are checked by `check_values`, which
-the route calls after it has resolved the name (docs/contract.md, "Requests").
+The fields have these types already. Values that Ollama checks only when the model is known are checked by
+`check_values`, which the route calls after it has resolved the name (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ class ModelRequest:
 
     @property
     def asked(self) -> str:
-        """The model's name as the client wrote it, to be echoed unchanged."""
+        """The model's name as the client wrote it; replies repeat it unchanged."""
         return self.model or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest(ModelRequest):
-    """What chat and generate share. `keep_alive` is in seconds, below zero forever, None if the client did not say."""
+    """The common part of chat and generate.
+
+    `keep_alive` is in seconds, below zero forever, None if the client did not say.
+    """
 
     stream: bool = True
     format: Any = None
@@ -54,9 +57,9 @@ class AnswerRequest(ModelRequest):
         return self.format if isinstance(self.format, dict) else None
 
     def check_values(self) -> None:
-        """Raise BadRequest for what Ollama refuses of an existing model: options, format.
+        """Raise BadRequest for values that Ollama refuses once the model exists: options, format.
 
-        Ollama answers some of these with 500; SDKs repeat those, so all are 400 here.
+        Ollama answers some of these with 500, which SDKs repeat, so all are 400 here.
         """
         check_options(self.options)
         if isinstance(self.format, dict):
@@ -76,7 +79,7 @@ class ChatRequest(AnswerRequest):
 
     @property
     def is_load(self) -> bool:
-        """Nothing to answer: load the model, or unload it if `keep_alive` is 0."""
+        """True if there is nothing to answer: load the model, or unload it if `keep_alive` is 0."""
         return not self.messages
 
 
@@ -94,20 +97,20 @@ class GenerateRequest(AnswerRequest):
 
     @property
     def is_load(self) -> bool:
-        """Nothing to answer: load the model, or unload it if `keep_alive` is 0."""
+        """True if there is nothing to answer: load the model, or unload it if `keep_alive` is 0."""
         return not self.prompt
 
     def check_values(self) -> None:
-        """As for chat, and the fields that contradict each other."""
+        """Raise BadRequest as for chat, and for fields that contradict each other."""
         if self.raw and (self.template or self.system or self.context):
             raise BadRequest("raw mode does not support template, system, or context")
-        # slots=True makes a new class, so a bare super() would look in the wrong one.
+        # slots=True makes a new class, so super() without arguments would use the wrong one.
         AnswerRequest.check_values(self)
         _check_template(self.template)
 
 
 def _check_template(template: str) -> None:
-    """A template is not used (providers have their own); one that Go could not parse at all is refused as by Go."""
+    """Raise BadRequest, with Go's text, for a template that Go could not parse. A template is not used otherwise."""
     position = template.find("{{")
     while position >= 0:
         end = template.find("}}", position)
@@ -119,7 +122,7 @@ def _check_template(template: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest(ModelRequest):
-    """POST /api/embed. `input` is whatever was sent: see `texts`. Cutting to `dimensions` is left to the answer."""
+    """POST /api/embed. `input` is unchecked, see `texts`; `dimensions` is applied to the answer."""
 
     input: Any = None
     truncate: bool = True
@@ -128,7 +131,10 @@ class EmbedRequest(ModelRequest):
     options: dict[str, Any] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
-        """The texts to embed; none means: only load the model. Raises BadRequest, before the model is looked up."""
+        """Return the texts to embed; none means that the model is only loaded.
+
+        Raises BadRequest. The route calls it before it looks for the model.
+        """
         if self.input in (None, ""):
             return []
         texts = [self.input] if isinstance(self.input, str) else self.input
@@ -150,7 +156,7 @@ class EmbeddingRequest(ModelRequest):
     options: dict[str, Any] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
-        """The one text, or none: only load the model."""
+        """Return the one text; an empty list means that the model is only loaded."""
         return [self.prompt] if self.prompt else []
 
     def check_values(self) -> None:
@@ -189,6 +195,6 @@ class CopyRequest:
 
 
 def check_top_logprobs(request: AnswerRequest) -> None:
-    """Raise BadRequest if `top_logprobs` is out of range, which is looked at before the model's name."""
+    """Raise BadRequest if `top_logprobs` is out of range; this is checked before the model's name."""
     if not 0 <= request.top_logprobs <= _MOST_TOP_LOGPROBS:
         raise BadRequest(f"top_logprobs must be between 0 and {_MOST_TOP_LOGPROBS}")

@@ -1,4 +1,4 @@
-"""What Ollama's clients ask about an account at ollama.com. There is none: each answer is one that they cope with."""
+"""Answers about an account at ollama.com. There is none, so each answer is one that Ollama's clients can handle."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MOST_RECOMMENDED = 6
 
 
 def status() -> Response:
-    """GET /api/status: no models of ollama.com, so that launchers offer none."""
+    """GET /api/status: says that there are no models of ollama.com, so that launchers offer none."""
     return json_reply({"cloud": {"disabled": True, "source": "config"}})
 
 
 def me() -> NoReturn:
-    """POST /api/me. Not Ollama's 401: the CLI turns any 401 into "sign in to Ollama", which nobody can here."""
+    """POST /api/me. Not 401 as in Ollama: the CLI turns any 401 into "sign in to Ollama", which is impossible here."""
     raise NotImplementedHere("this server has no accounts at ollama.com, and its models need none")
 
 
@@ -46,7 +46,7 @@ def web_fetch() -> NoReturn:
 
 
 def recommendations() -> Response:
-    """GET /api/experimental/model-recommendations: the first models of the list that an agent can use."""
+    """GET /api/experimental/model-recommendations: the first listed models that an agent can use."""
     catalog = runtime().backend.catalog()
     models: list[Listed] = [listing().listed(catalog, Target(FREE.name, virtual=FREE))] if catalog.free else []
     models += [model for model in catalog.models if model.tools]

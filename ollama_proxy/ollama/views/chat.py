@@ -1,4 +1,4 @@
-"""POST /api/chat and /api/generate: the checks in Ollama's order, then the answer of whichever model serves it."""
+"""POST /api/chat and /api/generate: the checks in Ollama's order, then the answer of the model that serves it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def generate() -> Response:
 def _serve(
     asked: Request, translate: Callable[[Request], Translation], answer: Callable[..., OllamaAnswer]
 ) -> Response:
-    """The checks in Ollama's order: the model exists, unloading, what it can do, values, loading, and then the rest."""
+    """Check in Ollama's order and answer.
+
+    The order: the model exists, unloading, the model's abilities, values, loading, and then everything else.
+    """
     observation().asked = asked.asked
     catalog = runtime().backend.catalog()
     target = answering_target(asked.asked, catalog, strict=runtime().settings.strict_models)
@@ -86,7 +89,7 @@ def _unloaded(asked: AnswerRequest, model: Listed) -> Response:
 
 
 def _loaded(asked: AnswerRequest, model: Listed) -> Response:
-    """Nothing to answer: the model counts as loaded from now on, which costs OpenRouter nothing."""
+    """Count the model as loaded from now on. There is nothing to answer, and OpenRouter is not asked."""
     running().used(model.name, model, asked.keep_alive)
     return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
@@ -113,7 +116,7 @@ def _answered(
 
 
 def _body_for(translation: Translation, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
-    """The body for one model: `without` and `at_most` are what an earlier attempt taught."""
+    """Return the body for one model. `without` and `at_most` are changes learned from an earlier attempt."""
     body: dict[str, Any] = {key: value for key, value in translation.body.items() if key not in without}
     if at_most is not None:
         body["max_tokens"] = at_most

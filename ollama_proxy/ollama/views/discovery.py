@@ -1,4 +1,4 @@
-"""What there is: the liveness text, the version, the models listed, shown and loaded. Answered from memory."""
+"""Answers what there is: the liveness text, the version, the models listed, shown and loaded. All from memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ollama_proxy.web.context import request_body, runtime
 
 
 def alive() -> Response:
-    """HEAD, GET /: what clients ask before anything else."""
+    """HEAD, GET /: the first thing that clients ask."""
     return Response("Ollama is running", content_type="text/plain; charset=utf-8")
 
 
 def version() -> Response:
-    """HEAD, GET /api/version: one key and no other, some clients fail on more."""
+    """HEAD, GET /api/version: one key and no other, because some clients fail on more."""
     return json_reply({"version": runtime().settings.ollama_version})
 
 

@@ -1,4 +1,4 @@
-"""POST /api/embed and /api/embeddings: vectors of the asked model, and of no other."""
+"""POST /api/embed and /api/embeddings: vectors of the asked model, never of another."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Changing the collection of models: nothing here can be changed, which is said in one line of JSON.
+"""The routes that change the collection of models: all are refused, because OpenRouter's models cannot be changed.
 
-Pulling a listed model succeeds at once, because several clients pull what they are about to use.
+Pulling a listed model succeeds at once, because several clients pull a model before they use it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def delete() -> Response:
 
 
 def blob(digest: str) -> Response:
-    """POST, HEAD /api/blobs/:digest. The body, which may be gigabytes, is not read."""
+    """POST, HEAD /api/blobs/:digest. The body, which may have gigabytes, is not read."""
     if _DIGEST.fullmatch(digest) is None:
         raise BadRequest("invalid digest format")
     raise NotImplementedHere(f"files cannot be uploaded: {_WHY}")
@@ -80,7 +80,7 @@ def _check(name: str, text: str) -> None:
 
 
 def _refused(text: str) -> ProxyError:
-    """A 501 of a route that answers in lines of status."""
+    """Return a 501 for a route that answers in lines of status."""
     observation().streamed = True
     return NotImplementedHere(text)
 

@@ -10,7 +10,7 @@ from flask import Response
 from ollama_proxy.ollama.answer.lines import json_line
 
 JSON = "application/json; charset=utf-8"
-#: For what Ollama sends from inside a stream although it is one object: pull with `stream: false`, early errors.
+#: Ollama's type for one object where a stream could be: pull with `stream: false`, early errors.
 STREAM_JSON = "application/json"
 NDJSON = "application/x-ndjson"
 

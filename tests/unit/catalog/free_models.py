@@ -52,6 +52,5 @@ def catalog_of(*records: dict[str, Any], free_mode: bool = True, embeddings: Seq
 
 def model(model_id: str, **changes: Any) -> Model:
     """One model of such a catalogue."""
-    (found,) = (model for model in catalog_of(record(model_id, **changes)).known() if model.id == model_id)
-    assert found is not None
+    (found,) = catalog_of(record(model_id, **changes)).known()
     return found

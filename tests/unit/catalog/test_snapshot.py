@@ -218,6 +218,12 @@ def test_a_model_that_is_gone_leaves_the_lists_but_its_name_resolves() -> None:
     assert "dots/note:free" not in ids(outside.free)
 
 
+def test_every_model_but_those_of_the_batch_api_is_known() -> None:
+    known = {model.id for model in build().known()}
+    assert "openai/gpt-4o" in known
+    assert "openai/gpt-4o:batch" not in known
+
+
 @given(st.lists(IDS, max_size=12), st.booleans())
 def test_every_listed_name_and_id_gives_its_model_back(model_ids: list[str], free_mode: bool) -> None:
     records = [record(model_id) if model_id.endswith(":free") else paid(model_id) for model_id in model_ids]

@@ -117,8 +117,7 @@ def refused(exchange: Exchange) -> ProxyError:
 
 def left(world: World, model_id: str) -> float | None:
     """Seconds that a model cools down."""
-    model = next(one for one in world.keeper.current().known() if one.id == model_id)
-    assert model is not None
+    model = next(model for model in world.keeper.current().known() if model.id == model_id)
     cooling = world.memory.cooling(model, world.clock.time())
     return None if cooling is None else pytest.approx(cooling.until - world.clock.time())
 

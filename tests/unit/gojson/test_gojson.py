@@ -100,11 +100,6 @@ def test_refuses_in_gos_words(body: bytes, text: str) -> None:
     assert caught.value.status == 400
 
 
-def test_names_a_struct_of_another_package_as_it_is() -> None:
-    with pytest.raises(BadRequest, match=r"of type openai\.Thing$"):
-        decode_object(b"[]", struct="openai.Thing")
-
-
 def test_a_mistake_at_the_end_of_a_long_body_is_found_without_scanning_it_all() -> None:
     text = "[" + "1," * 3_000_000 + "x"
     start = time.process_time()
