@@ -46,7 +46,8 @@ Time (seconds)
     {"hold": "name", "count": N|null}; `log(holding="name", wait=5)` waits for one to stand there; "*" releases all
 Connections, chance
     close_idle_after_response true (the next request on that connection meets a reset) | "fin" (closed, unannounced);
-    early_close 0 + before_headers true (no answer at all); unchecked true (no refusals);
+    early_close 0 + before_headers true [+ rst] (no answer at all); cut_head N [+ rst] (torn down after N bytes of the
+    answer's head); unchecked true (no refusals);
     fail_rate 0.3, seed 1, failures ["pool_429", "empty", "early_close", "rst", {...}] (names, kinds, scenarios)
 
 Other controls (POST): reset {}; models {"data"|"add"|"remove"|"patch"|"hidden_from_user"}: partial records are filled;

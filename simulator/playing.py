@@ -91,7 +91,10 @@ class Player:
         self.entry.status = answer.status
         if scenario.before_headers:
             await self._wait_before_headers()
-        self.connection.start(answer.status, answer.headers, length=answer.length, chunked=scenario.chunked)
+        cut = scenario.cut_head
+        self.connection.start(answer.status, answer.headers, length=answer.length, chunked=scenario.chunked, cut=cut)
+        if cut is not None:
+            await self._hang_up()
         self.entry.t_first_byte = time.time()
         frames = iter(answer.frames)
         if scenario.cut or scenario.cut_every or scenario.coalesce:

@@ -57,6 +57,7 @@ class Scenario:
     early_close: int | None = None
     early_end: int | None = None
     rst: bool = False
+    cut_head: int | None = None
     close_without_done: bool = False
     no_finish: bool = False
     no_usage: bool = False
@@ -114,6 +115,7 @@ KINDS: dict[str, Json] = {
     "in_stream_error_first": {"in_stream_error": 0},
     "error_in_200_json": {"error_in_200_json": True},
     "no_answer": {"early_close": 0, "before_headers": True},
+    "half_head": {"cut_head": 30},
 }
 
 

@@ -167,9 +167,15 @@ class Connection(asyncio.Protocol):
     # answers
 
     def start(
-        self, status: int, headers: Mapping[str, str], *, length: int | None = None, chunked: bool = True
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        length: int | None = None,
+        chunked: bool = True,
+        cut: int | None = None,
     ) -> None:
-        """Write the head. With `length` it has a Content-Length; else the body is chunked, or ends at the close."""
+        """Writes the head, or `cut` bytes of it. With `length` a Content-Length, else chunked, else until the close."""
         self._chunked = chunked and length is None
         lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -180,7 +186,7 @@ class Connection(asyncio.Protocol):
         else:
             self.keep_alive = False
         lines.append("Connection: keep-alive" if self.keep_alive else "Connection: close")
-        self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")[:cut])
 
     async def send(self, data: bytes, *, last: bool = False) -> None:
         """Write `data` as one HTTP chunk in one write; the last chunk includes the terminator."""

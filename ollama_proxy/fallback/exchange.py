@@ -289,7 +289,14 @@ class Exchange:
     def _stop_if_hopeless(self, verdict: Verdict) -> None:
         """Raises ProxyError where no other model can help."""
         match verdict.blame:
-            case Blame.ACCOUNT_LIMIT | Blame.UNKNOWN_LIMIT | Blame.ACCOUNT | Blame.REQUEST | Blame.NETWORK:
+            case (
+                Blame.ACCOUNT_LIMIT
+                | Blame.UNKNOWN_LIMIT
+                | Blame.ACCOUNT
+                | Blame.REQUEST
+                | Blame.NETWORK
+                | Blame.ADDRESS
+            ):
                 raise refused(verdict, now=self._backend.clock())
             case Blame.CAPABILITY | Blame.MODERATION:
                 alike = {model.id for model, other in self._failures if other.blame is verdict.blame}

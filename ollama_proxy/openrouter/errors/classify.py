@@ -95,9 +95,9 @@ class _Case:
 def classify(failure: Failure, *, now: float) -> Verdict:
     """Who is to blame for `failure`, seen at `now` (UTC epoch seconds), and what the client gets. Never raises."""
     if failure.kind is FailureKind.NETWORK:
-        detail = quotable(failure.detail, limit=120)
-        said = f"OpenRouter cannot be reached{f' ({detail})' if detail else ''}"
-        return _verdict(Blame.NETWORK, 502, said, "network")
+        return _no_answer(failure)
+    if failure.kind is FailureKind.NOT_HTTP or _is_page(failure):
+        return _wrong_address("something that is not OpenRouter's API")
     if failure.kind in _WIRE and not (failure.kind is FailureKind.MALFORMED and (failure.status or 0) >= 400):
         reason, status, said = _WIRE[failure.kind]
         if failure.kind is FailureKind.MALFORMED and failure.detail:
@@ -107,6 +107,26 @@ def classify(failure: Failure, *, now: float) -> Verdict:
     case = _Case(failure, body, _logical_status(failure, body), now)
     verdicts = (rule(case) for rule in _RULES)
     return next(verdict for verdict in verdicts if verdict is not None)
+
+
+def _no_answer(failure: Failure) -> Verdict:
+    """The connection was not made, or ended before the answer: what was sent whole a model may have worked on."""
+    detail = quotable(failure.detail, limit=120)
+    why = f" ({detail})" if detail else ""
+    if failure.sent:
+        return _verdict(Blame.MODEL_FAILING, 502, f"the request was sent, and no answer came{why}", "no answer")
+    return _verdict(Blame.NETWORK, 502, f"OpenRouter cannot be reached{why}", "network")
+
+
+def _is_page(failure: Failure) -> bool:
+    """A web page in place of an answer: a web site listens at that address."""
+    is_answer = failure.kind is FailureKind.MALFORMED and (failure.status or 200) == 200
+    return is_answer and limits.header(failure.headers, "content-type").lower().startswith("text/html")
+
+
+def _wrong_address(what: str) -> Verdict:
+    said = f"what OPENROUTER_BASE_URL names answered with {what}: is that address right?"
+    return _verdict(Blame.ADDRESS, 502, said, "wrong address")
 
 
 def _logical_status(failure: Failure, body: ErrorBody) -> int | None:
@@ -229,9 +249,10 @@ def _finish_error(case: _Case) -> Verdict | None:
 def _by_status(case: _Case) -> Verdict:
     """What no rule knows by its words."""
     status = case.status if case.status is not None else 502
-    if 300 <= status < 400 or (status in (404, 405) and case.body.is_bare):
-        said = f"OpenRouter answered {case.http}: is OPENROUTER_BASE_URL right?"
-        return _verdict(Blame.MODEL_FAILING, 502, said, f"HTTP {status} unknown address")
+    if 300 <= status < 400 or (status in (404, 405, 501) and case.body.names_no_endpoint):
+        if not (case.in_answer or case.has_provider):
+            return _wrong_address(f"HTTP {status}, as if there were no such endpoint")
+        return _verdict(Blame.MODEL_FAILING, 502, f"the model failed (HTTP {status})", f"HTTP {status} at the provider")
     if status >= 500 or status in (408, 409, 425):
         return _model_failing(case, status)
     if status in (401, 402):

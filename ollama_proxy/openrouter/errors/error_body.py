@@ -16,6 +16,10 @@ from typing import Any
 _READ_LIMIT = 262_144
 _TEXT_LIMIT = 4_000
 _UPSTREAM_FROM = re.compile(r"\bupstream error from ([^:\n]{1,40}):", re.I)
+_NO_ENDPOINT = re.compile(
+    r"(?:not found|method not allowed|not implemented)$|(?:invalid|unknown|unsupported) (?:url|path|route|method)\b"
+    r"|cannot (?:post|get) /|(?:url|path|route|page|resource) (?:was |could )?not (?:be )?found|404 page not found"
+)
 _SALVAGED_TEXT = ("message", "provider_name", "limit_source", "failed_routing_step", "error_type", "raw", "code")
 _SALVAGED_HEADERS = ("X-RateLimit-Reset", "X-RateLimit-Limit", "Retry-After")
 
@@ -54,10 +58,10 @@ class ErrorBody:
         return text_of(self.availability.get("code")).lower()
 
     @property
-    def is_bare(self) -> bool:
-        """No word about the request: a web page, an empty body, or the plain "Not Found" of an unknown address."""
+    def names_no_endpoint(self) -> bool:
+        """No word about the request: a web page, an empty body, or what servers say of an address they do not know."""
         said = self.message.strip().lower().rstrip(".")
-        return said == "not found" or not (said or self.labels or self.code or self.metadata)
+        return bool(_NO_ENDPOINT.match(said)) or not (said or self.labels or self.code or self.metadata)
 
     @property
     def words(self) -> str:

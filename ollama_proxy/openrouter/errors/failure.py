@@ -22,7 +22,8 @@ class FailureKind(StrEnum):
     READ_TIMEOUT = "read timeout"
     TOTAL_TIMEOUT = "total timeout"
     MALFORMED = "malformed"  # an HTML page, broken JSON: nothing this protocol knows
-    NETWORK = "network"  # DNS, connection refused or reset, TLS
+    NETWORK = "network"  # DNS, TLS, a connection refused, or closed before the end of the answer's head
+    NOT_HTTP = "not HTTP"  # what listens at the address speaks something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Failure:
 
     `status` is the HTTP status (200 for what came inside a good answer), `headers` those of the answer in any case,
     `body` the raw bytes or the parsed object or chunk, `detail` a few words from the transport (an exception's name).
+    `sent` says that the request may have been handed over whole: a model may have worked on it, and been paid for it.
     """
 
     kind: FailureKind
@@ -38,6 +40,7 @@ class Failure:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Mapping[str, Any] | None = None
     detail: str = ""
+    sent: bool = True
 
 
 class Blame(StrEnum):
@@ -55,6 +58,7 @@ class Blame(StrEnum):
     ACCOUNT = "account"
     PRIVACY = "privacy"
     NETWORK = "network"
+    ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ import requests
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, body_of
 from ollama_proxy.openrouter.http.direct import DirectPost, pool_of
-from ollama_proxy.openrouter.http.transport import CONNECT_TIMEOUT, Transport, describe, proxies_for, stale
+from ollama_proxy.openrouter.http.transport import (
+    CONNECT_TIMEOUT,
+    Transport,
+    describe,
+    is_not_http,
+    proxies_for,
+    stale,
+    was_sent,
+)
 
 #: An error's body longer than this is a page, not an error.
 LONGEST_ERROR = 256 * 1024
@@ -112,8 +120,9 @@ class Client:
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> UpstreamAnswer:
         """POST a JSON `body` to `path` (such as "/chat/completions") and wait for the answer's headers.
 
-        `headers` are added to the request. Raises UpstreamError (kind NETWORK) if no answer comes. Only a kept-alive
-        connection that turns out to be closed is replaced unseen.
+        `headers` are added to the request. Raises UpstreamError (NETWORK, READ_TIMEOUT or NOT_HTTP) if no answer comes;
+        `Failure.sent` says whether the body had been handed over whole by then. Only if it had not, and a kept-alive
+        connection was closed, it is sent again on another one.
         """
         if (direct := self._direct(path)) is not None:
             sent = partial(direct.send, body, headers or {}, read_timeout=self._read_timeout)
@@ -153,13 +162,11 @@ class Client:
         for attempt in (1, 2, 3):
             try:
                 return send()
-            except (requests.exceptions.ReadTimeout, TimeoutError) as error:
-                raise UpstreamError(Failure(FailureKind.READ_TIMEOUT, detail="no answer in time")) from error
             except (requests.exceptions.RequestException, OSError) as error:
                 # Two connections in a row can have idled away, hence a third attempt.
                 if attempt < 3 and stale(error):
                     continue
-                raise UpstreamError(Failure(FailureKind.NETWORK, detail=describe(error))) from error
+                raise UpstreamError(_failure_of(error)) from error
         raise AssertionError("unreachable")
 
     def get(self, path: str, *, timeout: float = CATALOGUE_TIMEOUT, with_key: bool = True) -> tuple[int, Any]:
@@ -179,3 +186,12 @@ class Client:
     def close(self) -> None:
         """Close the pooled connections."""
         self._transport.close()
+
+
+def _failure_of(error: Exception) -> Failure:
+    """What `error`, raised in place of an answer, means."""
+    if not was_sent(error):
+        return Failure(FailureKind.NETWORK, detail=describe(error), sent=False)
+    if isinstance(error, (requests.exceptions.ReadTimeout, TimeoutError)):
+        return Failure(FailureKind.READ_TIMEOUT, detail="no answer in time")
+    return Failure(FailureKind.NOT_HTTP if is_not_http(error) else FailureKind.NETWORK, detail=describe(error))

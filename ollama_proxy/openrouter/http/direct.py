@@ -8,23 +8,24 @@ this cannot be done: the pool's two methods below are not public, and a proxy wa
 
 from __future__ import annotations
 
+import http.client
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import requests
 
 from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, SocketBody, framing_of
-from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, StaleConnection, Transport
+from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, NotHttp, Transport, unsent
 
 #: A head longer than this is not one.
 LONGEST_HEAD = 65536
 
 _HEAD_READ = 65536
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_BEGIN = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: |\r?$)")
 
 
@@ -32,8 +33,8 @@ class NotConnected(OSError):
     """No connection could be made; nothing was sent. Its argument is why."""
 
 
-class NotHttp(OSError):
-    """What came back is no HTTP/1 answer."""
+class BadHead(OSError):
+    """What came back begins as an HTTP/1 answer, and its head cannot be read."""
 
 
 class AnswerHeaders(Mapping[str, str]):
@@ -76,19 +77,20 @@ class DirectPost:
     def send(self, body: bytes, more: Mapping[str, str], *, read_timeout: float) -> tuple[int, AnswerHeaders, Body]:
         """Status, headers and the open body of the answer.
 
-        Raises NotConnected, StaleConnection (the kept-alive connection was gone), TimeoutError, NotHttp or OSError.
+        Raises NotConnected, TimeoutError, NotHttp, BadHead or another OSError. `was_sent` and `stale` say of each
+        whether the request had been handed over whole.
         """
         connection = self._pool._get_conn()
         try:
             reused = connection.sock is not None
             if not reused:
                 self._connect(connection)
-            try:
-                status, headers, version, rest = self._exchange(connection.sock, body, more, read_timeout)
-            except CLOSED as error:
-                if reused:
-                    raise StaleConnection("the kept-alive connection was closed") from error
-                raise
+            connection.sock.settimeout(read_timeout)
+            if self._hand_over(connection.sock, body, more, reused=reused):
+                status, headers, version, rest = _answer_head(connection.sock)
+            else:
+                with unsent(reused=reused):
+                    status, headers, version, rest = _answer_head(connection.sock)
             answer = SocketBody(
                 connection.sock,
                 framing_of(status, headers),
@@ -108,31 +110,39 @@ class DirectPost:
         except Exception as error:
             raise NotConnected(error) from error
 
-    def _exchange(
-        self, sock: Any, body: bytes, more: Mapping[str, str], read_timeout: float
-    ) -> tuple[int, AnswerHeaders, int, bytes]:
+    def _hand_over(self, sock: Any, body: bytes, more: Mapping[str, str], *, reused: bool) -> bool:
+        """Send the request. False: the peer closed before it had all, though it may have answered before it did."""
         own = "".join([f"\r\n{name}: {value}" for name, value in more.items()]).encode("latin-1")
-        sock.settimeout(read_timeout)
-        with suppress(BrokenPipeError):  # a server may answer, and close, before it has read all: what it said counts
-            sock.sendall(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body))
-        received = b""
-        while True:
-            data = sock.recv(_HEAD_READ)
-            if not data:
-                raise ConnectionResetError("the connection was closed without an answer")
-            received += data
-            while (end := _HEAD_END.search(received)) is not None:
-                status, headers, version = parse_head(received[: end.start()])
-                received = received[end.end() :]
-                if status >= 200:  # else an interim answer, which another follows
-                    return status, headers, version, received
-            if len(received) > LONGEST_HEAD:
-                raise NotHttp("an answer without an end of its head")
+        try:
+            with unsent(reused=reused):
+                sock.sendall(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body))
+        except CLOSED:
+            return False
+        return True
 
     def _end(self, connection: Any, clean: bool, *, kept: bool) -> None:
         if not (clean and kept):
             connection.close()
         self._pool._put_conn(connection)
+
+
+def _answer_head(sock: Any) -> tuple[int, AnswerHeaders, int, bytes]:
+    """Read up to the end of the answer's head: what `parse_head` gives, and what came behind it."""
+    received = b""
+    while True:
+        data = sock.recv(_HEAD_READ)
+        if not data:
+            raise http.client.RemoteDisconnected("the connection was closed without an answer")
+        received += data
+        while (end := _HEAD_END.search(received)) is not None:
+            status, headers, version = parse_head(received[: end.start()])
+            received = received[end.end() :]
+            if status >= 200:  # else an interim answer, which another follows
+                return status, headers, version, received
+        if not received.startswith(_BEGIN[: len(received)]):
+            raise NotHttp("not HTTP/1")
+        if len(received) > LONGEST_HEAD:
+            raise BadHead("an answer without an end of its head")
 
 
 def pool_of(transport: Transport, request: requests.PreparedRequest, proxies: Mapping[str, str]) -> Any:
@@ -144,11 +154,11 @@ def pool_of(transport: Transport, request: requests.PreparedRequest, proxies: Ma
 
 
 def parse_head(head: bytes) -> tuple[int, AnswerHeaders, int]:
-    """Status, headers and minor version of an answer's head (RFC 9112, 4 and 5). Raises NotHttp."""
+    """Status, headers and minor version of an answer's head (RFC 9112, 4 and 5). Raises NotHttp or BadHead."""
     first, _, rest = head.partition(b"\n")
     status = _STATUS.match(first)
     if status is None:
-        raise NotHttp("not an HTTP/1 status line")
+        raise BadHead("not a status line") if first.startswith(_BEGIN) else NotHttp("not HTTP/1")
     lines: list[str] = []
     for line in rest.decode("latin-1").splitlines():
         if line[:1] in " \t" and lines:

@@ -2,8 +2,8 @@
 
 What it changes in the library's defaults, and why: one TLS context for the process (making one costs 24 ms of a blocked
 worker), proxies and CA bundle read once from the environment (`trust_env` would read them per request, and `.netrc`
-would replace the key), a pool as large as the number of clients, and connections that can tell a reset of a kept-alive
-connection from a refusal.
+would replace the key), a pool as large as the number of clients, and connections that can tell whether a request that
+failed had been handed over whole: only one that had not may be sent again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import http.client
 import os
 import select
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.request import getproxies
 
@@ -27,9 +29,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 CONNECT_TIMEOUT = 10.0
 
 
-class StaleConnection(http.client.RemoteDisconnected):
-    """A pooled connection that the server had closed. No byte of an answer came, so the call may be sent again."""
-
+#: Seconds after which an idle connection is not used again. Load balancers give up theirs after 60 s or more, and not
+#: all of them say so: a request that is sent into such a connection is lost, and cannot be sent again.
+LONGEST_IDLE = 30.0
 
 #: `select.poll` itself, whatever gevent has put in its place. It is only asked, never waited on.
 _poll = get_original("select", "poll")
@@ -37,20 +39,48 @@ _poll = get_original("select", "poll")
 #: How a connection that the peer has closed shows itself.
 CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
+#: The attribute of an exception that says: the request had not been handed over whole. Its value says whether that was
+#: on a connection that had answered before, and that the peer has closed since.
+_UNSENT = "ollama_proxy_unsent"
+
+
+@contextmanager
+def unsent(*, reused: bool) -> Iterator[None]:
+    """Whatever is raised in the block is marked: the request was not handed over whole (see `was_sent`, `stale`)."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, _UNSENT, reused and isinstance(error, CLOSED))
+        raise
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether the request that `error` ended may have been handed over whole, so that it must not be sent again."""
+    return not any(hasattr(cause, _UNSENT) for cause in _chain(error))
+
+
+def stale(error: BaseException) -> bool:
+    """Whether a kept-alive connection had gone before the request was handed over whole: another one may take it."""
+    return any(getattr(cause, _UNSENT, False) for cause in _chain(error))
+
 
 class _KnowsItsUse:
-    """Turns a reset of a reused connection into StaleConnection; a fresh one's stays what it is."""
+    """A connection that marks what is raised before a request was handed over whole."""
 
     _has_answered = False
+    _handed_over = False
+    #: When it was put back into the pool, on the monotonic clock.
+    idle_since = 0.0
 
     @property
     def is_connected(self) -> bool:
         """Whether the connection can be used: what the library asks too, but of the system, not of the event loop.
 
-        Under gevent a look at a socket, even without waiting, costs more than the request that follows it.
+        Under gevent a look at a socket, even without waiting, costs more than the request that follows it. Data on an
+        idle connection can only be the end of it.
         """
         sock = self.sock  # type: ignore[attr-defined]
-        if sock is None:
+        if sock is None or time.monotonic() - self.idle_since > LONGEST_IDLE:
             return False
         poll = _poll()
         poll.register(sock, select.POLLIN)
@@ -58,24 +88,23 @@ class _KnowsItsUse:
 
     def connect(self) -> None:
         self._has_answered = False
-        super().connect()  # type: ignore[misc]
+        with unsent(reused=False):
+            super().connect()  # type: ignore[misc]
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        try:
+        self._handed_over = False
+        with unsent(reused=self._has_answered):
             super().request(*args, **kwargs)  # type: ignore[misc]
-        except CLOSED as error:
-            raise self._stale(error) from error
+        self._handed_over = True
 
     def getresponse(self) -> Any:
-        try:
+        if self._handed_over:
             response = super().getresponse()  # type: ignore[misc]
-        except CLOSED as error:
-            raise self._stale(error) from error
+        else:  # the library reads what a server may have said before it had read all
+            with unsent(reused=self._has_answered):
+                response = super().getresponse()  # type: ignore[misc]
         self._has_answered = True
         return response
-
-    def _stale(self, error: OSError) -> OSError:
-        return StaleConnection("the kept-alive connection was closed") if self._has_answered else error
 
 
 class _PlainConnection(_KnowsItsUse, HTTPConnection):
@@ -86,11 +115,20 @@ class _SecureConnection(_KnowsItsUse, HTTPSConnection):
     pass
 
 
-class _PlainPool(HTTPConnectionPool):
+class _NotesIdling:
+    """A pool whose connections know since when they idle."""
+
+    def _put_conn(self, connection: Any) -> None:
+        if connection is not None:
+            connection.idle_since = time.monotonic()
+        super()._put_conn(connection)  # type: ignore[misc]
+
+
+class _PlainPool(_NotesIdling, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
 
-class _SecurePool(HTTPSConnectionPool):
+class _SecurePool(_NotesIdling, HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
@@ -141,19 +179,21 @@ class Transport(requests.adapters.HTTPAdapter):
         return manager
 
 
-def stale(error: BaseException) -> bool:
-    """Is `error` (from `HTTPAdapter.send`) the reset of a kept-alive connection?"""
-    cause: Any = error
-    while isinstance(cause, BaseException):
-        if isinstance(cause, StaleConnection):
-            return True
-        cause = next((arg for arg in cause.args if isinstance(arg, BaseException)), None)
-    return False
+class NotHttp(OSError):
+    """What came back is not HTTP/1 at all: something else listens at that address."""
+
+
+def is_not_http(error: BaseException) -> bool:
+    """Whether `error` says that what came back is no HTTP answer, not even the beginning of one."""
+    return any(
+        isinstance(cause, NotHttp) or (type(cause) is http.client.BadStatusLine and not str(cause).startswith("HTTP/"))
+        for cause in _chain(error)
+    )
 
 
 def describe(error: BaseException) -> str:
     """What went wrong, in a few words without addresses or keys."""
-    names = " ".join(_chain(error))
+    names = " ".join(type(cause).__name__ for cause in _chain(error))
     for mark, words in (
         ("NameResolution", "its name could not be resolved"),
         ("gaierror", "its name could not be resolved"),
@@ -164,18 +204,20 @@ def describe(error: BaseException) -> str:
         ("ReadTimeout", "no answer in time"),
         ("RemoteDisconnected", "the connection was closed without an answer"),
         ("Reset", "the connection was reset"),
+        ("Timeout", "the request could not be sent in time"),
     ):
         if mark in names:
             return words
     return "the connection failed"
 
 
-def _chain(error: Any) -> list[str]:
-    names: list[str] = []
-    while isinstance(error, BaseException) and len(names) < 8:
-        names.append(type(error).__name__)
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """`error` and what it was made of, as the libraries wrap it."""
+    found: list[BaseException] = []
+    while error is not None and len(found) < 8:
+        found.append(error)
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
             inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
         error = inner or error.__cause__ or error.__context__
-    return names
+    return found

@@ -92,9 +92,9 @@ def whole(body: Any) -> Reply:
     return Reply([(0, b"   "), (0, json.dumps(body).encode())], headers={"Content-Type": "application/json"})
 
 
-def unreachable(detail: str = "the connection was refused") -> Reply:
-    """No answer at all."""
-    return Reply(failure=Failure(FailureKind.NETWORK, detail=detail))
+def unreachable(detail: str = "the connection was refused", *, sent: bool = False) -> Reply:
+    """No answer at all, before or after the request was handed over."""
+    return Reply(failure=Failure(FailureKind.NETWORK, detail=detail, sent=sent))
 
 
 def only_comments(every: float = 1.0) -> Reply:

@@ -197,7 +197,8 @@ def test_no_model_stands_in_for_an_embedding_model(monkeypatch: pytest.MonkeyPat
 FIRST_FAILURES = {
     "429 of the provider": POOL,
     "5xx": SERVER_ERROR,
-    "HTML page": Reply([(0, b"<html>oops</html>")], headers={"Content-Type": "text/html"}),
+    "neither JSON nor a stream": Reply([(0, b"oops")], headers={"Content-Type": "text/plain"}),
+    "sent, and no answer": unreachable("the connection was reset", sent=True),
     "HTML error page": Reply([(0, b"<html>oops</html>")], 520, {"Content-Type": "text/html"}),
     "200 with an error in its JSON": whole({"error": {"code": 503, "message": "overloaded", "metadata": {}}}),
     "error event before any delta": Reply([(0, ROLE), (0, event({"error": {"code": 502, "message": "x"}}))]),
@@ -232,7 +233,7 @@ def test_a_failure_before_the_first_delta_is_unseen(world: World, reply: Reply) 
     assert all(call.is_closed for call in world.upstream.calls)
 
 
-@pytest.mark.parametrize("failure", ["5xx", "only comments", "whole body without choices", "HTML page"])
+@pytest.mark.parametrize("failure", ["5xx", "only comments", "whole body without choices", "sent, and no answer"])
 def test_whole_answers_fail_over_alike(world: World, failure: str) -> None:
     world.upstream.replies[A] = [FIRST_FAILURES[failure]]
     answer = {"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]}
@@ -422,6 +423,14 @@ def test_other_failures_between_do_not_count_as_alike(world: World) -> None:
         pytest.param(refusal(403, "Key limit exceeded (daily limit)."), 502, "key", id="key limit"),
         pytest.param(account_limit(3600, PER_DAY), 429, "resets at", id="the daily limit"),
         pytest.param(refusal(429, "Slow down", provider_name=None), 429, "try again", id="a 429 of nobody"),
+        pytest.param(refusal(404, "Not Found"), 502, "OPENROUTER_BASE_URL", id="no such endpoint"),
+        pytest.param(
+            Reply([(0, b"<html>hello</html>")], headers={"Content-Type": "text/html"}),
+            502,
+            "OPENROUTER_BASE_URL",
+            id="a web page",
+        ),
+        pytest.param(Reply(failure=Failure(FailureKind.NOT_HTTP)), 502, "OPENROUTER_BASE_URL", id="not HTTP"),
     ],
 )
 def test_what_no_other_model_can_help_stops_the_request(world: World, reply: Reply, status: int, words: str) -> None:
@@ -441,6 +450,13 @@ def test_the_network_gets_one_more_try(world: World) -> None:
     assert (error.status, "cannot be reached" in error.message) == (502, True)
     assert world.upstream.models == [A, A, A, A, B]
     assert [row.model for row in world.memory.rows()] == [A]  # for the 502, not for the network
+
+
+def test_what_was_sent_whole_is_not_sent_to_a_model_that_costs_again(make_world: MakeWorld) -> None:
+    world = make_world(free_mode=False)
+    world.upstream.replies[PAID_MODEL] = [unreachable("the connection was reset", sent=True)]
+    error = refused(exchange_of(world, PAID_MODEL))
+    assert (error.status, world.upstream.models) == (502, [PAID_MODEL])
 
 
 def test_a_rate_limit_without_a_time_gets_one(make_world: MakeWorld) -> None:

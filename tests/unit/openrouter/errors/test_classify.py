@@ -74,13 +74,26 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
     (Blame.MODEL_FAILING, 502): {
         "401 of a provider is not ours": (401, wrapped(401, "Invalid credentials")),
         "402 of a provider is not ours": (402, wrapped(402, "Balance too low")),
-        "404 unknown route cools no model for a day": (404, error("Not Found", 404)),
-        "404 web page cools no model for a day": (404, b"<html>nginx</html>"),
-        "302 is a wrong address": (302, b""),
+        "404 Not Found of a provider": (404, error("Not Found", 404, provider_name="Acme")),
         "500 masked": (500, error("Internal Server Error", 500, error_type="server")),
         "500 as a string": (500, error("Internal", "server_error")),
         "502 web page": (502, b"<html>Bad gateway</html>"),
         "520 web page": (520, b"<html>"),
+    },
+    (Blame.ADDRESS, 502): {
+        "404 Not Found": (404, error("Not Found", 404)),
+        "404 web page": (404, b"<html>nginx</html>"),
+        "404 plain text": (404, b"404 page not found"),
+        "404 empty": (404, b""),
+        "404 of FastAPI": (404, {"detail": "Not Found"}),
+        "404 of OpenAI": (404, {"error": {"message": "Invalid URL (POST /v1/x)", "type": "invalid_request_error"}}),
+        "404 of Rails": (404, {"status": 404, "error": "Not Found"}),
+        "405": (405, {"detail": "Method Not Allowed"}),
+        "405 without a body": (405, b""),
+        "501 web page": (501, b"<html>Unsupported method ('POST')</html>"),
+        "301": (301, b""),
+        "302": (302, b"<html>moved</html>"),
+        "308": (308, b""),
     },
     (Blame.MODEL_GONE, 502): {
         "403 harness gate": (
@@ -254,10 +267,35 @@ def test_failures_of_the_wire_blame_the_model(kind: FailureKind, client: int, re
     assert "page" not in found.message
 
 
-def test_network_blames_no_model() -> None:
-    found = classify(Failure(FailureKind.NETWORK, detail="ConnectionError"), now=NOW)
+def test_a_network_without_anything_sent_blames_no_model() -> None:
+    found = classify(Failure(FailureKind.NETWORK, detail="ConnectionError", sent=False), now=NOW)
     assert (found.blame, found.status, found.retry_at) == (Blame.NETWORK, 502, None)
     assert found.message == "upstream error: OpenRouter cannot be reached (ConnectionError)"
+
+
+def test_no_answer_to_what_was_sent_blames_the_model() -> None:
+    found = classify(Failure(FailureKind.NETWORK, detail="the connection was reset"), now=NOW)
+    assert (found.blame, found.status, found.reason) == (Blame.MODEL_FAILING, 502, "no answer")
+    assert found.message == "upstream error: the request was sent, and no answer came (the connection was reset)"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(Failure(FailureKind.NOT_HTTP), id="not HTTP"),
+        pytest.param(
+            Failure(FailureKind.MALFORMED, 200, {"content-type": "text/html; charset=utf-8"}), id="a page in a 200"
+        ),
+    ],
+)
+def test_what_is_not_the_api_is_a_wrong_address(failure: Failure) -> None:
+    found = classify(failure, now=NOW)
+    assert (found.blame, found.status, found.refresh) == (Blame.ADDRESS, 502, False)
+    assert "OPENROUTER_BASE_URL" in found.message
+
+
+def test_a_404_inside_a_good_answer_is_no_wrong_address() -> None:
+    assert event(error={"code": 404, "message": "Not Found"}).blame is Blame.MODEL_FAILING
 
 
 def test_a_malformed_error_status_is_judged_by_its_status() -> None:

@@ -43,6 +43,15 @@ class Peer:
         except ConnectionError:
             return b""
 
+    def read_exactly(self, size: int) -> None:
+        """Read `size` bytes of whatever comes, or up to the end of the connection."""
+        while size > 0 and (data := self._socket.recv(min(size, 65536))):
+            size -= len(data)
+
+    def end_writing(self) -> None:
+        """Say that nothing more will come."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def say(self, data: bytes) -> None:
         """Send `data`."""
         self._socket.sendall(data)

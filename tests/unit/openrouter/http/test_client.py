@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ollama_proxy.openrouter.errors.failure import FailureKind
+from ollama_proxy.openrouter.http import client as client_module
+from ollama_proxy.openrouter.http import transport
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
 from simulator.process import Simulator
 from tests.servers import free_port
@@ -46,6 +48,18 @@ class Recorder:
 
 def post(client: Client, body: bytes = b"{}") -> bytes:
     return client.post("/chat/completions", body).read_all(timeout=5)
+
+
+#: Bytes: more than the system's buffers of both sides take.
+LARGE = 16_000_000
+
+
+@pytest.fixture(params=["direct", "library"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways in which a request is sent."""
+    if request.param == "library":
+        monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -92,37 +106,146 @@ def test_headers_of_one_call_are_not_sent_with_the_next() -> None:
     assert [b"X-More" in head for head, _ in script.asked] == [True, False]
 
 
-def test_a_kept_connection_that_was_closed_is_replaced_unseen() -> None:
+@pytest.mark.parametrize("end", [Peer.reset, Peer.close], ids=["reset", "closed"])
+@pytest.mark.usefixtures("way")
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced_unseen(end: Callable[[Peer], None]) -> None:
+    closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.say(answer(b"{}"))
+        if peer.number == 1:
+            end(peer)
+            closed.set()
+        else:
+            peer.request()
+
+    with client_of(script) as (client, upstream):
+        assert post(client) == b"{}"
+        assert closed.wait(5)
+        assert post(client) == b"{}"
+        assert upstream.connections == 2
+
+
+@pytest.mark.parametrize("reads", [0, 1000], ids=["nothing read", "a part read"])
+@pytest.mark.usefixtures("way")
+def test_a_kept_connection_that_breaks_before_all_is_sent_is_replaced_unseen(reads: int) -> None:
     asked = []
 
     def script(peer: Peer) -> None:
-        asked.append(peer.request())
+        asked.append(len(peer.request()[1]))
         peer.say(answer(b"{}"))
         if peer.number == 1:
-            # The second request arrives on a connection that the server gives up without a word.
-            asked.append(peer.request())
+            peer.read_exactly(reads or 1)
             peer.reset()
         else:
             peer.request()
 
     with client_of(script) as (client, upstream):
-        assert [post(client), post(client)] == [b"{}", b"{}"]
+        assert [post(client), post(client, b"x" * LARGE)] == [b"{}", b"{}"]
         assert upstream.connections == 2
-    assert len(asked) == 3
+    assert asked == [2, LARGE]
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
 @pytest.mark.parametrize("end", [Peer.reset, Peer.close], ids=["reset", "closed"])
-def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(end: Callable[[Peer], None]) -> None:
-    # The request may have reached a model: a free request may have been spent on it.
+@pytest.mark.usefixtures("way")
+def test_a_connection_that_ends_after_it_took_the_request_is_not_tried_again(
+    end: Callable[[Peer], None], kept: bool
+) -> None:
+    # The request may have reached a model, and been paid for.
+    asked = []
+
     def script(peer: Peer) -> None:
-        peer.request()
+        if kept:
+            peer.request()
+            peer.say(answer(b"{}"))
+        asked.append(peer.request())
         end(peer)
 
     with client_of(script) as (client, upstream):
+        if kept:
+            assert post(client) == b"{}"
         with pytest.raises(UpstreamError) as caught:
             post(client)
         assert upstream.connections == 1
-    assert caught.value.failure.kind is FailureKind.NETWORK
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.NETWORK, True)
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("way")
+def test_a_new_connection_that_ends_before_all_is_sent_says_so() -> None:
+    def script(peer: Peer) -> None:
+        peer.read_exactly(1000)
+        peer.reset()
+
+    with client_of(script) as (client, upstream):
+        with pytest.raises(UpstreamError) as caught:
+            post(client, b"x" * LARGE)
+        assert upstream.connections == 1
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.NETWORK, False)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_peer_that_takes_no_more_of_a_request_was_not_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT", 1.0)  # the library's limit for sending
+
+    def script(peer: Peer) -> None:
+        done.wait(5)
+
+    done = threading.Event()
+    with RawUpstream(script) as upstream:
+        client = Client(upstream.url, KEY, read_timeout=0.05)
+        with pytest.raises(UpstreamError) as caught:
+            post(client, b"x" * LARGE)
+        done.set()
+    failure = caught.value.failure
+    assert (failure.kind, failure.sent) == (FailureKind.NETWORK, False)
+    assert failure.detail == "the request could not be sent in time"
+
+
+@pytest.mark.usefixtures("way")
+def test_an_answer_to_a_request_that_was_not_read_to_its_end_counts() -> None:
+    def script(peer: Peer) -> None:
+        peer.read_exactly(1000)
+        peer.say(answer(b"too large", status="413 Payload Too Large", more=b"Connection: close\r\n"))
+        peer.end_writing()
+        peer.read_exactly(LARGE)
+
+    with client_of(script) as (client, _):
+        found = client.post("/chat/completions", b"x" * LARGE)
+        assert (found.status, found.read_all(timeout=5)) == (413, b"too large")
+
+
+@pytest.mark.usefixtures("way")
+def test_an_idle_connection_is_not_used_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of(Recorder()) as (client, upstream):
+        assert [post(client), post(client)] == [b"{}", b"{}"]
+        assert upstream.connections == 1
+        monkeypatch.setattr(transport, "LONGEST_IDLE", 0.0)
+        assert post(client) == b"{}"
+        assert upstream.connections == 2
+
+
+def test_through_a_proxy_that_cannot_connect_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.say(answer(b"", status="502 Bad Gateway"))
+
+    with RawUpstream(script) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(UpstreamError) as caught:
+            post(Client("https://openrouter.invalid/api/v1", KEY))
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.NETWORK, False)
+
+
+def test_through_a_proxy_that_closes_the_request_counts_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawUpstream(lambda peer: peer.request()) as proxy:  # type: ignore[arg-type, return-value]
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(UpstreamError) as caught:
+            post(Client("http://openrouter.invalid/api/v1", KEY))
+        assert proxy.connections == 1
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.NETWORK, True)
 
 
 def test_a_new_tls_connection_that_ends_without_an_answer_is_not_tried_again(
@@ -135,26 +258,30 @@ def test_a_new_tls_connection_that_ends_without_an_answer_is_not_tried_again(
         simulator.scenario("*", early_close=0, before_headers=True)
         with pytest.raises(UpstreamError) as caught:
             client.post("/chat/completions", b'{"model": "a/b", "messages": []}')
-        assert caught.value.failure.kind is FailureKind.NETWORK
+        assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.NETWORK, True)
         assert len(simulator.chats()) == 1
 
 
+@pytest.mark.usefixtures("way")
 def test_refused() -> None:
     client = Client(f"http://127.0.0.1:{free_port()}/api/v1", KEY)
     with pytest.raises(UpstreamError) as caught:
         post(client)
     failure = caught.value.failure
-    assert (failure.kind, failure.detail) == (FailureKind.NETWORK, "the connection was refused")
+    assert (failure.kind, failure.sent, failure.detail) == (FailureKind.NETWORK, False, "the connection was refused")
 
 
+@pytest.mark.usefixtures("way")
 def test_a_name_that_does_not_exist() -> None:
     client = Client("http://nowhere.invalid/api/v1", KEY)
     with pytest.raises(UpstreamError) as caught:
         post(client)
     failure = caught.value.failure
-    assert (failure.kind, failure.detail) == (FailureKind.NETWORK, "its name could not be resolved")
+    said = (failure.kind, failure.sent, failure.detail)
+    assert said == (FailureKind.NETWORK, False, "its name could not be resolved")
 
 
+@pytest.mark.usefixtures("way")
 def test_no_answer_in_time() -> None:
     def script(peer: Peer) -> None:
         peer.request()
@@ -164,7 +291,7 @@ def test_no_answer_in_time() -> None:
         client = Client(upstream.url, KEY, read_timeout=0.05)
         with pytest.raises(UpstreamError) as caught:
             post(client)
-    assert caught.value.failure.kind is FailureKind.READ_TIMEOUT
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (FailureKind.READ_TIMEOUT, True)
 
 
 def test_tls_with_an_authority_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +304,8 @@ def test_tls_with_an_authority_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
         with pytest.raises(UpstreamError) as caught:
             Client(simulator.url, KEY).get("/models")
-        assert caught.value.failure.detail == "no TLS connection could be made"
+        failure = caught.value.failure
+        assert (failure.sent, failure.detail) == (False, "no TLS connection could be made")
 
 
 def test_short_waits_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http import client as client_module
+from ollama_proxy.openrouter.http import transport as transport_module
 from ollama_proxy.openrouter.http.answer_body import LibraryBody, SocketBody
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
-from ollama_proxy.openrouter.http.direct import AnswerHeaders, NotHttp, parse_head, pool_of
+from ollama_proxy.openrouter.http.direct import AnswerHeaders, BadHead, parse_head, pool_of
+from ollama_proxy.openrouter.http.transport import NotHttp, Transport
 from tests.unit.openrouter.http.raw_upstream import CHUNKED, LAST_CHUNK, Peer, RawUpstream, answer, chunk
 
 
@@ -94,10 +99,16 @@ def test_both_ways_say_the_same(serve: Any, monkeypatch: pytest.MonkeyPatch) -> 
     [
         pytest.param(lambda peer: peer.request(), FailureKind.NETWORK, id="closed without an answer"),
         pytest.param(lambda peer: (peer.request(), peer.reset()), FailureKind.NETWORK, id="reset"),
-        pytest.param(lambda peer: (peer.request(), peer.say(b"SSH-2.0-x\r\n\r\n")), FailureKind.NETWORK, id="not HTTP"),
+        pytest.param(lambda peer: (peer.request(), peer.say(b"SSH-2.0-x\r\n")), FailureKind.NOT_HTTP, id="not HTTP"),
         pytest.param(
-            lambda peer: (peer.request(), peer.say(b"x" * 70000)), FailureKind.NETWORK, id="no end of the head"
+            lambda peer: (peer.request(), peer.say(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70000)),
+            FailureKind.NETWORK,
+            id="no end of the head",
         ),
+        pytest.param(
+            lambda peer: (peer.request(), peer.say(b"HTTP/1.1 OK\r\n\r\n")), FailureKind.NETWORK, id="no status"
+        ),
+        pytest.param(lambda peer: (peer.request(), peer.say(b"HTTP/1.")), FailureKind.NETWORK, id="half a head"),
         pytest.param(lambda peer: (peer.request(), peer.is_closed()), FailureKind.READ_TIMEOUT, id="silence"),
     ],
 )
@@ -106,7 +117,7 @@ def test_failures(serve: Any, script: Any, kind: FailureKind) -> None:
     client, upstream = serve(script)
     with pytest.raises(UpstreamError) as caught:
         client.post("/chat", b"{}")
-    assert caught.value.failure.kind is kind
+    assert (caught.value.failure.kind, caught.value.failure.sent) == (kind, True)
     assert upstream.connections == 1
 
 
@@ -118,6 +129,35 @@ def test_an_answer_that_was_asked_not_to_be_compressed_and_is(serve: Any) -> Non
     for _ in range(2):
         assert client.post("/chat", b"{}").read_all(timeout=5) == b'{"data": []}'
     assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("path", ["http://nowhere.invalid/", "https://nowhere.invalid/"])
+def test_what_is_used_of_urllib3_that_is_not_public(path: str) -> None:
+    """An update of urllib3 that drops one of these must fail here: requirements.txt pins the version for that."""
+    transport = Transport(pool_size=1)
+    request = requests.Request("POST", path).prepare()
+    pool = pool_of(transport, request, {})
+    assert type(pool).__mro__[1].__name__ == "_NotesIdling"
+    for owner in (HTTPConnectionPool, HTTPSConnectionPool):
+        assert callable(owner._get_conn)
+        assert callable(owner._put_conn)
+    for connection in (HTTPConnection, HTTPSConnection):
+        assert isinstance(connection.is_connected, property)
+        assert callable(connection.connect)
+    connection = pool._get_conn()
+    assert connection.sock is None
+    connection.timeout = 1.0
+    pool._put_conn(connection)
+    assert pool._get_conn() is connection
+    assert connection.idle_since > 0
+
+
+def test_the_pool_asks_whether_a_connection_can_be_used(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "LONGEST_IDLE", -1)
+    client, upstream = serve(always(answer(b"{}")))
+    for _ in range(2):
+        assert client.post("/chat", b"{}").read_all(timeout=5) == b"{}"
+    assert upstream.connections == 2
 
 
 def test_the_pool_is_not_used_directly_through_a_proxy_or_without_its_methods(serve: Any) -> None:
@@ -155,9 +195,18 @@ def test_parse_head(head: bytes, status: int, headers: dict[str, str]) -> None:
     assert (found, dict(found_headers), version) == (status, headers, 1)
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/2 200 OK", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000", b"ICY 200 OK"])
-def test_what_is_no_head(head: bytes) -> None:
-    with pytest.raises(NotHttp):
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [
+        (b"", NotHttp),
+        (b"HTTP/2 200 OK", NotHttp),
+        (b"ICY 200 OK", NotHttp),
+        (b"HTTP/1.1 20 OK", BadHead),
+        (b"HTTP/1.1 2000", BadHead),
+    ],
+)
+def test_what_is_no_head(head: bytes, error: type[OSError]) -> None:
+    with pytest.raises(error):
         parse_head(head)
 
 
