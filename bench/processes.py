@@ -111,9 +111,9 @@ def running(server: Server, port: int, ready: Callable[[], bool] | None = None) 
         server.stop()
 
 
-def wait_for(condition: Callable[[], bool], server: Server) -> None:
+def wait_for(condition: Callable[[], bool], server: Server, seconds: float = _PATIENCE) -> None:
     """Returns when `condition` holds. RuntimeError with the server's output if it ends or takes too long."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + seconds
     while not condition():
         if server.process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{server.log.stem} did not start:\n{server.log.read_text(errors='replace')[-2000:]}")
