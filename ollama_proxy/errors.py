@@ -26,10 +26,15 @@ class ProxyError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.reason = without_quotations(message) if reason is None else reason
+        self._reason = reason
         self.retry_after = retry_after
         if status is not None:
             self.status = status
+
+    @property
+    def reason(self) -> str:
+        """The text for logs, worked out when asked for: some errors are made for every request and never raised."""
+        return without_quotations(self.message) if self._reason is None else self._reason
 
 
 def without_quotations(text: str) -> str:

@@ -116,8 +116,11 @@ class Observation:
             self.cost = float(cost)
 
 
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    return next((usage[name] for name in names if type(usage.get(name)) is int and 0 <= usage[name] < 2**63), None)
+def _count(usage: Mapping[str, Any], name: str, other_name: str) -> int | None:
+    count = usage.get(name)
+    if count is None:
+        count = usage.get(other_name)
+    return count if type(count) is int and 0 <= count < 2**63 else None
 
 
 class Observer(Protocol):

@@ -105,6 +105,8 @@ class AccessPolicy:
         self._is_near = lru_cache(4096)(lambda text: _within_text(text, settings.allow_networks))
         self._is_trusted = lru_cache(4096)(lambda text: _within_text(text, settings.trusted_proxies))
         self._caller_at = lru_cache(4096)(_caller_at)
+        # The usual decision is made once per caller.
+        self._serve = lru_cache(4096)(Decision)
 
     def check(self, environ: Mapping[str, Any]) -> Decision:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
@@ -125,6 +127,8 @@ class AccessPolicy:
         if self._keys:
             return self._check_key(environ, caller, origin.headers)
         refusal = None if self._settings.allow_anonymous else self._network_refusal(environ)
+        if refusal is None and not origin.headers:
+            return self._serve(caller)
         return Decision(caller, origin.headers, error=None if refusal is None else Forbidden(refusal))
 
     def _caller(self, environ: Mapping[str, Any]) -> Caller:

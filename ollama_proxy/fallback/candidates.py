@@ -27,8 +27,9 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
         if lack := _lacking(asked, needs, judge_size=False):
             raise BadRequest(_does_not_support(target.name, lack))
         return (asked,)
-    free = ORDERS[target.order].arrange(catalog.free)
-    pool = free if asked is None else (asked, *(model for model in free if model is not asked))
+    pool: Sequence[Model] = ORDERS[target.order].arrange(catalog.free)
+    if asked is not None:
+        pool = [asked, *[model for model in pool if model is not asked]]
     able = _able(pool, needs)
     if not able:
         raise _nobody(target.name, asked, pool, needs)

@@ -129,7 +129,7 @@ class RequestLog:
             "status": observation.status,
             "ms": round((time.monotonic() - observation.began) * 1000, 1),
             "client": observation.caller,
-            "outcome": observation.outcome.value,
+            "outcome": observation.outcome,
         }
         if observation.asked:
             fields["asked"] = shown(observation.asked)

@@ -5,8 +5,6 @@ It knows Flask, so that the modules below the routes do not have to.
 
 from __future__ import annotations
 
-from typing import cast
-
 from flask import current_app, request
 
 from ollama_proxy.observation import ENVIRON_KEY, Observation
@@ -18,12 +16,14 @@ MEGABYTE = 1024 * 1024
 
 def runtime() -> Runtime:
     """Return the parts of this process."""
-    return cast(Runtime, current_app.extensions["ollama_proxy"])
+    found: Runtime = current_app.extensions["ollama_proxy"]
+    return found
 
 
 def observation() -> Observation:
     """Return the Observation of this request."""
-    return cast(Observation, request.environ[ENVIRON_KEY])
+    found: Observation = request.environ[ENVIRON_KEY]
+    return found
 
 
 def request_body(*, zstd: bool = False) -> bytes:
