@@ -21,8 +21,5 @@ class VirtualModel:
 #: The best free model for the request.
 FREE = VirtualModel("free:latest", "Free: best free model for the request", "context")
 
-#: The free model that appeared last.
-NEWEST = VirtualModel("free:newest", "Free: the newest free model", "newest")
-
 #: All of them by their listed name. The names are reserved: no real model is ever listed under one.
-VIRTUAL_MODELS = {model.name: model for model in (FREE, NEWEST)}
+VIRTUAL_MODELS = {model.name: model for model in (FREE,)}

@@ -34,12 +34,5 @@ class ByContext:
         return arranged
 
 
-class ByAge:
-    """The newest model first."""
-
-    def arrange(self, models: Models) -> Models:
-        return tuple(sorted(models, key=lambda model: (-model.created, model.id)))
-
-
 #: The orders by the name that a Target has for them.
-ORDERS: dict[str, Order] = {"context": ByContext(), "newest": ByAge()}
+ORDERS: dict[str, Order] = {"context": ByContext()}
