@@ -1,7 +1,7 @@
-"""What gunicorn's master does before the first worker, and before the new ones of a reload (SIGHUP).
+"""What gunicorn's master does before the first worker, and before the new workers of a reload (SIGHUP).
 
-It asks OpenRouter for the key, says who is served, and migrates the database. Nothing here may stop the start but a
-key that OpenRouter refuses: with OpenRouter or the database away the server starts, and gets by until they are back.
+It checks the key, logs who is served, and migrates the database. Only a key that OpenRouter refuses may stop the start.
+If OpenRouter or the database is away, the server starts and works without them until they are back.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def _log(settings: Settings) -> Any:
 
 
 def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeyState:
-    """Ask OpenRouter for the key, once and for at most 3 s. `refused` gets the line to end with, or to log."""
+    """Check the key with OpenRouter, once and for at most 3 s. If it is refused, `refused` is called with the text."""
     client = Client(settings.openrouter_base_url, settings.openrouter_api_key)
     checked = KeyCheck(KeyState.UNKNOWN, reason=f"no answer in {SMALL_TIMEOUT:g} s")
-    # A name server that does not answer is slower than any time-out of the client.
+    # The client's time-outs do not limit the look-up of a name, which can take longer.
     with Timeout(SMALL_TIMEOUT, False):
         checked = check_key(client)
     client.close()
@@ -47,12 +47,12 @@ def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeySta
 
 
 def unusable_host(host: str) -> str | None:
-    """The line that ends a start on a HOST where nobody can listen; None if somebody can. Uses no fixed port."""
+    """Return the line that ends a start with a HOST on which no server can listen, else None. Uses no fixed port."""
     host = host.strip("[]")
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))
-    except (OSError, UnicodeError) as error:  # the latter: a name that no host can have
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         why = error.strerror if isinstance(error, OSError) else "not a host's name"
         return (
             f"HOST={host!r} cannot be used: it takes an address of this machine, such as 127.0.0.1 or 0.0.0.0 ({why})"
@@ -73,7 +73,7 @@ def at_the_address_of(earlier: Settings, loaded: Settings, *, warn: Callable[[st
 
 
 def announce(settings: Settings) -> None:
-    """The log's first lines: the version, who is served, where that could be strangers, which names are misspelt."""
+    """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt."""
     log = _log(settings)
     mode = "free models only" if settings.free_mode else "all models"
     who, *warnings = describe(settings)
@@ -83,7 +83,7 @@ def announce(settings: Settings) -> None:
 
 
 def migrate_database(settings: Settings, instance: Path) -> None:
-    """Bring the database up to date, if it can be reached. Other machines may do so at the same time."""
+    """Migrate the database, if it can be reached. Other machines may do so at the same time."""
     try:
         migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
     except StorageUnavailable as error:
