@@ -21,7 +21,14 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ollama_proxy.catalog.filters import FilterError, Filters  # noqa: E402
-from ollama_proxy.config import SettingsError, load_settings, missing_key_text  # noqa: E402
+from ollama_proxy.config import (  # noqa: E402
+    SettingsError,
+    environment,
+    keep_settings,
+    kept_settings,
+    load_settings,
+    missing_key_text,
+)
 from ollama_proxy.ops.logs import server_logging  # noqa: E402
 from ollama_proxy.server.worker import raise_file_limit  # noqa: E402
 from ollama_proxy.storage.database import sqlalchemy_url  # noqa: E402
@@ -34,13 +41,17 @@ def _stop(text):
 
 
 def _settings():
+    """The settings as they are now in the environment and `.env`, looked at so closely that the workers can use them.
+
+    Raises SystemExit, after one line, for settings that cannot be used.
+    """
     try:
-        loaded = load_settings()
+        loaded = load_settings(environment())
     except SettingsError as error:
         _stop(error)
     if not loaded.openrouter_api_key:
         _stop(missing_key_text())
-    # The workers read these anew; what they would stumble over is found here.
+    # A worker that raises at its start ends the whole server: what it would raise for is found here.
     try:
         Filters.load(loaded.models_filter, Path.cwd())
     except FilterError as error:
@@ -56,7 +67,10 @@ def _settings():
     return loaded
 
 
-settings = _settings()
+# gunicorn runs this file at the start, and again on SIGHUP. On SIGHUP `_guard_reload` has just read and kept the new
+# settings. The workers take what is kept, and read nothing themselves.
+settings = kept_settings() or _settings()
+keep_settings(settings)
 
 wsgi_app = "wsgi:app"
 pythonpath = str(ROOT)
@@ -113,22 +127,29 @@ def on_starting(server):
 
 def _guard_reload(server):
     """On SIGHUP, look at the settings before gunicorn does: it would end the server over a typing error."""
+    from ollama_proxy.ops import starting
+
     reload = server.handle_hup
 
     def handle_hup():
         try:
-            _settings()
+            loaded = _settings()
         except SystemExit:
             server.log.error("Not reloaded: the settings cannot be used. The server goes on with the earlier ones")
         else:
+            keep_settings(starting.at_the_address_of(kept_settings(), loaded, warn=server.log.warning))
             reload()
 
     server.handle_hup = handle_hup
 
 
 def on_reload(server):
-    """In the master, on SIGHUP: this file has been read again."""
+    """In the master, on SIGHUP, before the new workers: this file has been run again with the new settings."""
+    from ollama_proxy.ops import starting
+
     _ask_for_key(refused=server.log.error)
+    starting.announce(settings)
+    starting.migrate_database(settings, ROOT / "instance")
 
 
 def _ask_for_key(refused):

@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         if value is not None:
             os.environ[variable] = value
+            # The variable that names a file would be a second value beside this one.
+            os.environ.pop(f"{variable}_FILE", None)
     # The working directory stays the user's: .env and the filter files are read from there.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"), "wsgi:app"]

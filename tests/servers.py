@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import requests
 
-from ollama_proxy.config import Settings
+from ollama_proxy.config import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,11 +51,13 @@ class ProxyServer:
         ready: bool = True,
         ca_file: str | None = None,
         arguments: list[str] | None = None,
+        env_file: Sequence[str] = (),
         **settings: object,
     ) -> None:
         """`upstream` is OpenRouter's address, `how` is "module" (`python -m ollama_proxy`, what `make run` does) or
-        "gunicorn" (`gunicorn wsgi:app`). `settings` are environment variables in lower case. With `ready` the
-        constructor returns when there is a catalogue, else as soon as the port answers."""
+        "gunicorn" (`gunicorn wsgi:app`). `settings` are environment variables in lower case; `env_file` names, in upper
+        case, those that stand in `.env` instead. With `ready` the constructor returns when there is a catalogue, else
+        as soon as the port answers."""
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,6 +78,8 @@ class ProxyServer:
             environment["REQUESTS_CA_BUNDLE"] = ca_file
         environment |= {name.upper(): str(value) for name, value in settings.items()}
         environment["PYTHONPATH"] = str(ROOT)
+        if env_file:
+            self.write_env_file(**{name: environment.pop(name) for name in env_file})
         commands = {
             "module": [sys.executable, "-m", "ollama_proxy", *(arguments or [])],
             "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "wsgi:app"],
@@ -99,6 +102,11 @@ class ProxyServer:
             return requests.get(self.url, timeout=PATIENCE).ok
         except requests.ConnectionError:
             return False
+
+    def write_env_file(self, **variables: object) -> None:
+        """Let `.env` say this and nothing else. The server looks at it when it starts, and on SIGHUP."""
+        lines = [f"{name}={value}\n" for name, value in variables.items()]
+        (self.directory / ".env").write_text("".join(lines))
 
     def log(self) -> str:
         """All that it has written."""
@@ -141,7 +149,7 @@ class ProxyServer:
 
 
 #: Variables of the developer's own environment that would change what a test sees.
-_OURS = {field.name.upper() for field in dataclasses.fields(Settings)} | {
+_OURS = VARIABLES.keys() | {
     name + end
     for name, end in [("REQUESTS_CA", "_BUNDLE"), ("CURL_CA", "_BUNDLE"), ("SSL_CERT", "_FILE")]
     + [(scheme, "_PROXY") for scheme in ("HTTP", "HTTPS", "ALL", "NO")]

@@ -16,6 +16,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from ollama_proxy.config import VARIABLES  # noqa: E402
 from simulator.process import Simulator  # noqa: E402
 
 PORT = os.environ.get("PORT", "11434")
@@ -24,12 +25,14 @@ CHAT = {"model": "free", "messages": [{"role": "user", "content": "Say hello to 
 
 
 def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
-    """The proxy itself, exactly as `make run` starts it, with the simulator for OpenRouter."""
+    """The proxy itself, as `make run` starts it, with the simulator for OpenRouter.
+
+    It runs in `directory`, so that neither `.env` nor a model filter of the project counts, and without the settings of
+    this shell, but for HOST, PORT and LOG_LEVEL.
+    """
     environment = {
-        **os.environ,
-        # An empty variable counts as unset, and hides what the project's .env says.
-        **dict.fromkeys(("PROXY_API_KEYS", "ALLOW_NETWORKS", "TRUSTED_PROXIES", "MODELS_FILTER", "TOOL_USE_ONLY"), ""),
-        "FREE_MODE": "true",
+        **{name: value for name, value in os.environ.items() if name not in VARIABLES},
+        "PYTHONPATH": str(ROOT),
         "OPENROUTER_API_KEY": "sk-or-demo",
         "OPENROUTER_BASE_URL": upstream,
         "HOST": os.environ.get("HOST", "127.0.0.1"),
@@ -37,7 +40,7 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
         "DATABASE_URL": f"sqlite:///{directory}/demo.db",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
     }
-    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=ROOT, env=environment)
+    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=directory, env=environment)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes]) -> None:

@@ -1,20 +1,22 @@
-"""What gunicorn's master does once, before the first worker: check the key, log who is served, migrate.
+"""What gunicorn's master does before the first worker, and before the new workers of a reload (SIGHUP).
 
-Only a key that OpenRouter refuses may stop the start. If OpenRouter or the database is away, the server starts and
-works without them until they are back.
+It checks the key, logs who is served, and migrates the database. Only a key that OpenRouter refuses may stop the start.
+If OpenRouter or the database is away, the server starts and works without them until they are back.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 from gevent import Timeout
 
 from ollama_proxy.access.policy import describe
-from ollama_proxy.config import Settings
+from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
@@ -22,7 +24,11 @@ from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
 from ollama_proxy.version import __version__
 
-log = structlog.get_logger("ollama_proxy")
+
+def _log(settings: Settings) -> Any:
+    """A logger that writes as `settings` say. Made anew each time, as a reload may change LOG_LEVEL and LOG_FORMAT."""
+    logs.configure(settings)
+    return structlog.get_logger("ollama_proxy")
 
 
 def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeyState:
@@ -36,8 +42,7 @@ def key_state(settings: Settings, *, refused: Callable[[str], object]) -> KeySta
     if checked.state is KeyState.REFUSED:
         refused(REFUSED_TEXT)
     elif checked.state is KeyState.UNKNOWN:
-        logs.configure(settings)
-        log.warning(f"the key could not be checked: {checked.reason}")
+        _log(settings).warning(f"the key could not be checked: {checked.reason}")
     return checked.state
 
 
@@ -55,13 +60,25 @@ def unusable_host(host: str) -> str | None:
     return None
 
 
+def at_the_address_of(earlier: Settings, loaded: Settings, *, warn: Callable[[str], object]) -> Settings:
+    """`loaded`, but listening where `earlier` does; `warn` gets a line if that makes a difference.
+
+    gunicorn could move to another address on SIGHUP. If the new one is taken, it ends the server; and HOST with the
+    same PORT is always taken, by the old workers.
+    """
+    if (loaded.host, loaded.port) == (earlier.host, earlier.port):
+        return loaded
+    warn(f"HOST and PORT change at a restart only: the server still listens on {earlier.host}, port {earlier.port}")
+    return replace(loaded, host=earlier.host, port=earlier.port)
+
+
 def announce(settings: Settings) -> None:
-    """Log the first lines: the version, who is served, and where strangers could be served."""
-    logs.configure(settings)
+    """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt."""
+    log = _log(settings)
     mode = "free models only" if settings.free_mode else "all models"
     who, *warnings = describe(settings)
     log.info(f"ollama-proxy {__version__}: {mode}. {who}")
-    for warning in warnings:
+    for warning in [*warnings, *misspelt_names()]:
         log.warning(warning)
 
 
@@ -70,4 +87,4 @@ def migrate_database(settings: Settings, instance: Path) -> None:
     try:
         migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
     except StorageUnavailable as error:
-        log.warning(f"the database could not be migrated, going on without it: {error}")
+        _log(settings).warning(f"the database could not be migrated, going on without it: {error}")

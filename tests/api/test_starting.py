@@ -91,6 +91,49 @@ def test_options_override_the_environment(tmp_path: Path) -> None:
     assert "PORT='none'" in ended.stderr
 
 
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_the_key_on_the_command_line_replaces_both_other_forms(tmp_path: Path, place: str) -> None:
+    other = {"OPENROUTER_API_KEY_FILE": str(tmp_path / "nowhere"), "OPENROUTER_API_KEY": "sk-or-other"}
+    if place == ".env":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in other.items()))
+        other = {}
+    ended = start(tmp_path, "-m", "ollama_proxy", "--api-key", "sk-or-x", "--port", "none", **other)
+    assert "PORT='none'" in ended.stderr, "the key is read before the port"
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        pytest.param({"PROXY_API_KEYS": ""}, "PROXY_API_KEYS is set but empty", id="no client key"),
+        pytest.param(
+            {"OPENROUTER_API_KEY_FILE": "/nowhere/key"},
+            "OPENROUTER_API_KEY and OPENROUTER_API_KEY_FILE='/nowhere/key' are both set",
+            id="the key twice",
+        ),
+        pytest.param(
+            {"OPENROUTER_API_KEY": "", "OPENROUTER_API_KEY_FILE": "/nowhere/key"},
+            "OPENROUTER_API_KEY_FILE='/nowhere/key' cannot be read",
+            id="a key's file that is not there",
+        ),
+    ],
+)
+def test_a_secret_that_is_missing_or_ambiguous_is_one_line(
+    tmp_path: Path, variables: dict[str, str], line: str
+) -> None:
+    ended = start(tmp_path, "-m", "ollama_proxy", **{"OPENROUTER_API_KEY": "sk-or-s3cret", **variables})
+    assert ended.returncode == 1
+    [said] = (ended.stderr + ended.stdout).strip().splitlines()
+    assert said.startswith(line)
+    assert "s3cret" not in said
+
+
+def test_a_flask_command_takes_the_same_secret_as_the_server(tmp_path: Path) -> None:
+    """Flask copies `.env` into the environment, where its `NAME_FILE` would stand beside the real `NAME`."""
+    (tmp_path / ".env").write_text("OPENROUTER_API_KEY_FILE=/nowhere/key\n")
+    ended = start(tmp_path, "-m", "flask", "--app", "wsgi", "db", "history", OPENROUTER_API_KEY="sk-or-x")
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_named_filter_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
     ended = start(tmp_path, "-m", "ollama_proxy", "--models-filter", "nowhere.txt", OPENROUTER_API_KEY="sk-or-x")
     assert ended.returncode == 1
