@@ -19,6 +19,7 @@ from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.observation import Observer
 from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
@@ -91,6 +92,7 @@ def build_runtime(
         keeper=keeper,
         memory=FailureMemory(settings, failures),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
+        suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=observe_failure,
     )
     return Runtime(settings, backend, database, failures, filters, AccessPolicy(settings), observer)

@@ -48,6 +48,7 @@ Connections, chance
     close_idle_after_response true (the next request on that connection meets a reset) | "fin" (closed, unannounced);
     early_close 0 + before_headers true [+ rst] (no answer at all); cut_head N [+ rst] (torn down after N bytes of the
     answer's head); unchecked true (no refusals);
+    only_for "text" (requests whose body holds this text; all others are answered as usual),
     fail_rate 0.3, seed 1, failures ["pool_429", "empty", "early_close", "rst", {...}] (names, kinds, scenarios)
 
 Other controls (POST): reset {}; models {"data"|"add"|"remove"|"patch"|"hidden_from_user"}: partial records are filled;

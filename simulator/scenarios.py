@@ -82,6 +82,7 @@ class Scenario:
     hold_at: int | list[int] | str = 0
     record_times: bool = False
     # connections and chance
+    only_for: str | None = None
     close_idle_after_response: bool | str = False
     unchecked: bool = False
     fail_rate: float = 0.0

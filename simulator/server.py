@@ -97,6 +97,8 @@ class StandIn:
         targets = [entry.model, path, "*"] if request.method == "POST" else [path]
         taken = self.book.take(targets)
         target, scenario = taken or ("", self.defaults)
+        if scenario.only_for is not None and scenario.only_for.encode() not in request.body:
+            target, scenario = "", self.defaults
         if down := self._down(path):
             if down == "refuse":
                 connection.drop(rst=True)

@@ -15,6 +15,7 @@ from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.fallback.suspicion import Suspicions
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.openrouter.http.client import Client, UpstreamAnswer
 
@@ -57,6 +58,7 @@ class Backend:
     keeper: CatalogKeeper
     memory: FailureMemory
     free_requests: FreeRequestCount
+    suspicions: Suspicions = field(default_factory=Suspicions)
     clock: Callable[[], float] = time.time
     observe_failure: FailureObserver = field(default=_nobody)
 

@@ -19,6 +19,7 @@ from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
+from ollama_proxy.fallback.standing import Standing
 from ollama_proxy.openrouter.answers.chat_dialect import CHAT
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.errors.classify import classify
@@ -95,6 +96,7 @@ class Exchange:
         self._attempt_began = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
         self._has_waited = False
+        self._standing = Standing(backend.memory, backend.suspicions, call.caller)
         #: The model that answers, once the first burst is there.
         self.model: Model | None = None
         self.tried: list[Tried] = []
@@ -130,7 +132,7 @@ class Exchange:
     def succeeded(self) -> None:
         """The answer was whole: the model's earlier failures are forgotten."""
         assert self.model is not None
-        self._backend.memory.succeeded(self.model, began_at=self._attempt_began)
+        self._standing.succeeded(self.model, began_at=self._attempt_began, now=self._backend.clock())
 
     def broken(self, failure: Failure) -> ProxyError:
         """The answer broke off, or was none, after parts of it went out. Returns what the client is told."""
@@ -154,14 +156,11 @@ class Exchange:
         return self._ready(models) if self._falls_back else models
 
     def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
-        """Those that are not cooling down. A model that no other may stand in for is tried whatever is remembered."""
-        if self._backend.memory.is_clear:
-            return models
+        """The models that may be tried. One that no other may stand in for is tried whatever is remembered of it."""
         now = self._backend.clock()
-        cooling = [(model, self._backend.memory.cooling(model, now)) for model in models]
-        ready = tuple(model for model, why in cooling if why is None)
+        ready, unavailable = self._standing.in_order(models, now)
         if not ready:
-            raise all_cooling([(model, why) for model, why in cooling if why is not None], now=now)
+            raise all_cooling(unavailable, now=now)
         return ready
 
     def _limit(self) -> LimitRow | None:
@@ -174,14 +173,11 @@ class Exchange:
         if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
         for model in self._candidates:
-            if self._failures and self._is_cooling(model):
+            if self._failures and self._standing.unavailable(model, self._backend.clock()) is not None:
                 continue  # another request has found out meanwhile
             if (yield from self._answered_by(model)):
                 return
         raise self._given_up()
-
-    def _is_cooling(self, model: Model) -> bool:
-        return self._backend.memory.cooling(model, self._backend.clock()) is not None
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and again where that promises more. False: try the next one. Raises ProxyError to stop."""
@@ -282,7 +278,7 @@ class Exchange:
     def _remember(self, model: Model, verdict: Verdict) -> None:
         if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
             return  # the client's own choice of providers has ruled the model out
-        self._backend.memory.failed(model, verdict, began_at=self._attempt_began)
+        self._standing.failed(model, verdict, began_at=self._attempt_began, now=self._backend.clock())
         if verdict.refresh:
             self._backend.model_is_gone(model.id)
 
@@ -302,10 +298,12 @@ class Exchange:
                 alike = {model.id for model, other in self._failures if other.blame is verdict.blame}
                 if len(alike) >= MOST_ALIKE:
                     raise refused(verdict, now=self._backend.clock())
+            case Blame.MODEL_FAILING if self._falls_back and self._standing.is_the_request(self._backend.clock()):
+                raise refused(verdict, now=self._backend.clock())
 
     def _given_up(self, note: str = "") -> ProxyError:
         now = self._backend.clock()
-        cooling = [self._backend.memory.cooling(model, now) for model in self._candidates]
+        cooling = [self._standing.unavailable(model, now) for model in self._candidates]
         untils = [why.until for why in cooling if why is not None]
         back_at = min(untils) if len(untils) == len(cooling) else None
         more = any(why is None for why in cooling) if self._falls_back else False

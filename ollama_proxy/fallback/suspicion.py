@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ollama_proxy.config import Settings
+
 #: Seconds for which the caller whose request failed is not sent to that model again, and all others rather elsewhere.
 SUSPECT_SECONDS = 30.0
 #: Seconds for which an answer to somebody else speaks for a model.
@@ -32,7 +34,9 @@ class _Record:
 class Suspicions:
     """The suspicions of one process, shared by its requests. Models are named by their ids, callers by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SUSPECT_SECONDS) -> None:
+        """`seconds` is how long a suspicion lasts."""
+        self._seconds = seconds
         self._records: dict[str, _Record] = {}
         self._suspect_until = 0.0
 
@@ -47,7 +51,7 @@ class Suspicions:
             other != caller and now - at <= PROOF_SECONDS for other, at in record.failed.items()
         )
         _note(record.failed, caller, now)
-        self._suspect_until = max(self._suspect_until, now + SUSPECT_SECONDS)
+        self._suspect_until = max(self._suspect_until, now + self._seconds)
         return proven
 
     def answered(self, model: str, caller: str, now: float) -> None:
@@ -79,13 +83,18 @@ class Suspicions:
     def barred_until(self, model: str, caller: str, now: float) -> float | None:
         """Until when `caller` is not sent to `model`, because its own request failed there; None if it may be."""
         record = self._records.get(model)
-        until = record.failed.get(caller, 0.0) + SUSPECT_SECONDS if record is not None else 0.0
+        until = record.failed.get(caller, 0.0) + self._seconds if record is not None else 0.0
         return until if until > now else None
 
     def is_suspect(self, model: str, now: float) -> bool:
         """Whether anybody's request failed on `model` lately."""
         record = self._records.get(model)
-        return record is not None and any(now - at < SUSPECT_SECONDS for at in record.failed.values())
+        return record is not None and any(now - at < self._seconds for at in record.failed.values())
+
+
+def suspect_seconds(settings: Settings) -> float:
+    """How long a suspicion lasts: a tenth of what the failure would be remembered for, half a minute at most."""
+    return min(SUSPECT_SECONDS, settings.failure_cooldown_minutes * 60 / 10)
 
 
 def _note(times: dict[str, float], caller: str, now: float) -> None:

@@ -1,0 +1,79 @@
+"""How the models stand for one request: who may be tried for its caller, and what the request teaches about them.
+
+It joins what is remembered for all (`memory`) with what this process suspects (`suspicion`). One per request; it sends
+nothing and knows no API (docs/contract.md, "Suspicion").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.fallback.memory import Cooling, FailureMemory
+from ollama_proxy.fallback.suspicion import Suspicions
+from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+
+#: A request that failed on so many models is looked at: is it the request?
+FAILED_ON = 3
+#: It is, if so many of them answered somebody else lately.
+ANSWERED_OTHERS = 2
+
+
+class Standing:
+    """For one request of `caller`. Times are UTC epoch seconds."""
+
+    def __init__(self, memory: FailureMemory, suspicions: Suspicions, caller: str) -> None:
+        self._memory = memory
+        self._suspicions = suspicions
+        self._caller = caller
+        self._suspected: dict[str, tuple[Model, Verdict, float]] = {}
+
+    def unavailable(self, model: Model, now: float) -> Cooling | None:
+        """Why `model` is not tried for this caller at `now`, or None: it cools down, or just failed for the caller."""
+        cooling = self._memory.cooling(model, now)
+        if cooling is None and (until := self._suspicions.barred_until(model.id, self._caller, now)) is not None:
+            return Cooling(until, "it just failed for this caller", Blame.MODEL_FAILING.value)
+        return cooling
+
+    def in_order(self, models: Sequence[Model], now: float) -> tuple[tuple[Model, ...], list[tuple[Model, Cooling]]]:
+        """The models that may be tried, those that nobody suspects first, and the others with the reason."""
+        suspects = self._suspicions.any(now)
+        if self._memory.is_clear and not suspects:
+            return tuple(models), []
+        found = [(model, self.unavailable(model, now)) for model in models]
+        ready = [model for model, why in found if why is None]
+        if suspects:
+            ready.sort(key=lambda model: self._suspicions.is_suspect(model.id, now))
+        return tuple(ready), [(model, why) for model, why in found if why is not None]
+
+    def failed(self, model: Model, verdict: Verdict, *, began_at: float, now: float) -> None:
+        """An attempt with `model` failed. What may be the request's fault is held back until it is proven."""
+        if verdict.blame is not Blame.MODEL_FAILING:
+            self._memory.failed(model, verdict, began_at=began_at)
+        elif self._suspicions.failed(model.id, self._caller, now):
+            self._file(model, verdict, began_at)
+        else:
+            self._suspected[model.id] = (model, verdict, began_at)
+
+    def succeeded(self, model: Model, *, began_at: float, now: float) -> None:
+        """`model` answered: the request was good, so the models that failed on it are to blame.
+
+        Not those that answered somebody else lately: they are not down.
+        """
+        self._memory.succeeded(model, began_at=began_at)
+        self._suspicions.answered(model.id, self._caller, now)
+        for suspect, verdict, suspect_began_at in self._suspected.values():
+            if suspect.id != model.id and not self._suspicions.answered_another(suspect.id, self._caller, now):
+                self._file(suspect, verdict, suspect_began_at)
+        self._suspected.clear()
+
+    def is_the_request(self, now: float) -> bool:
+        """Whether the request is more likely to blame than the models it failed on: most of them serve others."""
+        if len(self._suspected) < FAILED_ON:
+            return False
+        answered = [self._suspicions.answered_another(model, self._caller, now) for model in self._suspected]
+        return sum(answered) >= ANSWERED_OTHERS
+
+    def _file(self, model: Model, verdict: Verdict, began_at: float) -> None:
+        self._memory.failed(model, verdict, began_at=began_at)
+        self._suspicions.filed(model.id)
