@@ -17,7 +17,7 @@ from ollama_proxy.fallback.order import ORDERS
 
 
 def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, ...]:
-    """The models that may answer a request for `target`, in the order to try them.
+    """Return the models that may answer a request for `target`, in the order to try them.
 
     Only the named model for an embedding, and outside free mode for any named model. Raises BadRequest for needs that
     no model here can serve, ModelNotFound where no free model passes the filters.
@@ -34,7 +34,7 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
     if not able:
         raise _nobody(target.name, asked, pool, needs)
     if needs.thinking and any(model.thinking for model in able):
-        # Thinking is a wish, which the asked model may ignore; its stand-ins are such that can, as long as there are.
+        # The asked model may ignore the wish to think. Other models are only used if they can think, if any can.
         able = [model for model in able if model.thinking or model is asked]
     return tuple(able)
 
@@ -48,7 +48,7 @@ _ABILITIES: tuple[tuple[str, str, Callable[[Model], bool]], ...] = (
 
 
 def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | None:
-    """What `model` lacks of `needs`, in words; None if it can serve them."""
+    """Return in words which of the `needs` `model` cannot serve; None if it can serve all."""
     for need, words, has in _ABILITIES:
         if getattr(needs, need) and not has(model):
             return words
@@ -58,7 +58,7 @@ def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | No
 
 
 def _able(pool: Sequence[Model], needs: Needs) -> list[Model]:
-    """Those of `pool` that lack nothing. Every request asks this of every free model, so the usual case is quick."""
+    """Return the models of `pool` that can serve the needs. Every request asks this of all: it is quick."""
     demanded = [has for need, _, has in _ABILITIES if getattr(needs, need)]
     wanted = needs.prompt_tokens + needs.output_tokens  # a model may be asked for less, never for more
     able = [model for model in pool if model.context_length >= wanted or _lacking(model, needs) is None]
@@ -66,7 +66,7 @@ def _able(pool: Sequence[Model], needs: Needs) -> list[Model]:
 
 
 def output_tokens(model: Model, needs: Needs) -> int:
-    """The output that `model` will be asked for: the client's wish, cut to what the model can give."""
+    """Return the output tokens that `model` will be asked for: the client's number, cut to what the model can give."""
     return min(needs.output_tokens, model.max_completion_tokens or needs.output_tokens)
 
 
@@ -75,7 +75,7 @@ def _does_not_support(name: str, lack: str) -> str:
 
 
 def _nobody(name: str, asked: Model | None, pool: Sequence[Model], needs: Needs) -> BadRequest | ModelNotFound:
-    """Why none of `pool` can serve: the asked model's lack, else the most common one, decides the words."""
+    """Return the error that says why no model of `pool` can serve: what the asked one lacks, else what most lack."""
     if not pool:
         return ModelNotFound(f"model '{name}' not found: no free model passes the filters")
     lacks = [_lacking(model, needs) for model in pool]

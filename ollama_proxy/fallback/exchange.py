@@ -1,7 +1,7 @@
-"""A request on its way through the candidates: who is tried, what follows from a failure, what the client gets.
+"""One request on its way through the candidates: which is tried, what follows from a failure, what the client gets.
 
-`Exchange` is an iterator of BEAT and bursts, like an attempt, but behind it as many models are tried as the rules of
-docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client's API: a translator reads the bursts.
+`Exchange` is an iterator of BEAT and bursts, like an attempt, but it tries as many models as the rules of
+docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client's API: a reader turns bursts into writes.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What an earlier attempt taught of the body: fields to leave out, and a smaller max_tokens."""
+    """What an earlier refusal asks for: request fields to leave out, and a smaller max_tokens."""
 
     without: frozenset[str] = frozenset()
     at_most: int | None = None
 
     def after(self, verdict: Verdict) -> _Change | None:
-        """The change with which the same model may accept the request; None if there is nothing left to change."""
+        """Return the change with which the same model may accept the request; None if nothing is left to change."""
         if verdict.without - self.without:
             return replace(self, without=self.without | verdict.without)
         if verdict.smaller_max_tokens is not None and self.at_most is None:
@@ -126,16 +126,16 @@ class Exchange:
     # What the reader of the bursts reports
 
     def unheard(self) -> None:
-        """Nothing was written to the client for the last burst: the next heartbeat is due as if it had not come."""
+        """Say that nothing was written to the client for the last burst: it does not put off the next heartbeat."""
         self._pulse.missed()
 
     def succeeded(self) -> None:
-        """The answer was whole: the model's earlier failures are forgotten."""
+        """Say that the answer was whole: the model's earlier failures are forgotten."""
         assert self.model is not None
         self._standing.succeeded(self.model, began_at=self._attempt_began, now=self._backend.clock())
 
     def broken(self, failure: Failure) -> ProxyError:
-        """The answer broke off, or was none, after parts of it went out. Returns what the client is told."""
+        """Say that the answer failed after its first burst. Returns the error for the client."""
         assert self.model is not None
         verdict = self._judge(self.model, failure)
         self._remember(self.model, verdict)
@@ -156,7 +156,7 @@ class Exchange:
         return self._ready(models) if self._falls_back else models
 
     def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
-        """The models that may be tried. One that no other may stand in for is tried whatever is remembered of it."""
+        """Return the models that may be tried. Raises ProxyError if all cool down."""
         now = self._backend.clock()
         ready, unavailable = self._standing.in_order(models, now)
         if not ready:
@@ -164,7 +164,7 @@ class Exchange:
         return ready
 
     def _limit(self) -> LimitRow | None:
-        """The limit of the account that holds now for what this request needs."""
+        """Return the limit of the account that holds now for this request, or None."""
         return self._backend.memory.limit(self._backend.clock(), free=self._is_free)
 
     # Trying
@@ -180,7 +180,7 @@ class Exchange:
         raise self._given_up()
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
-        """Try `model`, and again where that promises more. False: try the next one. Raises ProxyError to stop."""
+        """Try `model`, and once more where a change may help. False: try the next one. Raises ProxyError to stop."""
         change = _Change()
         while True:
             self._check_may_try()
@@ -248,14 +248,14 @@ class Exchange:
         return self._began + self._settings.fallback_budget_seconds - time.monotonic()
 
     def _check_may_try(self) -> None:
-        """Raises ProxyError if no attempt may be made now: a limit holds, or the request has had its share."""
+        """Raise ProxyError if no attempt may be made now: a limit holds, or the request has used up its attempts."""
         if (limit := self._limit()) is not None:
             raise limited(limit, now=self._backend.clock())
         if self.tried and (note := self._used_up()):
             raise self._given_up(note)
 
     def _used_up(self) -> str:
-        """Why a request that has failed may not try again; "" if it may."""
+        """Return why a request that has failed may not try again; "" if it may."""
         settings = self._settings
         if len(self.tried) >= settings.max_attempts:
             return f"no further attempt: MAX_ATTEMPTS is {settings.max_attempts}"
@@ -283,7 +283,7 @@ class Exchange:
             self._backend.model_is_gone(model.id)
 
     def _stop_if_hopeless(self, verdict: Verdict) -> None:
-        """Raises ProxyError where no other model can help."""
+        """Raise ProxyError where no other model can help."""
         match verdict.blame:
             case (
                 Blame.ACCOUNT_LIMIT
@@ -312,7 +312,7 @@ class Exchange:
     # Waiting for a limit to lift
 
     def _may_wait(self, limit: LimitRow) -> bool:
-        """May the request wait for `limit` to lift? Once, if it is soon, and if it may be sent after that."""
+        """Return whether the request may wait for `limit` to lift: once, if it is soon, and if it may be sent after it."""
         left = limit.until - self._backend.clock()
         if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
             return False
