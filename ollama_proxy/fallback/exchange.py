@@ -1,7 +1,7 @@
 """One request on its way through the candidates: which is tried, what follows from a failure, what the client gets.
 
 `Exchange` is an iterator of BEAT and bursts, like an attempt, but it tries as many models as the rules of
-docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client's API: a reader turns bursts into writes.
+docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client's API: a reader turns bursts to writes.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class Exchange:
     # Waiting for a limit to lift
 
     def _may_wait(self, limit: LimitRow) -> bool:
-        """Return whether the request may wait for `limit` to lift: once, if it is soon, and if it may be sent after it."""
+        """Return whether the request may wait for `limit`: once, if it lifts soon, and if an attempt may be made then."""
         left = limit.until - self._backend.clock()
         if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
             return False
