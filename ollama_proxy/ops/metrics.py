@@ -161,7 +161,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
 
 def is_degraded(runtime: Runtime) -> bool:
     """Whether the database is away, as this process last saw it."""
-    return runtime.backend.memory.degraded or runtime.database.degraded
+    return runtime.database.degraded
 
 
 def register(app: Flask, metrics: Metrics) -> None:
