@@ -18,13 +18,15 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
 from ollama_proxy.fallback.free_requests import FreeRequestCount
-from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.observation import Observer
 from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.write_behind import WriteBehind
 
 log = structlog.get_logger("ollama_proxy")
 
@@ -37,6 +39,8 @@ class Runtime:
     backend: Backend
     database: Database
     failures: FailureTable
+    writes: WriteBehind
+    revisions: Revisions
     filters: FilterFiles
     access: AccessPolicy
     observer: Observer
@@ -77,6 +81,8 @@ def build_runtime(
     )
     database = Database(database_url, on_warning=_warn)
     failures = FailureTable(database)
+    writes = WriteBehind(database, on_warning=_warn)
+    revisions = Revisions(database, on_warning=_warn)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(
         settings,
@@ -90,12 +96,12 @@ def build_runtime(
         client=client,
         start=in_background(client),
         keeper=keeper,
-        memory=FailureMemory(settings, failures),
+        memory=FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions)),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=observe_failure,
     )
-    return Runtime(settings, backend, database, failures, filters, AccessPolicy(settings), observer)
+    return Runtime(settings, backend, database, failures, writes, revisions, filters, AccessPolicy(settings), observer)
 
 
 def _warn(text: str) -> None:

@@ -106,7 +106,7 @@ class CatalogKeeper:
     # What requests call
 
     def current(self) -> Catalog | None:
-        """The catalogue, or None before there is any copy. An attribute read; once a second also two `stat` calls."""
+        """Return the catalogue, None before there is any. It costs an attribute read, once a second two `stat`s."""
         now = self._clock()
         if not 0 <= now - self._checked_at < _FILTER_CHECK and self._lock.acquire(blocking=False):
             try:
@@ -132,11 +132,11 @@ class CatalogKeeper:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the last attempt to fetch the list failed: there is nothing to wait for then."""
+        """True if the last attempt to fetch the list failed: then there is nothing to wait for."""
         return self._failures > 0
 
     def wait_ready(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the first copy; whether there is one."""
+        """Wait up to `timeout` seconds for the first copy. Returns True if there is one."""
         return self._ready.wait(timeout)
 
     # What the background thread calls
@@ -154,7 +154,7 @@ class CatalogKeeper:
                 self._wake.clear()
 
     def load_stored(self) -> bool:
-        """Take over the stored copy; False if there is none, if it holds no models, or if the database is away."""
+        """Take over the stored copy. Returns False if there is none, it holds no models, or the database is away."""
         if self._table is None:
             return False
         try:
@@ -163,16 +163,21 @@ class CatalogKeeper:
             return False
         if stored is None:
             return False
-        at_start = self._catalog is None
+        at_start, now = self._catalog is None, self._clock()
         self._revision = stored.revision
-        copy = _Copy(stored.chat, stored.embeddings, stored.fetched_at, stored.source)
-        if not self._adopt(copy, "catalog.loaded"):
+        fetched_at = min(stored.fetched_at, now)
+        if not self._adopt(_Copy(stored.chat, stored.embeddings, fetched_at, stored.source), "catalog.loaded"):
             return False
-        self._settle(stored.fetched_at, min(self._ttl, _FRESH_AT_START) if at_start else self._ttl)
+        lifetime = min(self._ttl, _FRESH_AT_START) if at_start else self._ttl
+        if at_start and stored.fetched_at > now + _CLOCK_SLACK:
+            # The clock that stored it was ahead, so nobody knows how old the copy is. Later than at the start that
+            # does not matter: a copy whose revision has just moved is new.
+            lifetime = 0.0
+        self._settle(fetched_at, lifetime)
         return True
 
     def refresh_if_due(self) -> bool:
-        """Pick up another process's copy, or fetch when the time has come; whether there is a new copy."""
+        """Pick up another process's copy, or fetch when the time has come. Returns True if there is a new copy."""
         now = self._clock()
         picked_up = self._pick_up(now)
         if not self._is_due(now):
@@ -195,7 +200,7 @@ class CatalogKeeper:
         return wanted or now >= self._due_at or self._due_at > now + self._ttl + _CLOCK_SLACK
 
     def _must_not_wait(self, now: float) -> bool:
-        """Without any copy, another process is given a moment for its fetch: it may have died with the lease."""
+        """Return whether to fetch in spite of another's lease: if there is no copy after a moment. It may be dead."""
         if self._catalog is not None:
             return False
         if self._empty_since is None:
@@ -207,7 +212,7 @@ class CatalogKeeper:
             return False
         self._look_at = now + (_STORE_CHECK if self._catalog is not None else _STORE_CHECK_EMPTY)
         try:
-            revision = self._table.state().revision
+            revision = self._table.revision()
         except StorageUnavailable:
             return False
         return revision not in (0, self._revision) and self.load_stored()
@@ -232,10 +237,11 @@ class CatalogKeeper:
         return True
 
     def _adopt(self, copy: _Copy, event: str) -> bool:
-        """Make the copy the current one, unless it holds no chat models: then it is an accident upstream."""
+        """Make the copy the current one. Returns False if it holds no chat models, which is a mistake of upstream."""
+        now = self._clock()
         with self._lock:
             before = self._catalog
-            gone = {model_id: at for model_id, at in self._gone.items() if at > copy.fetched_at}
+            gone = {model_id: at for model_id, at in self._gone.items() if copy.fetched_at < at <= now}
             catalog, built_with = self._build(copy, gone)
             if all(model.is_embedding for model in catalog.known()):
                 return False
@@ -290,7 +296,7 @@ class CatalogKeeper:
                 return  # served from memory; the database reports its own state
 
     def _acquire_lease(self, now: float) -> bool:
-        """Whether this process may fetch. Without a database each one may."""
+        """Return whether this process may fetch. Without a database each one may."""
         try:
             return self._table is None or self._table.acquire_lease(self._holder(), now, _LEASE)
         except StorageUnavailable:
@@ -308,7 +314,7 @@ class CatalogKeeper:
 
 
 def _usable(records: object) -> list[dict[str, Any]]:
-    """The records that can be stored: objects with an id. Anything else in a list is an accident upstream."""
+    """Return the records that can be stored: objects with a valid id. Others are mistakes of upstream."""
     found = records if isinstance(records, list) else []
     return [
         record

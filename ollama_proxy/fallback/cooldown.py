@@ -1,4 +1,4 @@
-"""For how long a failure is remembered, and whom it keeps out. Pure arithmetic: no clock, no database.
+"""Works out for how long a failure is remembered, and whom it keeps out. Pure: no clock, no database.
 
 The rules are those of docs/contract.md, "Failures".
 """
@@ -9,9 +9,19 @@ from dataclasses import dataclass, replace
 
 from ollama_proxy.config import Settings
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.failure_table import MOST_COUNTED, QUIET_SECONDS, FailureRow, LimitRow
+from ollama_proxy.storage.failure_table import FailureRow, LimitRow, Row
 
 DAY = 86_400.0
+
+#: A failing model's cooldown grows with each counted failure, up to so many.
+MOST_COUNTED = 5
+
+#: Seconds without a failure that end the count.
+QUIET_SECONDS = DAY
+
+#: Seconds that the clocks of machines which share a database may differ. What was written by a clock that was further
+#: ahead is not believed.
+CLOCKS_DIFFER = 3_600.0
 
 #: Seconds that nothing is sent after an account or key error, or after a 429 that says nothing about itself.
 ACCOUNT_PAUSE = 60.0
@@ -28,7 +38,7 @@ class Cooldown:
 
 
 def cooldown_for(verdict: Verdict, settings: Settings, *, now: float) -> Cooldown | None:
-    """The cooldown of the model that `verdict` blames; None where the model is not to blame."""
+    """Return the cooldown of the model that `verdict` blames, None if it blames no model."""
     named = None if verdict.retry_at is None else min(verdict.retry_at, now + DAY)
     match verdict.blame:
         case Blame.MODEL_RATE_LIMIT | Blame.STEALTH_LIMIT:
@@ -42,7 +52,7 @@ def cooldown_for(verdict: Verdict, settings: Settings, *, now: float) -> Cooldow
 
 
 def limit_for(verdict: Verdict, *, now: float) -> LimitRow | None:
-    """The limit of the account that `verdict` tells of; None if it is about something else.
+    """Return the limit of the account that `verdict` tells of, None if it tells of none.
 
     Scope "free" closes the free models, "stealth" the stealth ones among them, "account" everything.
     """
@@ -62,19 +72,44 @@ def limit_for(verdict: Verdict, *, now: float) -> LimitRow | None:
 
 
 def merged(old: FailureRow | None, new: FailureRow, cooldown: Cooldown, *, began_at: float) -> FailureRow:
-    """What is remembered after one more failure: what the upsert in `storage.failures` makes of it, without a table.
+    """Return what is remembered of a model after one more failure, of an attempt that began at `began_at`.
 
-    `new` has the failure's time, blame, reason and record; its count and deadline are worked out here.
+    `old` is what was remembered before, `new` has the failure's time, blame, reason and record; its count and deadline
+    are worked out here. Only failures with `cooldown.multiply` are counted, and of those only the ones whose attempt
+    began after the failure before: fifty that fail together are one. A quiet day ends the count. The later deadline
+    wins, with the blame, reason and record that set it.
     """
     now = new.failed_at
+    old = None if old is None else believed(old, now)
     if old is None or now - old.failed_at > QUIET_SECONDS:
-        count, failed_at = int(cooldown.multiply), now if old is None else max(old.failed_at, now)
+        count, failed_at = int(cooldown.multiply), now
     else:
         newer = old.failed_at < began_at
         count = old.count + (cooldown.multiply and (newer or old.count == 0))
         failed_at = max(old.failed_at, now) if newer else old.failed_at
     factor = min(count, MOST_COUNTED) if cooldown.multiply else 1
-    until = max(now + cooldown.base * factor, cooldown.until or 0.0)
+    until = min(max(now + cooldown.base * factor, cooldown.until or 0.0), now + DAY)
     if old is not None and old.until > until:
         return replace(old, count=count, failed_at=failed_at)
     return replace(new, count=count, failed_at=failed_at, until=until)
+
+
+def merged_limit(old: LimitRow | None, new: LimitRow) -> LimitRow:
+    """Return what is remembered of a scope after a limit was met: the later deadline, with its reason."""
+    now = new.updated_at
+    old = None if old is None else believed(old, now)
+    if old is not None and old.until > new.until:
+        return replace(old, updated_at=max(old.updated_at, now))
+    return new
+
+
+def believed(row: Row, now: float) -> Row | None:
+    """Return `row`, which any machine may have written, as it is to be read at `now`: no more than a day ahead.
+
+    Returns None for a row whose writer's clock was more than an hour ahead. Cut to a day it would never end, since the
+    day would begin again with each reading. Forgotten, the next attempt finds out anew.
+    """
+    written_at = row.failed_at if isinstance(row, FailureRow) else row.updated_at
+    if written_at > now + CLOCKS_DIFFER or row.until > now + DAY + CLOCKS_DIFFER:
+        return None
+    return row if row.until <= now + DAY else replace(row, until=now + DAY)

@@ -312,7 +312,7 @@ class Exchange:
     # Waiting for a limit to lift
 
     def _may_wait(self, limit: LimitRow) -> bool:
-        """Return whether the request may wait for `limit`: once, if it lifts soon, and if an attempt may be made then."""
+        """Return True if the request may wait for `limit`: once, if it lifts soon and an attempt may be made then."""
         left = limit.until - self._backend.clock()
         if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
             return False

@@ -1,66 +1,37 @@
 """What is remembered of failures: which models cool down, which account limits hold, and until when.
 
-The truth is two SQL tables that all processes share; this is a process's copy of them, at most a second old while
-requests come. A healthy request writes nothing. Writes are made behind the request's back; with the database away they
-wait, and the copy goes on by itself (docs/contract.md, "Failures").
+The truth is two SQL tables that all processes share. This is a process's copy of them, at most a second old while
+requests come. What others have changed comes in through `storage/revisions.py`; what is learned here goes out through
+`storage/write_behind.py`. With the database away the copy goes on by itself (docs/contract.md, "Failures").
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
 
-from ollama_proxy.background import Background
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.config import Settings
-from ollama_proxy.fallback.cooldown import DAY, Cooldown, cooldown_for, limit_for, merged
+from ollama_proxy.fallback.cooldown import (
+    QUIET_SECONDS,
+    Cooldown,
+    believed,
+    cooldown_for,
+    limit_for,
+    merged,
+    merged_limit,
+)
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.storage.failure_table import FailureRow, LimitRow
+from ollama_proxy.storage.failure_table import NAME, FailureRow, FailureTable, LimitRow, Row
+from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.write_behind import Write, WriteQueue
 
-#: A copy older than this (seconds) is read again by the request that finds it so.
-FRESH_SECONDS = 1.0
-
-#: The longest that a request waits for that, in seconds.
-LOAD_PATIENCE = 0.25
-
-#: After a failed statement the database is left alone for so long (seconds): connecting to a dead one costs seconds.
-DATABASE_REST = 3.0
-
-#: So many writes wait for a database that is away; then the oldest are dropped.
-MOST_UNSAVED = 1000
-
-
-Row = TypeVar("Row", FailureRow, LimitRow)
-
-
-class FailureStore(Protocol):
-    """The statements: `storage.failures.FailureTable`."""
-
-    def load(self) -> list[FailureRow]: ...
-    def limits(self) -> list[LimitRow]: ...
-    def record(
-        self,
-        model: str,
-        *,
-        blame: str,
-        reason: str,
-        began_at: float,
-        now: float,
-        base_seconds: float,
-        multiply: bool,
-        until_at_least: float | None,
-        record_digest: str | None,
-    ) -> FailureRow: ...
-    def clear_if_older(self, model: str, began_at: float) -> bool: ...
-    def prune(self, now: float) -> int: ...
-    def record_limit(
-        self, scope: str, *, until: float, reason: str, message: str, status: int, now: float
-    ) -> LimitRow: ...
+#: The copy is reloaded at least so often (seconds, while requests come). Servers of version 1.0.0 on the same database,
+#: and people with a database client, change the tables without raising the revision.
+RELOAD_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,59 +44,46 @@ class Cooling:
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
-    """A statement that is still to be made, and which model or limit it is about."""
+class Shared:
+    """How a memory shares with other processes: the tables, a queue for its writes, and the news of changes."""
 
-    about: str
-    save: Callable[[FailureStore], object]
+    table: FailureTable
+    writes: WriteQueue
+    revisions: Revisions
 
 
 class FailureMemory:
-    """One per process, shared by its requests."""
+    """Remembers failures for all requests of a process. One for each process."""
 
     def __init__(
-        self,
-        settings: Settings,
-        table: FailureStore | None,
-        *,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, settings: Settings, shared: Shared | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """`clock` gives UTC epoch seconds, `monotonic` seconds that nobody can put back. `table` None: memory only."""
+        """`clock` gives UTC epoch seconds. Without `shared` this process remembers for itself only."""
         self._settings = settings
-        self._table = table
+        self._shared = shared
         self._clock = clock
-        self._monotonic = monotonic
         self._models: dict[str, FailureRow] = {}
         self._limits: dict[str, LimitRow] = {}
-        self._read_at = self._rest_until = float("-inf")
-        self._lock = threading.Lock()  # guards the three below; never held over a statement
-        self._unsaved: deque[_Write] = deque(maxlen=MOST_UNSAVED)
-        self._synchronising: Background[bool] | None = None
-        self._synchronising_since = float("-inf")
-        #: The database could not be used when it was last tried.
-        self.degraded = False
+        self._lock = threading.Lock()  # guards the two above and the one below; never held over a statement
+        #: Models and scopes that were learned of here since the last reload began, or had not been written then.
+        self._learned: set[str] = set()
+        if shared is not None:
+            shared.revisions.subscribe(NAME, partial(self._reload, shared), at_least_every=RELOAD_SECONDS)
 
     # Reading
 
     def freshen(self) -> None:
-        """Read the shared state if this copy is older than a second. Waits at most a quarter of a second.
-
-        That is from the reading's start on: one that hangs does not delay every request that comes meanwhile.
-        """
-        if self._table is not None and not self._is_fresh() and not self._database_rests():
-            reading = self._start_synchronising(self._table)
-            patience = self._synchronising_since + LOAD_PATIENCE - time.monotonic()
-            if patience > 0:
-                reading.wait(patience)
+        """Renew this copy if it is older than a second and anything has moved. Waits at most a quarter of a second."""
+        if self._shared is not None:
+            self._shared.revisions.freshen()
 
     @property
     def is_clear(self) -> bool:
-        """Nothing is remembered, so no model can be cooling."""
+        """True if nothing is remembered, so that no model can be cooling."""
         return not self._models and not self._limits
 
     def cooling(self, model: Model, now: float) -> Cooling | None:
-        """Why `model` is left out at `now`, or None.
+        """Return why `model` is left out at `now`, None if it is not.
 
         A model that was gone or gated is tried again as soon as its own catalogue record has changed.
         """
@@ -137,19 +95,19 @@ class FailureMemory:
         return latest if latest is not None and latest.until > now else None
 
     def limit(self, now: float, *, free: bool) -> LimitRow | None:
-        """The account limit that holds at `now`, the later one of several. `free`: is a free model asked?"""
+        """Return the account limit that holds at `now`, of several the later one. `free`: a free model is asked."""
         scopes = ("account", "free") if free else ("account",)
         rows = [row for scope in scopes if (row := self._limits.get(scope)) is not None and row.until > now]
         return max(rows, key=lambda row: row.until, default=None)
 
     def rows(self) -> Iterable[FailureRow]:
-        """All that is remembered of models, for the gauges."""
+        """Return all that is remembered of models, for the gauges."""
         return tuple(self._models.values())
 
     # Writing
 
     def failed(self, model: Model, verdict: Verdict, *, began_at: float) -> None:
-        """An attempt with `model` that began at `began_at` failed. Remembers what is to be remembered. Never waits."""
+        """Remember, if `verdict` says so, that an attempt with `model` that began at `began_at` failed. Never waits."""
         now = self._clock()
         if (limit := limit_for(verdict, now=now)) is not None:
             self._record_limit(limit)
@@ -161,128 +119,61 @@ class FailureMemory:
             self._record_model(model, verdict, cooldown, began_at=began_at, now=now)
 
     def succeeded(self, model: Model, *, began_at: float) -> None:
-        """An attempt that began at `began_at` was answered: older failures of the model are forgotten. Never waits."""
+        """Forget failures of `model` older than `began_at`, when an attempt began that was answered. Never waits."""
         row = self._models.get(model.id)
         if row is not None and row.failed_at < began_at:
             self._forget(model, began_at)
 
     def _forget(self, model: Model, began_at: float) -> None:
-        self._models.pop(model.id, None)
-        self._write(model.id, lambda table: table.clear_if_older(model.id, began_at))
+        with self._lock:
+            self._models.pop(model.id, None)
+            self._write(model.id, lambda table: table.forget_older(model.id, began_at))
 
-    def _record_limit(self, row: LimitRow) -> None:
-        known = self._limits.get(row.scope)
-        if known is None or row.until >= known.until:
-            self._limits[row.scope] = row
-        self._write(
-            row.scope,
-            lambda table: table.record_limit(
-                row.scope,
-                until=row.until,
-                reason=row.reason,
-                message=row.message,
-                status=row.status,
-                now=row.updated_at,
-            ),
-        )
+    def _record_limit(self, new: LimitRow) -> None:
+        become = partial(merged_limit, new=new)
+        with self._lock:
+            self._limits[new.scope] = become(self._limits.get(new.scope))
+            self._write(new.scope, lambda table: table.change_limit(new.scope, become))
 
     def _record_model(self, model: Model, verdict: Verdict, cooldown: Cooldown, *, began_at: float, now: float) -> None:
         digest = model.digest if verdict.blame is Blame.MODEL_GONE else None
         new = FailureRow(model.id, verdict.blame.value, 0, now, now, verdict.reason, digest)
-        self._models[model.id] = merged(self._models.get(model.id), new, cooldown, began_at=began_at)
-        self._write(
-            model.id,
-            lambda table: table.record(
-                model.id,
-                blame=new.blame,
-                reason=new.reason,
-                began_at=began_at,
-                now=now,
-                base_seconds=cooldown.base,
-                multiply=cooldown.multiply,
-                until_at_least=cooldown.until,
-                record_digest=digest,
-            ),
-        )
-
-    def _write(self, about: str, save: Callable[[FailureStore], object]) -> None:
-        if self._table is None:
-            return
+        become = partial(merged, new=new, cooldown=cooldown, began_at=began_at)
         with self._lock:
-            self._unsaved.append(_Write(about, save))
-        if not self._database_rests():
-            self._start_synchronising(self._table)
+            self._models[model.id] = become(self._models.get(model.id))
+            self._write(model.id, lambda table: table.change(model.id, become))
 
-    # Synchronising with the database: one at a time, in the background
+    def _write(self, about: str, write: Callable[[FailureTable], Write]) -> None:
+        """Queue the write of a change. Called under the lock of that change: a reload must see both or neither."""
+        if self._shared is not None:
+            self._learned.add(about)
+            self._shared.writes.put(write(self._shared.table), about=about)
 
-    def _is_fresh(self) -> bool:
-        return self._monotonic() - self._read_at <= FRESH_SECONDS
+    # Taking over what all know, in the background
 
-    def _database_rests(self) -> bool:
-        return self._monotonic() < self._rest_until
+    def _reload(self, shared: Shared) -> None:
+        """Take over what the tables hold, but keep what was learned here and may be missing there.
 
-    def _start_synchronising(self, table: FailureStore) -> Background[bool]:
-        """The synchronisation that runs; it also takes what is written while it runs."""
+        That is what was not written yet when the reading began, and what was learned since then. When it is written the
+        revision moves, so it is read with the next look. Raises StorageUnavailable.
+        """
         with self._lock:
-            if self._synchronising is None:
-                self._synchronising_since = time.monotonic()
-                self._synchronising = Background(lambda: self._synchronise(table), discard=lambda _: None)
-            return self._synchronising
-
-    def _synchronise(self, table: FailureStore) -> bool:
-        try:
-            while True:
-                while (write := self._next_write()) is not None:
-                    self._make(write, table)
-                if not self._is_fresh():
-                    self._read(table)
-                self.degraded = False
-                with self._lock:
-                    if not self._unsaved:
-                        self._synchronising = None
-                        return True
-        except Exception:  # noqa: BLE001 - whatever broke, a later request must be able to try again
-            self.degraded = True
-            self._rest_until = self._monotonic() + DATABASE_REST
-            with self._lock:
-                self._synchronising = None
-            return False
-
-    def _next_write(self) -> _Write | None:
-        with self._lock:
-            return self._unsaved.popleft() if self._unsaved else None
-
-    def _make(self, write: _Write, table: FailureStore) -> None:
-        try:
-            write.save(table)
-        except StorageUnavailable:
-            with self._lock:
-                if len(self._unsaved) < MOST_UNSAVED:
-                    self._unsaved.appendleft(write)
-            raise
-
-    def _read(self, table: FailureStore) -> None:
-        """Take over what the tables hold, but of nothing that has been learned here since."""
-        models = {row.model: row for row in table.load()}
-        limits = {row.scope: row for row in table.limits()}
+            self._learned = shared.writes.unmade()
+        models, limits = shared.table.load(), shared.table.limits()
         now = self._clock()
         with self._lock:
-            learned = {write.about for write in self._unsaved}
-        self._models = _without(models, learned) | _only(self._models, learned)
-        self._limits = _without(limits, learned) | _only(self._limits, learned)
-        self._read_at = self._monotonic()
-        if any(row.until <= now and row.failed_at < now - DAY for row in models.values()):
-            table.prune(now)
+            self._models = _taken_over({row.model: row for row in models}, self._models, self._learned, now)
+            self._limits = _taken_over({row.scope: row for row in limits}, self._limits, self._learned, now)
+        quiet = now - QUIET_SECONDS
+        if any(row.until <= now and row.failed_at < quiet for row in models):
+            shared.writes.put(shared.table.forget_past(ended_by=now, failed_before=quiet))
 
 
 def is_outdated(row: FailureRow, model: Model) -> bool:
-    """The failure was about another state of the model's catalogue record."""
+    """True if the failure was about an earlier catalogue record of the model."""
     return bool(row.record_digest) and row.record_digest != model.digest
 
 
-def _only(rows: dict[str, Row], keys: set[str]) -> dict[str, Row]:
-    return {key: row for key, row in rows.items() if key in keys}
-
-
-def _without(rows: dict[str, Row], keys: set[str]) -> dict[str, Row]:
-    return {key: row for key, row in rows.items() if key not in keys}
+def _taken_over(read: dict[str, Row], own: dict[str, Row], learned: set[str], now: float) -> dict[str, Row]:
+    found = {key: row for key, old in read.items() if key not in learned and (row := believed(old, now)) is not None}
+    return found | {key: row for key, row in own.items() if key in learned}

@@ -15,6 +15,7 @@ from ollama_proxy.catalog.filters import FilterError
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import SettingsError
+from ollama_proxy.fallback.cooldown import believed
 from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import is_outdated
 from ollama_proxy.runtime import Runtime
@@ -86,11 +87,11 @@ def models() -> None:
     """Print the free models in the order in which they are tried, with what is remembered of each."""
     runtime = _runtime()
     catalog = _catalog(runtime)
-    rows = _failure_rows(runtime)
     now = time.time()
+    rows = _failure_rows(runtime, now)
     lines = [(model.name, str(model.context_length), *_state(rows.get(model.id), model, now)) for model in catalog.free]
     _print_table(("MODEL", "CONTEXT", "STATE", "REASON", "TIME LEFT"), lines)
-    for limit in _limits(runtime):
+    for limit in _limits(runtime, now):
         if limit.until > now:
             click.echo(f"limit ({limit.scope}): {limit.reason}, lifts in {duration_words(limit.until - now)}")
 
@@ -115,17 +116,17 @@ def _catalog(runtime: Runtime) -> Catalog:
     return catalog
 
 
-def _failure_rows(runtime: Runtime) -> dict[str, FailureRow]:
+def _failure_rows(runtime: Runtime, now: float) -> dict[str, FailureRow]:
     try:
-        return {row.model: row for row in runtime.failures.load()}
+        return {row.model: row for found in runtime.failures.load() if (row := believed(found, now)) is not None}
     except StorageUnavailable as error:
         click.echo(f"warning: {error}", err=True)
         return {}
 
 
-def _limits(runtime: Runtime) -> Sequence[LimitRow]:
+def _limits(runtime: Runtime, now: float) -> Sequence[LimitRow]:
     try:
-        return runtime.failures.limits()
+        return [row for found in runtime.failures.limits() if (row := believed(found, now)) is not None]
     except StorageUnavailable:
         return []
 

@@ -163,7 +163,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
 
 def is_degraded(runtime: Runtime) -> bool:
     """Return True if the database was away when this process last used it."""
-    return runtime.backend.memory.degraded or runtime.database.degraded
+    return runtime.database.degraded
 
 
 def register(app: Flask, metrics: Metrics) -> None:

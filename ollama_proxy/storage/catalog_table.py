@@ -19,13 +19,8 @@ CHAT: Final = "chat"
 EMBEDDING: Final = "embedding"
 _NAME: Final = "models"
 
-
-@dataclass(frozen=True, slots=True)
-class CatalogState:
-    """How new the stored list is: UTC epoch seconds, and a number that rises with every save. Both 0: none yet."""
-
-    fetched_at: float
-    revision: int
+#: Seconds that the clocks of machines which share a database may differ, for leases.
+CLOCKS_DIFFER: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ class CatalogTable:
         self._database = database
 
     def load(self) -> StoredCatalog | None:
-        """The stored list, None if nothing was ever saved."""
+        """Return the stored list, None if nothing was ever saved."""
         found = self._database.run(_read)
         if found is None:
             return None
@@ -77,20 +72,21 @@ class CatalogTable:
 
         return self._database.run(replace, write=True)
 
-    def state(self) -> CatalogState:
-        """How new the stored list is: one row, for processes that look whether another one has saved."""
-        query = select(CATALOG_STATE.c.fetched_at, CATALOG_STATE.c.revision).where(CATALOG_STATE.c.name == _NAME)
-        row = self._database.run(lambda connection: connection.execute(query).one_or_none())
-        return CatalogState(*row) if row is not None else CatalogState(0.0, 0)
+    def revision(self) -> int:
+        """Return how often the list has been saved. Other processes see by it that there is a new one."""
+        query = select(CATALOG_STATE.c.revision).where(CATALOG_STATE.c.name == _NAME)
+        return self._database.run(lambda connection: connection.execute(query).scalar_one_or_none()) or 0
 
     def acquire_lease(self, holder: str, now: float, seconds: float) -> bool:
-        """Whether `holder` may refresh until `now + seconds`; it may also renew its own lease. One atomic statement.
+        """Take or renew the lease for `holder` until `now + seconds`. Returns False if another process has it. Atomic.
 
-        A lease that ran out can be taken: its holder may be dead.
+        A lease that has ended can be taken: its holder may be dead. So can one that ends more than `seconds` and a
+        minute from now: its holder's clock was ahead.
         """
         old = CATALOG_STATE.c
         lease = {"lease_holder": holder, "lease_until": now + seconds}
-        free = or_(old.lease_until <= now, old.lease_holder == holder)
+        ahead = old.lease_until > now + seconds + CLOCKS_DIFFER
+        free = or_(old.lease_until <= now, old.lease_holder == holder, ahead)
 
         def statement(connection: Connection) -> bool:
             insert = upsert(connection, CATALOG_STATE).values(
@@ -131,7 +127,7 @@ def _read(connection: Connection) -> tuple[tuple[float, str, int], list[tuple[st
 
 
 def _touch(connection: Connection, fetched_at: float, source: str) -> int:
-    """Note the refresh; its row lock also keeps a second save waiting until this one is done."""
+    """Note the refresh. This also locks the row, so a second save waits until this one is done."""
     old = CATALOG_STATE.c
     fresh = {"fetched_at": fetched_at, "source": source}
     insert = upsert(connection, CATALOG_STATE).values(name=_NAME, lease_holder="", lease_until=0.0, revision=1, **fresh)

@@ -1,6 +1,6 @@
-"""The database as one call: run this function as one transaction.
+"""Runs a function as one transaction, in SQLite or PostgreSQL.
 
-Knows the two databases, their time limits and how each lives with gevent; knows nothing of what is stored. Nothing is
+Knows both databases, their time limits and how each works under gevent; knows nothing of what is stored. Nothing is
 opened before the first transaction of a process, so a fork never shares a connection.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql import Insert
 
 T = TypeVar("T")
@@ -26,8 +26,10 @@ SQLITE_BUSY_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 3
 POOL_SECONDS: Final = 2.0
 STATEMENT_MILLISECONDS: Final = 2000
-# A server that stops answering in the middle of a statement keeps no time limit of its own.
+# For a server that stops answering in the middle of a statement: it cannot keep a time limit itself.
 TRANSACTION_SECONDS: Final = 5.0
+# After a failure, background work leaves the database alone for so long: connecting to a dead one costs seconds.
+REST_SECONDS: Final = 3.0
 
 _ALLOWED: Final = "sqlite:///file.db or postgresql://user:password@host/name"
 
@@ -39,8 +41,12 @@ class StorageUnavailable(Exception):
     """
 
 
+class StatementRefused(StorageUnavailable):
+    """The database works but will always refuse this write: it cannot hold a value, or a table's rule forbids it."""
+
+
 def sqlalchemy_url(text: str, instance_path: str | Path) -> str:
-    """The SQLAlchemy form of DATABASE_URL.
+    """Return the SQLAlchemy form of DATABASE_URL.
 
     Empty means a SQLite file in the instance folder; `postgres://` and `postgresql://` mean psycopg 3. A relative
     SQLite path counts from the working directory. Raises ValueError, with what is allowed and without the value.
@@ -53,7 +59,7 @@ def sqlalchemy_url(text: str, instance_path: str | Path) -> str:
         raise ValueError(f"allowed: {_ALLOWED}") from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
-    # A database in memory would be another one for every process, and gone with it.
+    # A database in memory would be a different one in each process.
     in_memory = url.database in (None, "", ":memory:")
     if url.get_backend_name() != "postgresql" and (url.get_backend_name() != "sqlite" or in_memory):
         raise ValueError(f"allowed: {_ALLOWED}")
@@ -61,7 +67,7 @@ def sqlalchemy_url(text: str, instance_path: str | Path) -> str:
 
 
 def safe_url(url: URL) -> str:
-    """The address for logs and error texts: user, password and query are left out."""
+    """Return the address for logs and error texts: without user, password and query."""
     return url.set(username=None, password=None, query={}).render_as_string()
 
 
@@ -70,8 +76,11 @@ def storage_errors(url: URL) -> Iterator[None]:
     """Turn every error of SQLAlchemy, the driver or the file system into StorageUnavailable, cause chained."""
     try:
         yield
-    # UnicodeError: text the database cannot hold. ImportError: the URL names a driver that is not installed.
-    except (SQLAlchemyError, sqlite3.Error, OSError, UnicodeError, ImportError) as error:
+    # Of the last two, the first is text with half a surrogate pair, the second a number of more than 64 bits.
+    except (DataError, IntegrityError, UnicodeError, OverflowError) as error:
+        raise StatementRefused(f"database {safe_url(url)}: {_one_line(error, url)}") from error
+    # ImportError: the URL names a driver that is not installed.
+    except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         raise StorageUnavailable(f"database {safe_url(url)}: {_one_line(error, url)}") from error
 
 
@@ -91,7 +100,7 @@ def build_engine(
     busy_seconds: float = SQLITE_BUSY_SECONDS,
     statement_milliseconds: int = STATEMENT_MILLISECONDS,
 ) -> Engine:
-    """An engine with this project's time limits. Opens nothing yet."""
+    """Make an engine with this project's time limits. It opens no connection yet."""
     sized = poolclass is QueuePool
     if url.get_backend_name() == "sqlite":
         # One connection is enough: transactions of a process run one after the other.
@@ -122,20 +131,20 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and then writes cannot wait for another writer: it would fail at once.
+    # Without it, a transaction that reads first and then writes fails at once when there is another writer.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def use_wal(connection: sqlite3.Connection, _record: object) -> None:
-    """Let readers and a writer work side by side: a property of the file, set by whoever opens it first."""
-    # Asked first: setting it again would need a lock that readers hold.
+    """Switch the file to WAL, so that readers and a writer work side by side. The file keeps this."""
+    # It is asked first: setting it again would need a lock that readers hold.
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode=WAL")
 
 
 def upsert(connection: Connection, table: Any) -> Any:
-    """The dialect's INSERT, which has `on_conflict_do_update` in both databases."""
+    """Return the dialect's INSERT, which has `on_conflict_do_update` in both databases."""
     insert: Insert
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -149,15 +158,15 @@ def upsert(connection: Connection, table: Any) -> Any:
 
 
 def _patched_by_gevent() -> bool:
-    # Only a loaded gevent can have patched anything: the CLI and the tests do not pay for its import.
-    # While another thread is still importing it, its functions may be missing: then it has patched nothing yet.
+    # gevent is not imported here: the command line and most tests do without. While another thread is importing it,
+    # its functions may be missing; then it has patched nothing yet.
     is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     return is_patched is not None and bool(is_patched("threading"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """What belongs to one process: the engine, and for SQLite what keeps its transactions apart."""
+    """What belongs to one process: the engine, and for SQLite what keeps its transactions one after the other."""
 
     pid: int
     engine: Engine
@@ -176,7 +185,7 @@ class Database:
         self._on_warning = on_warning
         self._process: _Process | None = None
         self._starting = threading.Lock()
-        # Never collected: closing an inherited connection would harm the parent, whose it is.
+        # Kept so that they are never closed: an inherited connection belongs to the parent process.
         self._inherited: list[_Process] = []
         self._failing: set[bool] = set()
 
@@ -197,7 +206,7 @@ class Database:
 
     @property
     def degraded(self) -> bool:
-        """Whether the last transaction of some kind (reading, writing) failed. Costs nothing: for readiness."""
+        """True if the last read or the last write failed. For readiness; costs nothing."""
         return bool(self._failing)
 
     def run(self, fn: Callable[[Connection], T], *, write: bool = False) -> T:
@@ -206,7 +215,8 @@ class Database:
         With `write` a SQLite transaction takes the write lock at its start. Under gevent the whole of a SQLite
         transaction runs in one native thread, so `fn` must neither use gevent nor call `run`: a greenlet that yielded
         while it holds SQLite's write lock would let another's busy wait stop the process.
-        Raises StorageUnavailable for whatever the database does wrong.
+        Raises StorageUnavailable for whatever the database does wrong, StatementRefused (one kind of it) if the
+        database is well but cannot hold what `fn` gives it.
         """
         try:
             with storage_errors(self._url), self._deadline():
@@ -215,6 +225,8 @@ class Database:
                     result = _transaction(process, fn, write)
                 else:
                     result = _outcome(process.native.spawn(_caught, _transaction, process, fn, write).get())
+        except StatementRefused:
+            raise
         except StorageUnavailable as error:
             self._warn(write, str(error))
             raise
@@ -262,7 +274,7 @@ class Database:
             return
         from gevent import Timeout
 
-        # A BaseException by design: SQLAlchemy then drops the connection, whose state nobody knows.
+        # gevent's Timeout is a BaseException, so SQLAlchemy drops the connection: nobody knows its state.
         limit = Timeout(TRANSACTION_SECONDS)
         try:
             with limit:

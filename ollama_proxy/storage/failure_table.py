@@ -1,30 +1,39 @@
-"""Which models cool down, and which limits of the account hold: the statements on those two tables.
+"""The statements on two tables: which models cool down, and which limits of the account hold.
 
-Every change is one atomic statement, so processes and greenlets need no lock of their own. Knows no clock, no HTTP and
-no classifier: times come in as UTC epoch seconds. The rules are those of docs/contract.md, "Failures".
+Knows no clock, no HTTP and no arithmetic: the caller passes in a function that makes the new row from the old one
+(`fallback/cooldown.py`). Times are UTC epoch seconds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final, TypeVar
 
-from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
 
-from ollama_proxy.storage.database import Database, upsert
+from ollama_proxy.storage.database import Database, StorageUnavailable, upsert
+from ollama_proxy.storage.revisions import moved
 from ollama_proxy.storage.tables import ACCOUNT_LIMITS, MODEL_FAILURES
+from ollama_proxy.storage.write_behind import Write
 
-# A day without a failure ends the count.
-QUIET_SECONDS: Final = 86_400.0
-MOST_COUNTED: Final = 5
+#: The name under which `storage/revisions.py` counts the changes of both tables.
+NAME: Final = "failures"
+
+#: The columns that hold upstream's words, which are cut to so many characters.
+_WORDS: Final = ("reason", "message")
 TEXT_LIMIT: Final = 1000
+
+#: How often a row is looked for that another process makes or drops between two statements.
+_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
     """What is remembered of a model; times in UTC epoch seconds. It cools down while now < `until`.
 
-    `count` is of the failures that lengthen the cooldown, `failed_at` the last failure of any kind.
+    `count` is of the failures that lengthen the cooldown, `failed_at` the last failure of any kind. `record_digest` is
+    of the model's catalogue record, where the failure means nothing once that has changed.
     """
 
     model: str
@@ -48,118 +57,101 @@ class LimitRow:
     status: int
 
 
+Row = TypeVar("Row", FailureRow, LimitRow)
+
+
 class FailureTable:
-    """The failure memory in `database`. Every method raises StorageUnavailable when the database is."""
+    """The failure memory in `database`. Methods that read or clear raise StorageUnavailable.
+
+    Methods that return a Write change nothing yet: give it to a `WriteQueue`, or to `Database.run`. Each Write is
+    atomic: between reading a row and writing it no other process can change it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(
-        self,
-        model: str,
-        *,
-        blame: str,
-        reason: str,
-        began_at: float,
-        now: float,
-        base_seconds: float,
-        multiply: bool = False,
-        until_at_least: float | None = None,
-        record_digest: str | None = None,
-    ) -> FailureRow:
-        """File a failure of an attempt that began at `began_at`, and return what is remembered now.
-
-        The cooldown is `base_seconds`, with `multiply` times the count (at most 5), and lasts at least until
-        `until_at_least`. The later deadline wins, with the blame and reason that set it. Only failures with `multiply`
-        are counted, and of those only the ones whose attempt began after the failure before: 50 parallel ones are one.
-        A quiet day ends the count.
-        """
-        now, base_seconds = float(now), float(base_seconds)
-        old = MODEL_FAILURES.c
-        first = int(multiply)
-        quiet = literal(now) - old.failed_at > QUIET_SECONDS
-        newer = or_(quiet, old.failed_at < began_at)
-        if multiply:
-            count: ColumnElement[int] = case((quiet, 1), (or_(newer, old.count == 0), old.count + 1), else_=old.count)
-            factor: ColumnElement[int] = case((count > MOST_COUNTED, MOST_COUNTED), else_=count)
-        else:
-            count, factor = case((quiet, 0), else_=old.count), literal(1)
-        floor = float(until_at_least or 0)
-        until = _later(literal(now) + literal(base_seconds) * factor, literal(floor))
-        new = {
-            "blame": blame,
-            "until": max(now + base_seconds, floor),
-            "reason": _storable(reason),
-            "record_digest": record_digest,
-        }
-        keeps = old.until > until
-        changed: dict[str, Any] = {name: case((keeps, old[name]), else_=literal(new[name])) for name in new}
-        changed["until"] = case((keeps, old.until), else_=until)
-        changed["count"] = count
-        changed["failed_at"] = case((newer, _later(old.failed_at, literal(now))), else_=old.failed_at)
-
-        def statement(connection: Any) -> FailureRow:
-            insert = upsert(connection, MODEL_FAILURES).values(model=model, count=first, failed_at=now, **new)
-            whole = insert.on_conflict_do_update(index_elements=["model"], set_=changed).returning(*MODEL_FAILURES.c)
-            return FailureRow(*connection.execute(whole).one())
-
-        return self._database.run(statement, write=True)
-
-    def clear_if_older(self, model: str, began_at: float) -> bool:
-        """Forget `model`'s failure because an attempt that began at `began_at`, after the failure, succeeded."""
-        older = and_(MODEL_FAILURES.c.model == model, MODEL_FAILURES.c.failed_at < began_at)
-        return self._delete(delete(MODEL_FAILURES).where(older)) > 0
-
-    def clear(self, model: str | None = None) -> int:
-        """Forget the failures of `model`, or of all models; how many there were."""
-        statement = delete(MODEL_FAILURES)
-        return self._delete(statement if model is None else statement.where(MODEL_FAILURES.c.model == model))
+    # Reading
 
     def load(self) -> list[FailureRow]:
-        """All that is remembered, past cooldowns too (their count still matters), by model id."""
+        """Return all that is remembered of models, sorted by id. Past cooldowns too: their count still matters."""
         query = select(*MODEL_FAILURES.c).order_by(MODEL_FAILURES.c.model)
         return self._database.run(lambda connection: [FailureRow(*row) for row in connection.execute(query)])
 
-    def prune(self, now: float) -> int:
-        """Drop what means nothing any more: a cooldown that is over and a failure older than a quiet day."""
-        old = MODEL_FAILURES.c
-        over = and_(old.until <= now, old.failed_at < now - QUIET_SECONDS)
-        return self._delete(delete(MODEL_FAILURES).where(over))
-
-    def record_limit(self, scope: str, *, until: float, reason: str, message: str, status: int, now: float) -> LimitRow:
-        """Remember that `scope` is closed until `until`; a later deadline that is known already stays as it is."""
-        old = ACCOUNT_LIMITS.c
-        keeps = old.until > until
-        new = {"until": float(until), "reason": _storable(reason), "message": _storable(message), "status": status}
-        changed: dict[str, Any] = {name: case((keeps, old[name]), else_=literal(new[name])) for name in new}
-        changed["updated_at"] = _later(old.updated_at, literal(float(now)))
-
-        def statement(connection: Any) -> LimitRow:
-            insert = upsert(connection, ACCOUNT_LIMITS).values(scope=scope, updated_at=float(now), **new)
-            whole = insert.on_conflict_do_update(index_elements=["scope"], set_=changed).returning(*ACCOUNT_LIMITS.c)
-            return LimitRow(*connection.execute(whole).one())
-
-        return self._database.run(statement, write=True)
-
     def limits(self) -> list[LimitRow]:
-        """All limits, past ones too, by scope."""
+        """Return all limits, past ones too, sorted by scope."""
         query = select(*ACCOUNT_LIMITS.c).order_by(ACCOUNT_LIMITS.c.scope)
         return self._database.run(lambda connection: [LimitRow(*row) for row in connection.execute(query)])
 
+    # Writing behind
+
+    def change(self, model: str, become: Callable[[FailureRow | None], FailureRow]) -> Write:
+        """Replace the row of `model` by what `become` returns for it, a pure function that may be called twice."""
+        which = MODEL_FAILURES.c.model == model
+        return lambda connection: _change(connection, MODEL_FAILURES, FailureRow, which, become)
+
+    def change_limit(self, scope: str, become: Callable[[LimitRow | None], LimitRow]) -> Write:
+        """Replace the row of `scope` in the same way."""
+        which = ACCOUNT_LIMITS.c.scope == scope
+        return lambda connection: _change(connection, ACCOUNT_LIMITS, LimitRow, which, become)
+
+    def forget_older(self, model: str, began_at: float) -> Write:
+        """Forget the failure of `model` if it is older than `began_at`, when an attempt began that has succeeded."""
+        older = and_(MODEL_FAILURES.c.model == model, MODEL_FAILURES.c.failed_at < began_at)
+        return lambda connection: _delete(connection, MODEL_FAILURES, older)
+
+    def forget_past(self, *, ended_by: float, failed_before: float) -> Write:
+        """Drop the rows of models whose cooldown had ended by `ended_by` and that failed before `failed_before`.
+
+        The revision stays as it is: such rows mean nothing to any process.
+        """
+        past = and_(MODEL_FAILURES.c.until <= ended_by, MODEL_FAILURES.c.failed_at < failed_before)
+        return lambda connection: connection.execute(delete(MODEL_FAILURES).where(past))
+
+    # By hand, from the command line
+
+    def clear(self, model: str | None = None) -> int:
+        """Forget the failure of `model`, or of all models. Returns how many there were."""
+        which = () if model is None else (MODEL_FAILURES.c.model == model,)
+        return self._database.run(lambda connection: _delete(connection, MODEL_FAILURES, *which), write=True)
+
     def clear_limit(self, scope: str | None = None) -> int:
-        """Forget the limit of `scope`, or all limits; how many there were."""
-        statement = delete(ACCOUNT_LIMITS)
-        return self._delete(statement if scope is None else statement.where(ACCOUNT_LIMITS.c.scope == scope))
-
-    def _delete(self, statement: Any) -> int:
-        return self._database.run(lambda connection: int(connection.execute(statement).rowcount), write=True)
+        """Forget the limit of `scope`, or all limits. Returns how many there were."""
+        which = () if scope is None else (ACCOUNT_LIMITS.c.scope == scope,)
+        return self._database.run(lambda connection: _delete(connection, ACCOUNT_LIMITS, *which), write=True)
 
 
-def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    # Both databases have a greatest(), under different names.
-    return case((one > other, one), else_=other)
+def _delete(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:
+    moved(connection, NAME)
+    return int(connection.execute(delete(table).where(*which)).rowcount)
+
+
+def _change(
+    connection: Connection,
+    table: Table,
+    kind: type[Row],
+    which: ColumnElement[bool],
+    become: Callable[[Row | None], Row],
+) -> Row:
+    """Read the row, have `become` work out the new one, and write that. One process at a time does so.
+
+    In SQLite the transaction holds the write lock. In PostgreSQL servers of this version wait for each other at
+    `moved`. Servers of version 1.0.0 do not call it: because of them the row is locked when it is read, and a row that
+    they make between the reading and the insert is not overwritten but read.
+    """
+    moved(connection, NAME)
+    for _ in range(_TRIES):
+        found = connection.execute(select(*table.c).where(which).with_for_update()).one_or_none()
+        row = become(None if found is None else kind(*found))
+        values = {name: _storable(value) if name in _WORDS else value for name, value in asdict(row).items()}
+        if found is not None:
+            connection.execute(update(table).where(which).values(values))
+            return row
+        insert = upsert(connection, table).values(values).on_conflict_do_nothing().returning(*table.primary_key)
+        if connection.execute(insert).one_or_none() is not None:
+            return row
+    raise StorageUnavailable(f"a row of {table.name} is made and dropped too often")
 
 
 def _storable(text: str) -> str:
-    """Upstream's words as any database takes them: no NUL, no lone surrogate, not endless."""
+    """Return upstream's words as any database takes them: without NUL and lone surrogates, and cut."""
     return text[:TEXT_LIMIT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Bring the tables to this version's form: Alembic without its command line, one process at a time.
+"""Migrates the database: Alembic without its command line, one process at a time.
 
 Knows where the migrations are and how to keep processes apart; knows no table. Alembic is imported where it is used:
 that takes a fifth of a second, and the processes that serve never migrate.
@@ -33,7 +33,7 @@ ADVISORY_LOCK: Final = 0x6F6C6C616D61
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class Migration:
     """One migration: its id, the id it follows (None for the first) and what it does."""
 
     id: str
@@ -42,7 +42,7 @@ class Revision:
 
 
 def upgrade(url: str) -> bool:
-    """Migrate the database at SQLAlchemy URL `url` to the newest revision; True if there was anything to do.
+    """Migrate the database at SQLAlchemy URL `url` to the newest version. Returns True if there was anything to do.
 
     May be called by any number of processes at once: one works, the others wait at most 30 s. A database that is
     current is only read. A missing SQLite folder is made. Raises StorageUnavailable: also for a database that a newer
@@ -71,24 +71,19 @@ def upgrade(url: str) -> bool:
 
 
 def current(database: Database) -> str | None:
-    """The revision the database is at, None before the first. Raises StorageUnavailable."""
-    return database.run(_revision)
-
-
-def is_current(database: Database) -> bool:
-    """Whether the database has exactly the tables this version expects. Raises StorageUnavailable."""
-    return current(database) == head()
+    """Return the id of the migration the database is at, None before the first. Raises StorageUnavailable."""
+    return database.run(_migrated_to)
 
 
 @lru_cache(maxsize=1)
 def head() -> str | None:
-    """The newest revision this version knows."""
+    """Return the id of the newest migration this version knows."""
     return _scripts().get_current_head()
 
 
-def history() -> list[Revision]:
-    """All migrations, oldest first."""
-    found = [Revision(s.revision, _one(s.down_revision), s.doc) for s in _scripts().walk_revisions()]
+def history() -> list[Migration]:
+    """Return all migrations, oldest first."""
+    found = [Migration(s.revision, _one(s.down_revision), s.doc) for s in _scripts().walk_revisions()]
     return found[::-1]
 
 
@@ -111,7 +106,7 @@ def _one(revision: str | tuple[str, ...] | list[str] | None) -> str | None:
     return revision if isinstance(revision, str) or revision is None else ", ".join(revision)
 
 
-def _revision(connection: Connection) -> str | None:
+def _migrated_to(connection: Connection) -> str | None:
     from alembic.runtime.migration import MigrationContext
 
     with _quiet():
@@ -119,7 +114,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _at_head(connection: Connection, url: URL) -> bool:
-    revision = _revision(connection)
+    revision = _migrated_to(connection)
     if revision is not None and revision not in {known.id for known in history()}:
         raise StorageUnavailable(
             f"database {safe_url(url)}: a newer version of ollama-proxy has migrated it (revision {revision} is "
@@ -147,7 +142,7 @@ def _upgrade_to_head(connection: Connection, url: URL) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Alembic tells every step at INFO, which is nothing for the log of a server."""
+    """Keep Alembic's steps, which it logs at INFO, out of the server's log."""
     logger = logging.getLogger("alembic")
     before = logger.level
     logger.setLevel(logging.WARNING)
@@ -158,7 +153,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _sqlite_file(url: URL) -> Path | None:
-    """The database file; None for PostgreSQL. A `file:` URI is named by its path."""
+    """Return the database file (of a `file:` URI its path), None for PostgreSQL."""
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     return Path(str(url.database).removeprefix("file:"))

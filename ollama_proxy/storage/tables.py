@@ -1,13 +1,13 @@
-"""The tables: what must outlive a process.
+"""The tables, for what must outlive a process.
 
-Columns and types only; the statements are in `failures` and `catalog`. Every time is a UTC epoch number in seconds.
+Columns and types only; the statements are in the other modules here. Every time is a UTC epoch number in seconds.
 """
 
 from __future__ import annotations
 
 from typing import cast
 
-from sqlalchemy import Double, Integer, Table, Text
+from sqlalchemy import BigInteger, Double, Integer, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -71,8 +71,18 @@ class CatalogRefresh(Base):
     revision: Mapped[int]
 
 
+class Revision(Base):
+    """How often the shared state `name` has changed. Other processes look at it (`storage/revisions.py`)."""
+
+    __tablename__ = "revisions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+
+
 # Statements are written against the plain tables: no mapper is configured, no session is kept.
 MODEL_FAILURES = cast(Table, ModelFailure.__table__)
 ACCOUNT_LIMITS = cast(Table, AccountLimit.__table__)
 CATALOG_MODELS = cast(Table, CatalogModel.__table__)
 CATALOG_STATE = cast(Table, CatalogRefresh.__table__)
+REVISIONS = cast(Table, Revision.__table__)

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 import requests
 
+from ollama_proxy.fallback.cooldown import Cooldown
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from simulator.process import Simulator
 from tests.postgres import new_database, postgres_url
 from tests.servers import ROOT, ProxyServer, wait_for
+from tests.storage_databases import record_failure
 
 __all__ = ["postgres_url"]
 
@@ -46,7 +48,8 @@ class Site:
     def __init__(self, servers: list[ProxyServer], database_url: str) -> None:
         self.servers = servers
         self.database_url = database_url
-        self.table = FailureTable(Database(sqlalchemy_url(database_url, "")))
+        self.database = Database(sqlalchemy_url(database_url, ""))
+        self.table = FailureTable(self.database)
         self._turns = cycle(servers)
 
     def chat(self, model: str = "free", **fields: Any) -> requests.Response:
@@ -365,19 +368,25 @@ def test_the_command_line_tells_what_is_remembered_and_forgets_it(one_site: Site
 
 def test_the_command_line_knows_that_a_changed_record_has_ended_the_cooldown(one_site: Site) -> None:
     now = time.time()
-    one_site.table.record(
+    record_failure(
+        one_site.database,
         THIRD,
-        blame="model gone",
-        reason="no such model",
         began_at=now,
         now=now,
-        base_seconds=86_400,
-        multiply=False,
-        until_at_least=None,
+        blame="model gone",
+        reason="no such model",
+        cooldown=Cooldown(86_400),
         record_digest="of another record",
     )
     [line] = [line for line in one_site.flask("models").splitlines() if line.startswith("schema-12b:free")]
     assert line.split(maxsplit=3)[2:] == ["ready", "failed before: no such model"]
+
+
+def test_the_command_line_does_not_believe_a_clock_that_was_a_year_ahead(one_site: Site) -> None:
+    later = time.time() + 365 * 86_400
+    record_failure(one_site.database, THIRD, began_at=later, now=later)
+    [line] = [line for line in one_site.flask("models").splitlines() if line.startswith("schema-12b:free")]
+    assert line.split(maxsplit=3)[2:] == ["ready"]
 
 
 def test_heartbeats_in_a_pause_over_tls(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_it_starts_without_openrouter_from_the_last_good_copy(
     first = start_proxy()
     listed = first.get("/api/tags").json()
     stored = CatalogTable(Database(f"sqlite:///{tmp_path / 'proxy.db'}"))
-    wait_for(lambda: stored.state().revision, what="the copy is stored")
+    wait_for(lambda: stored.revision(), what="the copy is stored")
     first.stop()
     nowhere = f"http://127.0.0.1:{free_port()}/api/v1"
     second = start_proxy(nowhere)

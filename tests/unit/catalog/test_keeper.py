@@ -12,7 +12,7 @@ import pytest
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper, FetchedCatalog
 from ollama_proxy.config import Settings
-from ollama_proxy.storage.catalog_table import CatalogState, StoredCatalog
+from ollama_proxy.storage.catalog_table import StoredCatalog
 from ollama_proxy.storage.database import StorageUnavailable
 from tests.unit.catalog.test_records import record
 from tests.unit.catalog.test_snapshot import embedding
@@ -44,9 +44,9 @@ class Table:
         self.stored = StoredCatalog(list(chat), list(embeddings), fetched_at, source, revision)
         return revision
 
-    def state(self) -> CatalogState:
+    def revision(self) -> int:
         self._check()
-        return CatalogState(self.stored.fetched_at, self.stored.revision) if self.stored else CatalogState(0.0, 0)
+        return self.stored.revision if self.stored else 0
 
     def acquire_lease(self, holder: str, now: float, seconds: float) -> bool:
         self._check()
@@ -377,6 +377,55 @@ def test_a_clock_that_is_put_back_does_not_stop_refreshes(world: World) -> None:
     keeper = world.keeper()
     keeper.refresh_if_due()
     world.now -= 86_400
+    assert keeper.refresh_if_due()
+    assert free(keeper) == BOTH
+
+
+@pytest.mark.parametrize(
+    ("ahead", "fetches"),
+    [
+        pytest.param(30, 0, id="clocks differ: the copy is as good as new"),
+        pytest.param(3600, 1, id="an hour ahead: nobody knows how old it is, a new one is due"),
+        pytest.param(365 * 86_400, 1, id="a year ahead: the same"),
+    ],
+)
+def test_a_stored_copy_from_the_future(world: World, ahead: float, fetches: int) -> None:
+    world.now += ahead
+    world.keeper().refresh_if_due()
+    world.now -= ahead
+    later = world.keeper()
+    assert later.load_stored()
+    catalog = later.current()
+    assert catalog is not None
+    assert catalog.fetched_at == world.now, "no copy is newer than now"
+    later.refresh_if_due()
+    assert world.fetches == 1 + fetches
+    world.now += TTL
+    later.refresh_if_due()
+    assert world.fetches == 2 + fetches, "and it goes on as ever"
+
+
+def test_two_machines_whose_clocks_differ_do_not_fetch_in_turns(world: World) -> None:
+    skew = 0.0
+    right, ahead = world.keeper(), world.keeper(clock=lambda: world.now + skew)
+    right.refresh_if_due()
+    ahead.refresh_if_due()
+    skew = 7200.0
+    ahead.refresh_if_due()
+    before = world.fetches
+    for _ in range(int(TTL / 6)):
+        world.now += 6
+        right.refresh_if_due()
+        ahead.refresh_if_due()
+    assert world.fetches <= before + 2
+
+
+def test_a_clock_put_back_lets_a_forgotten_model_return(world: World) -> None:
+    keeper = world.keeper()
+    world.now += 365 * 86_400
+    keeper.refresh_if_due()
+    keeper.forget("acme/bolt:free")
+    world.now -= 365 * 86_400
     assert keeper.refresh_if_due()
     assert free(keeper) == BOTH
 

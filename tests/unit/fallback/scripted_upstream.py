@@ -219,7 +219,7 @@ class World:
         self.settings = Settings(**(given | settings))
         self.upstream = Upstream(self.clock)
         self.keeper = Keeper(catalog)
-        self.memory = FailureMemory(self.settings, None, clock=self.clock.time, monotonic=self.clock.monotonic)
+        self.memory = FailureMemory(self.settings, clock=self.clock.time)
         self.observed: list[tuple[str, str]] = []
         self.backend = Backend(
             settings=self.settings,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event
 
-from ollama_proxy.storage.catalog_table import CatalogState, CatalogTable, StoredCatalog
+from ollama_proxy.storage.catalog_table import CatalogTable, StoredCatalog
 from ollama_proxy.storage.database import Database, StorageUnavailable
 from tests.postgres import postgres_url
 from tests.storage_databases import database
@@ -24,13 +24,13 @@ def catalog(database: Database) -> CatalogTable:
 
 def test_nothing_saved_is_none(catalog: CatalogTable) -> None:
     assert catalog.load() is None
-    assert catalog.state() == CatalogState(0.0, 0)
+    assert catalog.revision() == 0
 
 
 def test_a_lease_alone_is_no_copy(catalog: CatalogTable) -> None:
     assert catalog.acquire_lease("a", NOW, 60)
     assert catalog.load() is None
-    assert catalog.state() == CatalogState(0.0, 0)
+    assert catalog.revision() == 0
 
 
 def test_what_is_saved_comes_back_in_order_and_unchanged(catalog: CatalogTable) -> None:
@@ -41,7 +41,7 @@ def test_what_is_saved_comes_back_in_order_and_unchanged(catalog: CatalogTable) 
     embeddings = [{"id": "e/mbed"}, {"id": "a/first", "kind": "in both lists"}]
     assert catalog.save(chat, embeddings, fetched_at=NOW, source="/models/user") == 1
     assert catalog.load() == StoredCatalog(chat, embeddings, NOW, "/models/user", 1)
-    assert catalog.state() == CatalogState(NOW, 1)
+    assert catalog.revision() == 1
 
 
 def test_a_save_replaces_all(catalog: CatalogTable) -> None:
@@ -102,13 +102,28 @@ def test_lease(catalog: CatalogTable) -> None:
     assert catalog.acquire_lease("a", NOW + 120, 60), "one that was given back can be taken at once"
 
 
+@pytest.mark.parametrize(
+    ("ahead", "taken"),
+    [
+        pytest.param(0, False, id="the same clock: it holds"),
+        pytest.param(30, False, id="half a minute ahead: clocks differ, it holds"),
+        pytest.param(3600, True, id="an hour ahead: not believed"),
+        pytest.param(365 * 86_400, True, id="a year ahead: not believed"),
+    ],
+)
+def test_a_lease_of_a_clock_that_was_ahead(catalog: CatalogTable, ahead: float, taken: bool) -> None:
+    assert catalog.acquire_lease("a", NOW + ahead, 60)
+    assert catalog.acquire_lease("b", NOW, 60) is taken
+    assert catalog.acquire_lease("c", NOW + 60 + ahead * (not taken), 60), "no longer than clocks may differ"
+
+
 def test_a_save_keeps_the_lease_and_a_lease_keeps_the_copy(catalog: CatalogTable) -> None:
     catalog.acquire_lease("a", NOW, 60)
     catalog.save([{"id": "a"}], [], fetched_at=NOW, source="/models")
     assert not catalog.acquire_lease("b", NOW, 60)
     catalog.release_lease("a")
     assert catalog.acquire_lease("b", NOW, 60)
-    assert catalog.state() == CatalogState(NOW, 1)
+    assert catalog.revision() == 1
 
 
 def test_only_one_of_many_gets_the_lease(catalog: CatalogTable) -> None:

@@ -13,18 +13,18 @@ import psycopg
 import pytest
 from sqlalchemy import make_url, select
 
-from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.database import Database, StatementRefused, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import upgrade
 from ollama_proxy.storage.tables import MODEL_FAILURES
 from tests.postgres import new_database, postgres_url
-from tests.storage_databases import database
+from tests.storage_databases import database, record_failure
 
 __all__ = ["database", "postgres_url"]
 
 
 def record(found: Database, model: str = "a/b") -> None:
-    FailureTable(found).record(model, blame="x", reason="y", began_at=1, now=2, base_seconds=3)
+    record_failure(found, model, began_at=1, now=2)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,23 @@ def test_a_full_disk_is_storage_unavailable(tmp_path: Path) -> None:
     found.run(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar())
     with pytest.raises(StorageUnavailable, match="full"):
         record(found, "a model name that needs pages of its own" * 1000)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"model": None}, id="a rule of the table"),
+        pytest.param({"reason": "half of a pair \ud800"}, id="text that is no Unicode"),
+        pytest.param({"count": 2**63}, id="a number of more than 64 bits"),
+    ],
+)
+def test_what_the_database_cannot_hold_is_refused_and_the_database_is_not_away(
+    database: Database, values: dict[str, Any]
+) -> None:
+    row = {"model": "a", "blame": "", "count": 1, "failed_at": 1, "until": 1, "reason": ""} | values
+    with pytest.raises(StatementRefused):
+        database.run(lambda connection: connection.execute(MODEL_FAILURES.insert().values(row)), write=True)
+    assert not database.degraded
 
 
 def test_a_read_only_database_can_still_be_read(tmp_path: Path) -> None:

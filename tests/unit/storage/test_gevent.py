@@ -26,6 +26,7 @@ from ollama_proxy.storage import database
 from ollama_proxy.storage.database import Database, StorageUnavailable
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import upgrade
+from tests.storage_databases import record_failure
 
 url = sys.argv[1]
 ticks = []
@@ -39,9 +40,7 @@ def longest_pause():
     return max(b - a for a, b in zip(ticks, ticks[1:]))
 
 def record(database, model="a/b"):
-    return FailureTable(database).record(
-        model, blame="x", reason="y", began_at=3, now=2, base_seconds=3, multiply=True
-    )
+    return record_failure(database, model, began_at=3, now=2)
 
 ticker = gevent.spawn(tick)
 gevent.sleep(0.02)

@@ -6,20 +6,26 @@ import fcntl
 import logging
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import MetaData, Table, select
+from sqlalchemy import Connection, MetaData, Table, make_url, select, text
 
 from ollama_proxy.storage import migrate
+from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
-from ollama_proxy.storage.migrate import current, head, history, is_current, upgrade
+from ollama_proxy.storage.migrate import current, head, history, upgrade
 from ollama_proxy.storage.tables import Base
 from tests.postgres import new_database, postgres_url
+from tests.servers import wait_for
+from tests.version_1_0_0 import FAIL, LIMIT, READ, SAVE_LIST, SAVE_MODEL
 
 __all__ = ["postgres_url"]
 
@@ -34,11 +40,25 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return sqlalchemy_url(new_database(request.getfixturevalue("postgres_url")), tmp_path)
 
 
+def migrate_to(url: str, revision: str) -> None:
+    """Make the tables of an older version."""
+    if url.startswith("sqlite"):
+        Path(str(make_url(url).database)).parent.mkdir(parents=True)
+
+    def run(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    database = Database(url)
+    database.run(run, write=True)
+    database.dispose()
+
+
 def test_upgrade_makes_the_tables_once(empty_url: str) -> None:
     database = Database(empty_url)
     assert upgrade(empty_url) is True
     assert upgrade(empty_url) is False
-    assert is_current(database)
     assert current(database) == head() == history()[-1].id
     assert FailureTable(database).load() == []
     database.dispose()
@@ -53,6 +73,42 @@ def test_the_migrations_make_what_the_tables_say(empty_url: str) -> None:
     database.dispose()
 
 
+def test_a_filled_database_of_version_1_0_0_is_migrated_while_a_server_of_that_version_works(empty_url: str) -> None:
+    """Migrations only add, so that servers can be replaced one after the other (docs/development.md, "Database")."""
+    migrate_to(empty_url, "0001")
+    old, over = Database(empty_url), threading.Event()
+    now = 1_800_000_000.0
+
+    def transaction(connection: Connection, number: int) -> None:
+        values = {"model": f"m/{number % 7}", "now": now + number}
+        for statement in (FAIL, LIMIT, SAVE_LIST, SAVE_MODEL, READ):
+            connection.execute(text(statement), values)
+
+    def serve() -> int:
+        numbers = iter(range(1_000_000))
+        while not over.is_set():
+            old.run(partial(transaction, number=next(numbers)), write=True)
+        return next(numbers)
+
+    with ThreadPoolExecutor(1) as server:
+        served = server.submit(serve)
+        try:
+            wait_for(lambda: FailureTable(old).load(), what="it is filled")
+            assert upgrade(empty_url) is True
+            revision = CatalogTable(old).revision()
+            wait_for(lambda: CatalogTable(old).revision() > revision + 10, what="it goes on")
+        finally:
+            over.set()
+        transactions = served.result()  # raises what one of them has raised
+    assert current(old) == head()
+    assert sum(row.count for row in FailureTable(old).load()) == transactions
+    assert [row.reason for row in FailureTable(old).limits()] == ["per minute"]
+    stored = CatalogTable(old).load()
+    assert stored is not None
+    assert (stored.chat, stored.revision) == ([{"id": "a/b:free"}], transactions)
+    old.dispose()
+
+
 def test_the_way_back_leaves_no_table(empty_url: str) -> None:
     upgrade(empty_url)
     database = Database(empty_url)
@@ -64,7 +120,6 @@ def test_the_way_back_leaves_no_table(empty_url: str) -> None:
 
     database.run(downgrade, write=True)
     assert current(database) is None
-    assert not is_current(database)
     assert upgrade(empty_url) is True
     database.dispose()
 
@@ -91,7 +146,7 @@ print(upgrade(sys.argv[1]))
     assert sorted(output for output, _ in ends) == ["False\n"] * 3 + ["True\n"], ends
     assert [errors for _, errors in ends] == [""] * 4
     database = Database(empty_url)
-    assert is_current(database)
+    assert current(database) == head()
     database.dispose()
 
 
@@ -114,7 +169,6 @@ def test_a_database_of_a_newer_version_is_refused_in_words(empty_url: str) -> No
     database.run(lambda connection: connection.execute(version.update().values(version_num="9999")), write=True)
     with pytest.raises(StorageUnavailable, match=r"newer version .* \(revision 9999 is unknown here\)"):
         upgrade(empty_url)
-    assert not is_current(database)
     assert database.run(lambda connection: connection.execute(select(version)).all()) == [("9999",)]
     database.dispose()
 
