@@ -1,6 +1,6 @@
 """`/health` and `/health/ready`, for load balancers and container engines.
 
-Both answer anybody, so they tell states and no reasons: those are in the log and in what `flask doctor` prints.
+Both answer anybody, so they tell states and no reasons: those are in the log and in what `ollama-proxy doctor` prints.
 """
 
 from __future__ import annotations
