@@ -46,7 +46,7 @@ def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> Prox
     if all(one.blame == Blame.PRIVACY for _, one in pairs):
         return UpstreamFailed(
             "upstream error: the privacy or provider settings of the OpenRouter account rule out every model that "
-            f"could serve this request (see {PRIVACY_PAGE}; after a change: flask --app wsgi failures clear)"
+            f"could serve this request (see {PRIVACY_PAGE}; after a change: ollama-proxy failures clear)"
         )
     left = first.until - now
     return Unavailable(
