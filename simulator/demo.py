@@ -38,7 +38,8 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
         "DATABASE_URL": f"sqlite:///{directory}/demo.db",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
     }
-    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=ROOT, env=environment)
+    # A group of its own: Ctrl-C then reaches the demo alone, which ends the server with SIGTERM, so that it drains.
+    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=ROOT, env=environment, process_group=0)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes]) -> None:
@@ -76,7 +77,6 @@ def main() -> None:
     """Run the demo. Ends with the server, on Ctrl-C, or on SIGTERM."""
     with tempfile.TemporaryDirectory() as directory, Simulator(scenario={"token_delay": 0.05}) as simulator:
         server = start_server(simulator.url, directory)
-        # Ctrl-C reaches the whole group; the server drains, and the demo waits for it below.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             wait_until_ready(server)
