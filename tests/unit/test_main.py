@@ -125,7 +125,7 @@ def test_the_version(run: Run) -> None:
 def test_nothing_is_imported_for_a_start_but_click() -> None:
     """What loads ssl before gevent's patch breaks TLS, and what takes long makes a start slow."""
     code = "import json, sys; import ollama_proxy.__main__; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT))
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env={}))
     assert not {"ssl", "requests", "flask", "gevent", "marshmallow", "sqlalchemy"}.intersection(loaded)
     ours = {name for name in loaded if name.startswith("ollama_proxy")}
     assert ours == {
