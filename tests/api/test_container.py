@@ -211,7 +211,7 @@ def test_secrets_and_state_stay_out_of_the_image(path: str) -> None:
 
 
 def test_compose_publishes_on_this_machine_only_and_waits_for_running_answers() -> None:
-    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["backend"]["ollama-proxy"]
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["ollama-proxy"]
     assert service["ports"] == ["${BIND_ADDRESS:-127.0.0.1}:${PUBLISHED_PORT:-11434}:11434"]
     assert service["environment"]["PORT"] == "11434"
     assert "./models-filter:/data/models-filter:ro" in service["volumes"]
