@@ -25,12 +25,14 @@ CHAT = {"model": "free", "messages": [{"role": "user", "content": QUESTION}]}
 
 
 def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
-    """The proxy itself, exactly as `make run` starts it, with the simulator for OpenRouter."""
+    """The proxy itself, as `make run` starts it, with the simulator for OpenRouter.
+
+    It runs in `directory`, so that neither `.env` nor a model filter of the project counts, and without the settings of
+    this shell, but for HOST, PORT and LOG_LEVEL.
+    """
     environment = {
-        **os.environ,
-        # An empty variable counts as unset, and hides what the project's .env says.
-        **dict.fromkeys(("PROXY_API_KEYS", "ALLOW_NETWORKS", "TRUSTED_PROXIES", "MODELS_FILTER", "TOOL_USE_ONLY"), ""),
-        "FREE_MODE": "true",
+        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
+        "PYTHONPATH": str(ROOT),
         "OPENROUTER_API_KEY": "sk-or-demo",
         "OPENROUTER_BASE_URL": upstream,
         "HOST": os.environ.get("HOST", "127.0.0.1"),
@@ -39,7 +41,7 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
     }
     # A group of its own: Ctrl-C then reaches the demo alone, which ends the server with SIGTERM, so that it drains.
-    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=ROOT, env=environment, process_group=0)
+    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=directory, env=environment, process_group=0)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes]) -> None:
