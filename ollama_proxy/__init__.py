@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
-    from ollama_proxy.ops import commands, doctor, health, logs, metrics
+    from ollama_proxy.ops import commands, health, logs, metrics
     from ollama_proxy.runtime import build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
@@ -57,7 +57,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.register(app, counts)
     plain_text_errors(app)
     commands.register(app)
-    doctor.register(app)
     app.wsgi_app = Front(  # type: ignore[method-assign]
         MergedSlashes(app.wsgi_app),
         runtime.access,

@@ -151,7 +151,8 @@ def _stopped(content: Sequence[str], stop: tuple[str, ...]) -> Sequence[str]:
         return content
     text = "".join(content)
     ends = [at for at in (text.find(word) for word in stop if word) if at >= 0]
-    return words(text[: min(ends)]) if ends else content
+    # A stop at the very beginning leaves no text, but a token that was made and counts.
+    return (words(text[: min(ends)]) or ("",)) if ends else content
 
 
 def make_reply(ask: Ask, model: Json, scenario: Scenario) -> Reply:

@@ -5,6 +5,7 @@ The rules are those of docs/contract.md, "Failures".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ollama_proxy.config import Settings
@@ -113,3 +114,8 @@ def believed(row: Row, now: float) -> Row | None:
     if written_at > now + CLOCKS_DIFFER or row.until > now + DAY + CLOCKS_DIFFER:
         return None
     return row if row.until <= now + DAY else replace(row, until=now + DAY)
+
+
+def all_believed(rows: Iterable[Row], now: float) -> list[Row]:
+    """Return the rows that are believed, each as it is to be read at `now`."""
+    return [found for row in rows if (found := believed(row, now)) is not None]

@@ -11,9 +11,9 @@ from http import HTTPStatus
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
-from ollama_proxy.fallback.durations import duration_words
 from ollama_proxy.fallback.memory import Cooling
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.openrouter.errors.limits import in_words
 from ollama_proxy.openrouter.errors.wordings import PRIVACY_PAGE
 from ollama_proxy.storage.failure_table import LimitRow
 
@@ -46,12 +46,12 @@ def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> Prox
     if all(one.blame == Blame.PRIVACY for _, one in pairs):
         return UpstreamFailed(
             "upstream error: the privacy or provider settings of the OpenRouter account rule out every model that "
-            f"could serve this request (see {PRIVACY_PAGE}; after a change: flask --app wsgi failures clear)"
+            f"could serve this request (see {PRIVACY_PAGE}; after a change: ollama-proxy failures clear)"
         )
     left = first.until - now
     return Unavailable(
         f"upstream error: every model that could serve this request is cooling down; the first back is "
-        f"{model.name} in {duration_words(left)} ({first.reason})",
+        f"{model.name} in {in_words(left)} ({first.reason})",
         retry_after=whole_seconds(left),
     )
 

@@ -1,4 +1,4 @@
-"""`flask --app wsgi doctor`: looks at everything that is usually wrong, and says what to do about it.
+"""The doctor looks at everything that is usually wrong, and says what to do about it (`ollama-proxy doctor`).
 
 It changes nothing (but fetches a model list where there is none), spends no free request, and prints neither keys nor
 the database's password.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-import click
 import requests
-from flask import Flask, current_app
-from flask.cli import with_appcontext
 
 from ollama_proxy.access.policy import describe
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
-from ollama_proxy.fallback.durations import duration_words
+from ollama_proxy.fallback.cooldown import all_believed
+from ollama_proxy.openrouter.errors.limits import in_words
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -47,9 +45,9 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, and the words."""
+    """One line: how it is, what was looked at, and the words."""
 
-    health: Grade
+    grade: Grade
     subject: str
     text: str
 
@@ -61,7 +59,7 @@ def examine(runtime: Runtime) -> Iterator[Finding]:
     yield from look_at_key(runtime)
     yield from look_at_clock(settings)
     yield from look_at_database(runtime)
-    catalog = _catalog(runtime)
+    catalog = find_catalog(runtime)
     if isinstance(catalog, str):
         yield Finding(Grade.WRONG, "models", f"there is no model list: {catalog}")
     else:
@@ -120,7 +118,7 @@ def look_at_clock(settings: Settings) -> Iterator[Finding]:
         yield Finding(Grade.NOTE, "clock", "could not be compared: the answer has no date")
     elif abs(wrong_by) > WRONG_CLOCK:
         which = "ahead" if wrong_by > 0 else "behind"
-        text = f"this machine's clock is {duration_words(abs(wrong_by))} {which}: limits lift at the wrong time"
+        text = f"this machine's clock is {in_words(abs(wrong_by))} {which}: limits lift at the wrong time"
         yield Finding(Grade.WRONG, "clock", text)
     else:
         yield Finding(Grade.FINE, "clock", "right")
@@ -146,18 +144,18 @@ def look_at_database(runtime: Runtime) -> Iterator[Finding]:
     if at == migrate.head():
         yield Finding(Grade.FINE, "database", f"{label} is at {at}")
     else:
-        text = f"{label} is at {at or 'nothing yet'}, not at {migrate.head()}: run `flask --app wsgi db upgrade`"
+        text = f"{label} is at {at or 'nothing yet'}, not at {migrate.head()}: run `ollama-proxy db upgrade`"
         yield Finding(Grade.WRONG, "database", text)
 
 
 def look_at_models(catalog: Catalog) -> Iterator[Finding]:
     """Is anything left to serve?"""
-    age = duration_words(max(time.time() - catalog.fetched_at, 0))
+    age = in_words(max(time.time() - catalog.fetched_at, 0))
     text = f"{len(catalog.models)} listed, {len(catalog.free)} of them free; the list is {age} old"
-    health = Grade.FINE
+    grade = Grade.FINE
     if not catalog.models:
-        health, text = Grade.WRONG, text + ". Filters and modes leave nothing to serve"
-    yield Finding(health, "models", text)
+        grade, text = Grade.WRONG, text + ". Filters and modes leave nothing to serve"
+    yield Finding(grade, "models", text)
 
 
 def look_at_filters(runtime: Runtime, catalog: Catalog) -> Iterator[Finding]:
@@ -177,14 +175,14 @@ def look_at_filters(runtime: Runtime, catalog: Catalog) -> Iterator[Finding]:
 def look_at_limits(runtime: Runtime, now: float) -> Iterator[Finding]:
     """Limits and failures that the servers on this database remember."""
     try:
-        limits = [limit for limit in runtime.failures.limits() if limit.until > now]
-        cooling = sum(row.until > now for row in runtime.failures.load())
+        limits = [limit for limit in all_believed(runtime.failures.limits(), now) if limit.until > now]
+        cooling = sum(row.until > now for row in all_believed(runtime.failures.load(), now))
     except StorageUnavailable:
         return
     for limit in limits:
-        yield Finding(Grade.NOTE, "limit", f"{limit.reason}; lifts in {duration_words(limit.until - now)}")
+        yield Finding(Grade.NOTE, "limit", f"{limit.reason}; lifts in {in_words(limit.until - now)}")
     if cooling:
-        yield Finding(Grade.NOTE, "failures", f"{cooling} models cool down: `flask --app wsgi models` tells why")
+        yield Finding(Grade.NOTE, "failures", f"{cooling} models cool down: `ollama-proxy models` tells why")
 
 
 def look_at_port(settings: Settings) -> Iterator[Finding]:
@@ -244,7 +242,7 @@ def _json_of(answer: requests.Response) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _catalog(runtime: Runtime) -> Catalog | str:
+def find_catalog(runtime: Runtime) -> Catalog | str:
     """The stored list, else a fetched one; or why there is none."""
     keeper = runtime.backend.keeper
     if not keeper.load_stored():
@@ -257,27 +255,3 @@ def _catalog(runtime: Runtime) -> Catalog | str:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-@click.command("doctor")
-@with_appcontext
-def doctor() -> None:
-    """Check key, quota, clock, database, models, filters and port. Exit code 1 if something is wrong."""
-    wrong = print_findings(examine(current_app.extensions["ollama_proxy"]), click.echo)
-    if wrong:
-        raise SystemExit(1)
-
-
-def print_findings(findings: Iterator[Finding], echo: Callable[[str], object]) -> int:
-    """Print each as it comes, as some take seconds. Returns how many are WRONG."""
-    wrong = 0
-    for finding in findings:
-        wrong += finding.health is Grade.WRONG
-        echo(f"{finding.health:5}  {finding.subject:10}  {finding.text}")
-    echo("everything is fine" if not wrong else f"{wrong} things are wrong")
-    return wrong
-
-
-def register(app: Flask) -> None:
-    """Add the command to `app`."""
-    app.cli.add_command(doctor)

@@ -1,6 +1,6 @@
 """`/health` and `/health/ready`, for load balancers and container engines.
 
-Anybody may call both, so they tell states and no reasons; the reasons are in the log and in `flask doctor`.
+Anybody may call both, so they tell states and no reasons; the reasons are in the log and in `ollama-proxy doctor`.
 """
 
 from __future__ import annotations

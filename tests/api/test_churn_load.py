@@ -1,4 +1,7 @@
-"""Two hundred chats at once while models fail at random: nobody is left without an end, nothing is left open."""
+"""Two hundred chats at once while models fail at random: nobody is left without an end, nothing is left open.
+
+`make prove` has a thousand chats, two hundred at a time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import requests
 from simulator.process import Simulator
 from tests.servers import ProxyServer, wait_for
 
-CHATS = 200
+AT_ONCE = 200
 MAX_ATTEMPTS = 4
 FAILURES = [
     "pool_429",
@@ -61,8 +64,11 @@ def chat(proxy: ProxyServer, number: int) -> Outcome:
     return Outcome("answer", response.status_code, seconds)
 
 
-def test_two_hundred_chats_while_models_fail(
-    start_proxy: Callable[..., ProxyServer], simulator: Simulator, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "chats", [AT_ONCE, pytest.param(1000, marks=pytest.mark.prove)], ids=lambda chats: f"{chats} chats"
+)
+def test_many_chats_while_models_fail(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, capsys: pytest.CaptureFixture[str], chats: int
 ) -> None:
     proxy = start_proxy(
         web_concurrency=2,
@@ -76,8 +82,8 @@ def test_two_hundred_chats_while_models_fail(
     )
     simulator.scenario("*", fail_rate=0.3, seed=7, failures=FAILURES, token_delay=0.005)
     began = time.monotonic()
-    with ThreadPoolExecutor(CHATS) as threads:
-        outcomes = list(threads.map(lambda number: chat(proxy, number), range(CHATS)))
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        outcomes = list(threads.map(lambda number: chat(proxy, number), range(chats)))
     took = time.monotonic() - began
 
     kinds = Counter(outcome.kind for outcome in outcomes)
@@ -85,14 +91,14 @@ def test_two_hundred_chats_while_models_fail(
     sent = Counter(entry["body"]["messages"][-1]["content"] for entry in simulator.chats())
     slowest = sorted(outcome.seconds for outcome in outcomes)
     with capsys.disabled():
-        print(f"\n{CHATS} chats in {took:.1f} s: {dict(kinds)}, {sum(sent.values())} attempts, ", end="")
-        print(f"at most {max(sent.values())} a chat; median {slowest[CHATS // 2]:.2f} s, ", end="")
+        print(f"\n{chats} chats in {took:.1f} s: {dict(kinds)}, {sum(sent.values())} attempts, ", end="")
+        print(f"at most {max(sent.values())} a chat; median {slowest[chats // 2]:.2f} s, ", end="")
         print(f"slowest {slowest[-1]:.2f} s; errors {dict(errors)}")
 
     assert all("upstream error" in outcome.error for outcome in outcomes if outcome.error)
     assert all(outcome.status in (200, 400, 429, 502, 503, 504) for outcome in outcomes)
-    assert kinds["answer"] > CHATS / 2
-    assert len(sent) == CHATS or kinds["error status"] >= CHATS - len(sent)
+    assert kinds["answer"] > chats / 2
+    assert len(sent) == chats or kinds["error status"] >= chats - len(sent)
     assert max(sent.values()) <= MAX_ATTEMPTS
     wait_for(lambda: simulator.stats()["open_streams"] == 0, what="no upstream request is left open")
     # Connections that stay are idle ones in the pool, and they still work.

@@ -1,6 +1,6 @@
 """Generated requests to the Ollama API: whatever comes, there is an answer, it is in form, and it is no 500.
 
-500 requests with a fixed seed; `make fuzz` makes 5000 others each time (FUZZ_REQUESTS).
+500 requests with a fixed seed; `make fuzz` and `make prove` make 5000 others each time (FUZZ_REQUESTS).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from simulator.process import Simulator
 from tests.api.contract.wire import NDJSON, TEXT, Answer, Row, check_stream, send
 from tests.servers import ProxyServer
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "500"))
+REQUESTS = 500
+OTHER_REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "5000"))
 SLOWEST = 10.0
 
 PATHS = {
@@ -212,13 +213,20 @@ def server(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
         yield running
 
 
-def test_whatever_comes_there_is_an_answer_in_form(server: ProxyServer) -> None:
+@pytest.mark.parametrize(
+    ("requests", "same_each_time"),
+    [
+        pytest.param(REQUESTS, True, id="500 requests"),
+        pytest.param(OTHER_REQUESTS, False, id="many other requests", marks=pytest.mark.prove),
+    ],
+)
+def test_whatever_comes_there_is_an_answer_in_form(server: ProxyServer, requests: int, same_each_time: bool) -> None:
     statuses: Counter[str] = Counter()
     slowest = 0.0
 
     @settings(
-        max_examples=REQUESTS,
-        derandomize=REQUESTS == 500,
+        max_examples=requests,
+        derandomize=same_each_time,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -1,4 +1,8 @@
-"""`make demo`: simulator and server, without a key or a network. Lists the models, streams one chat, stays up."""
+"""`python -m simulator.demo`: this simulator and the server, without a key or a network (`make demo`).
+
+Lists the models, streams one chat, and stays up until Ctrl-C or SIGTERM. The server is a process of its own: nothing of
+it is imported here.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import requests
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from ollama_proxy.config import VARIABLES  # noqa: E402
-from simulator.process import Simulator  # noqa: E402
+from simulator.process import ROOT, Simulator
 
 PORT = os.environ.get("PORT", "11434")
 URL = f"http://127.0.0.1:{PORT}"
-CHAT = {"model": "free", "messages": [{"role": "user", "content": "Say hello to whoever runs this demo."}]}
+QUESTION = "Say hello to whoever runs this demo."
+CHAT = {"model": "free", "messages": [{"role": "user", "content": QUESTION}]}
 
 
 def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
@@ -31,7 +31,7 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
     this shell, but for HOST, PORT and LOG_LEVEL.
     """
     environment = {
-        **{name: value for name, value in os.environ.items() if name not in VARIABLES},
+        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
         "PYTHONPATH": str(ROOT),
         "OPENROUTER_API_KEY": "sk-or-demo",
         "OPENROUTER_BASE_URL": upstream,
@@ -40,7 +40,8 @@ def start_server(upstream: str, directory: str) -> subprocess.Popen[bytes]:
         "DATABASE_URL": f"sqlite:///{directory}/demo.db",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
     }
-    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=directory, env=environment)
+    # A group of its own: Ctrl-C then reaches the demo alone, which ends the server with SIGTERM, so that it drains.
+    return subprocess.Popen([sys.executable, "-m", "ollama_proxy"], cwd=directory, env=environment, process_group=0)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes]) -> None:
@@ -57,13 +58,15 @@ def wait_until_ready(server: subprocess.Popen[bytes]) -> None:
 
 
 def list_models() -> None:
+    """Print each model of `/api/tags` with its context length and what it can do."""
     print(f"\nModels ({URL}/api/tags):")
     for model in requests.get(f"{URL}/api/tags", timeout=10).json()["models"]:
         print(f"  {model['name']:<28} {model['details']['context_length']:>9}  {' '.join(model['capabilities'])}")
 
 
 def stream_chat() -> None:
-    print(f"\nA chat ({URL}/api/chat):\n  > {CHAT['messages'][0]['content']}\n  < ", end="", flush=True)  # type: ignore[index]
+    """Print a chat's answer as it comes, and which model gave it."""
+    print(f"\nA chat ({URL}/api/chat):\n  > {QUESTION}\n  < ", end="", flush=True)
     with requests.post(f"{URL}/api/chat", json=CHAT, stream=True, timeout=30) as response:
         for line in response.iter_lines():
             chunk = json.loads(line)
@@ -73,9 +76,9 @@ def stream_chat() -> None:
 
 
 def main() -> None:
+    """Run the demo. Ends with the server, on Ctrl-C, or on SIGTERM."""
     with tempfile.TemporaryDirectory() as directory, Simulator(scenario={"token_delay": 0.05}) as simulator:
         server = start_server(simulator.url, directory)
-        # Ctrl-C reaches the whole group; the server drains, and the demo waits for it below.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             wait_until_ready(server)
