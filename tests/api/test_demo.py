@@ -21,7 +21,7 @@ def test_the_demo_answers_under_any_settings_of_the_shell(tmp_path: Path, keys: 
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "PORT": str(port), **settings}
     output = tmp_path / "output"
     with output.open("wb") as out:
-        command = [sys.executable, str(ROOT / "tools" / "demo.py")]
+        command = [sys.executable, "-m", "simulator.demo"]
         demo = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
     try:
         wait_for(

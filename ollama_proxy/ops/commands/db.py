@@ -46,5 +46,5 @@ def current(as_json: bool) -> None:
 @command.command("history", with_appcontext=False, epilog=examples("ollama-proxy db history"))
 def history() -> None:
     """Print all versions, newest first."""
-    for revision in migrate.history():
+    for revision in reversed(migrate.history()):
         click.echo(f"{revision.id}  {revision.summary}")

@@ -19,7 +19,7 @@ CATALOG = catalog_of(
     record("b/twin:free"),
     record("acme/gold", pricing={"prompt": "0.1", "completion": "0.1"}),
 )
-BOLT = CATALOG.by_id("acme/bolt:free")
+BOLT = next(model for model in CATALOG.known() if model.id == "acme/bolt:free")
 #: Failed at 05:20:40 on 22 November 2026, for a minute.
 FAILED_AT = 1795324840.0
 ROW = FailureRow("acme/bolt:free", "model failing", 2, FAILED_AT, FAILED_AT + 60, "HTTP 503", None)
