@@ -54,14 +54,6 @@ def post(client: Client, body: bytes = b"{}") -> bytes:
 LARGE = 16_000_000
 
 
-@pytest.fixture(params=["direct", "library"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways in which a request is sent."""
-    if request.param == "library":
-        monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
-    return str(request.param)
-
-
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -401,6 +393,20 @@ def test_an_endless_answer_is_cut_off() -> None:
     with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
         client.post("/models", b"{}").read_all(timeout=5, limit=1000)
     assert caught.value.failure.kind is FailureKind.MALFORMED
+
+
+def test_a_document_that_is_too_long_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LONGEST_DOCUMENT", 2048)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.say(CHUNKED)
+        peer.say_while_wanted(chunk(b" " * 1000))
+
+    with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
+        client.get("/models")
+    failure = caught.value.failure
+    assert (failure.kind, failure.detail) == (FailureKind.MALFORMED, "the answer is longer than 2 KiB")
 
 
 def test_a_bundle_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
