@@ -18,8 +18,9 @@ demo: $(VENV)/dev.stamp  ## the main job without a key or network, against the b
 test: $(VENV)/dev.stamp  ## the whole test suite, on two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time
+fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API and 4000 broken answers, others each time
 	FUZZ_REQUESTS=5000 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+	FUZZ_ANSWERS=4000 $(BIN)/python -m pytest -q -s tests/api/test_upstream_fuzz.py
 
 bench: $(VENV)/dev.stamp  ## how fast it is, beside nginx and (after bench-peers) LiteLLM; three minutes at most
 	$(BIN)/python -m bench

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxy.background import Background
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_passable
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooLarge
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
@@ -182,15 +182,15 @@ class Attempt:
             self._last_byte = time.monotonic()
         return data
 
-    def _judge(self, payload: bytes, answer: UpstreamAnswer) -> Mapping[str, Any]:
-        """The parsed payload. Raises AttemptFailed if it is an error or nothing that can be read."""
+    def _judge(self, payload: bytes, answer: UpstreamAnswer) -> tuple[Mapping[str, Any], bytes]:
+        """The parsed payload, and it as it may be passed on. Raises AttemptFailed for an error, or what is no JSON."""
         try:
-            parsed = parse_payload(payload)
+            parsed, payload = parse_passable(payload)
         except MalformedChunk as error:
             raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
         if self._dialect.error(parsed) is not None:
             raise AttemptFailed(Failure(FailureKind.EVENT, 200, answer.headers, parsed))
-        return parsed
+        return parsed, payload
 
     # A stream
 
@@ -258,7 +258,7 @@ class Attempt:
             for payload in burst:
                 if payload == DONE:
                     break
-                parsed = self._judge(payload, answer)
+                parsed, _ = self._judge(payload, answer)
                 if self._dialect.useful(parsed):
                     return held
                 ending = self._dialect.ending(parsed) or ending
@@ -298,13 +298,17 @@ class Attempt:
             body += data
             if len(body) > LONGEST_ANSWER:
                 raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, detail="the answer is too long"))
-        whole = bytes(body).strip()
-        parsed = self._judge(whole, answer)
-        if not self._dialect.useful(self._dialect.from_whole(parsed)):
+        parsed, whole = self._judge(bytes(body).strip(), answer)
+        as_payload = self._dialect.from_whole(parsed)
+        if not self._dialect.useful(as_payload):
             self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
+        try:
+            burst = [dump_payload(as_payload), DONE] if self._streamed else [whole]
+        except MalformedChunk as error:
+            raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
         self.complete = True
         self._pulse.beat()
-        yield [dump_payload(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
+        yield burst
 
     def _error_answer(self, answer: UpstreamAnswer) -> Generator[Beat, None, Failure]:
         """The failure that an answer with an error status is; its body as far as it comes in time."""

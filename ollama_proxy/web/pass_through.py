@@ -16,6 +16,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.observation import Observation
+from ollama_proxy.openrouter.answers.chunks import count_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import DisconnectWatch, watch_client
 from ollama_proxy.web.stream_body import StreamBody
@@ -135,12 +136,8 @@ def _usage_of(body: bytes) -> Mapping[str, Any]:
 
 
 def _note_usage(observation: Observation, usage: Mapping[str, Any]) -> None:
-    observation.prompt_tokens = _count(usage, "prompt_tokens", "input_tokens")
-    observation.completion_tokens = _count(usage, "completion_tokens", "output_tokens")
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    return next((usage[name] for name in names if isinstance(usage.get(name), int)), None)
+    observation.prompt_tokens = count_of(usage, "prompt_tokens", "input_tokens")
+    observation.completion_tokens = count_of(usage, "completion_tokens", "output_tokens")
 
 
 def _headers_of(exchange: Exchange) -> dict[str, str]:

@@ -7,7 +7,7 @@ what a failure means is decided elsewhere (docs/contract.md, "Streams").
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.ollama.answer.lines import CHAT_LINE, GENERATE_LINE, LineShape, LineWriter, error_line, json_line
@@ -33,6 +33,11 @@ from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 _OTHER_PARTS = ("reasoning", "reasoning_details", "refusal", "images", "tool_calls")
 _LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})
 _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit; allow more tokens (num_predict)"
+
+
+#: Bytes of the events of an answer that must be held in memory: one that is not streamed, or a tool call. As many as
+#: of an answer that comes as one body; a hundred thousand tokens take some 30 MB.
+MOST_HELD_BYTES = 64 * 1024 * 1024
 
 
 class OllamaAnswer:
@@ -79,13 +84,14 @@ class OllamaAnswer:
         self._done = False  # [DONE] was seen
         self._closing: dict[str, Any] | None = None
         self._deltas = 0
+        self._held = 0
         self._repeats = RepeatedDelta()
 
     def accepted(self, at: int | None = None) -> None:
         """Notes the time at which upstream accepted the request; without it, the first payloads are taken for that."""
         self._stopwatch.accepted(at)
 
-    def feed(self, payloads: Iterable[bytes]) -> list[bytes]:
+    def feed(self, payloads: Sequence[bytes]) -> list[bytes]:
         """Returns the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.
 
         After a failure or `[DONE]` the rest is ignored; lines made before the failure are returned.
@@ -111,6 +117,10 @@ class OllamaAnswer:
                 break
             if self._take(chunk) and (content := self._only_content(chunk)):
                 self._repeats.learn(payload, content)
+        if self._collector is not None or self._calls:
+            self._held += sum(map(len, payloads))
+            if self._held > MOST_HELD_BYTES and self.failure is None:
+                self.failure = Failure(FailureKind.MALFORMED, 200, detail="the answer is too long")
         return out.take()
 
     def heartbeat(self) -> bytes:

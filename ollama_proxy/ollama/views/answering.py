@@ -14,6 +14,7 @@ from ollama_proxy.observation import Observation
 from ollama_proxy.ollama.answer import lines
 from ollama_proxy.ollama.answer.from_openrouter import OllamaAnswer
 from ollama_proxy.ollama.views.replies import NDJSON, json_reply
+from ollama_proxy.openrouter.answers.chunks import count_of
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.stream_body import StreamBody
 
@@ -94,12 +95,8 @@ def _writes(exchange: Exchange, answer: OllamaAnswer, observation: Observation) 
             raise exchange.broken(answer.failure)
     exchange.succeeded()
     usage = answer.usage or {}
-    observation.prompt_tokens, observation.completion_tokens = _count(usage, "prompt"), _count(usage, "completion")
-
-
-def _count(usage: Any, which: str) -> int | None:
-    count = usage.get(f"{which}_tokens")
-    return count if isinstance(count, int) else None
+    observation.prompt_tokens = count_of(usage, "prompt_tokens")
+    observation.completion_tokens = count_of(usage, "completion_tokens")
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:

@@ -21,7 +21,7 @@ from ollama_proxy.ollama.request.to_openrouter import translate_embed
 from ollama_proxy.ollama.request.types import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.views.answering import headers_of
 from ollama_proxy.ollama.views.replies import json_reply, read, running
-from ollama_proxy.openrouter.answers.chunks import parse_payload, usage_of
+from ollama_proxy.openrouter.answers.chunks import count_of, parse_payload, usage_of
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import watch_client
@@ -104,9 +104,8 @@ def _whole(exchange: Exchange) -> bytes:
 
 
 def _metrics(body: Mapping[str, Any]) -> dict[str, int]:
-    tokens = (usage_of(body) or {}).get("prompt_tokens")
     noted = observation()
-    noted.prompt_tokens = tokens if type(tokens) is int and tokens > 0 else None
+    noted.prompt_tokens = count_of(usage_of(body) or {}, "prompt_tokens") or None
     spent = max(int((time.monotonic() - noted.began) * 1e9), 1)
     counted = {} if noted.prompt_tokens is None else {"prompt_eval_count": noted.prompt_tokens}
     return {"total_duration": spent, "load_duration": 1, **counted}
