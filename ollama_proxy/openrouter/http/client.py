@@ -24,6 +24,7 @@ from ollama_proxy.openrouter.http.transport import (
     CONNECT_TIMEOUT,
     Transport,
     describe,
+    exhausted,
     is_not_http,
     proxies_for,
     stale,
@@ -204,6 +205,8 @@ class Client:
 def _failure_of(error: Exception) -> Failure:
     """What `error`, raised in place of an answer, means."""
     if not was_sent(error):
+        if lacking := exhausted(error):
+            return Failure(FailureKind.OUT_OF_RESOURCES, detail=lacking, sent=False)
         return Failure(FailureKind.NETWORK, detail=describe(error), sent=False)
     if isinstance(error, (requests.exceptions.ReadTimeout, TimeoutError)):
         return Failure(FailureKind.READ_TIMEOUT, detail="no answer in time")

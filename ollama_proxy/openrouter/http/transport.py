@@ -8,6 +8,7 @@ failed had been handed over whole: only one that had not may be sent again.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import select
@@ -205,6 +206,22 @@ def is_not_http(error: BaseException) -> bool:
         isinstance(cause, NotHttp) or (type(cause) is http.client.BadStatusLine and not str(cause).startswith("HTTP/"))
         for cause in _chain(error)
     )
+
+
+#: What the system says when it is this machine that cannot go on.
+_EXHAUSTED = {
+    errno.EMFILE: "this server is out of file descriptors: raise its limit (ulimit -n)",
+    errno.ENFILE: "this server's system is out of file descriptors",
+    errno.ENOMEM: "this server is out of memory",
+    errno.ENOBUFS: "this server is out of memory for connections",
+    errno.EADDRNOTAVAIL: "this server is out of local ports",
+}
+
+
+def exhausted(error: BaseException) -> str:
+    """What this machine has run out of, if that is why there was no connection; else ""."""
+    numbers = (cause.errno for cause in _chain(error) if isinstance(cause, OSError))
+    return next((_EXHAUSTED[number] for number in numbers if number in _EXHAUSTED), "")
 
 
 def describe(error: BaseException) -> str:

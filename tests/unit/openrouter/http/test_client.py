@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3.util.connection
 
 from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http import client as client_module
@@ -261,6 +263,24 @@ def test_refused() -> None:
         post(client)
     failure = caught.value.failure
     assert (failure.kind, failure.sent, failure.detail) == (FailureKind.NETWORK, False, "the connection was refused")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EMFILE, "file descriptors"), (errno.ENFILE, "file descriptors"), (errno.ENOMEM, "memory")],
+)
+@pytest.mark.usefixtures("way")
+def test_what_this_machine_lacks_is_not_blamed_on_the_network(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def create_connection(*_: Any, **__: Any) -> Any:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", create_connection)
+    with pytest.raises(UpstreamError) as caught:
+        post(Client("http://127.0.0.1:9/api/v1", KEY))
+    failure = caught.value.failure
+    assert (failure.kind, failure.sent, words in failure.detail) == (FailureKind.OUT_OF_RESOURCES, False, True)
 
 
 @pytest.mark.usefixtures("way")
