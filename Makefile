@@ -26,8 +26,8 @@ test: $(VENV)/dev.stamp  ## the whole test suite but its long proofs, on two pro
 prove: $(VENV)/dev.stamp  ## the long proofs: thousands of generated requests and failing chats
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m prove || test $$? -eq 5  # 5: there are none
 
-fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time (FUZZ_REQUESTS)
-	$(BIN)/python -m pytest -q -s -m prove tests/api/test_fuzz.py
+fuzz: $(VENV)/dev.stamp  ## 5000 generated requests and 4000 broken answers, others each time (FUZZ_REQUESTS, FUZZ_ANSWERS)
+	$(BIN)/python -m pytest -q -s -m prove tests/api/test_fuzz.py tests/api/test_upstream_fuzz.py
 
 coverage: $(VENV)/dev.stamp  ## lines and branches that tests/unit reaches, by package (TESTS=tests: that all tests reach)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove" $(TESTS) \

@@ -6,10 +6,10 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 #: The key under which `web.front` puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
@@ -103,24 +103,6 @@ class Observation:
         if (own_refusal or self.status == _NOT_IMPLEMENTED) and not asked_upstream:
             return Outcome.REFUSED
         return Outcome.FAILED
-
-    def note_usage(self, usage: Mapping[str, Any]) -> None:
-        """Take over the counts of an upstream `usage` object, in the names of any of its endpoints.
-
-        Sources: https://openrouter.ai/docs/use-cases/usage-accounting and the Responses and Messages formats.
-        """
-        self.prompt_tokens = _count(usage, "prompt_tokens", "input_tokens")
-        self.completion_tokens = _count(usage, "completion_tokens", "output_tokens")
-        cost = usage.get("cost")
-        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6:
-            self.cost = float(cost)
-
-
-def _count(usage: Mapping[str, Any], name: str, other_name: str) -> int | None:
-    count = usage.get(name)
-    if count is None:
-        count = usage.get(other_name)
-    return count if type(count) is int and 0 <= count < 2**63 else None
 
 
 class Observer(Protocol):

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.anthropic.error_form import error_event
-from ollama_proxy.errors import ProxyError
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload
+from ollama_proxy.errors import ProxyError, UpstreamFailed
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload, passable
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.answers.messages_dialect import kind_of, stop_reason_of, usage_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
@@ -74,7 +74,10 @@ class MessageStream:
         return error_event(error)
 
     def _event(self, payload: bytes) -> bytes:
-        match kind_of(payload):
+        """The event for one payload. Raises MalformedChunk."""
+        payload = passable(payload)
+        kind = kind_of(payload)
+        match kind:
             case "message_start" | "message_delta":
                 self._note(parse_payload(payload))
             case "message_stop":
@@ -83,7 +86,7 @@ class MessageStream:
                 return self._told(parse_payload(payload))
             case "error" | "":
                 return self._failed(parse_payload(payload))
-        return _framed(kind_of(payload), payload)
+        return _framed(kind, payload)
 
     def _note(self, payload: Mapping[str, Any]) -> None:
         known = {name: count for name, count in usage_of(payload).items() if count is not None}
@@ -114,9 +117,15 @@ def _framed(kind: str, payload: bytes) -> bytes:
 
 
 def with_content(body: bytes) -> bytes:
-    """Return a whole message unchanged, but with a list as `content` if it has none: SDKs iterate over it."""
-    message = parse_payload(body)
-    return body if message.get("content") is not None else dump_payload({**message, "content": []})
+    """Return a whole message unchanged, but with a list as `content` if it has none: SDKs iterate over it.
+
+    Raises UpstreamFailed for a body that cannot be read.
+    """
+    try:
+        message = parse_payload(body)
+        return body if isinstance(message.get("content"), list) else dump_payload({**message, "content": []})
+    except MalformedChunk as error:
+        raise UpstreamFailed(f"upstream error: the answer could not be read ({error})") from error
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -148,9 +157,9 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             begun["signature"] = ""
         if block.get("signature"):
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
-        if block.get("citations"):
+        if isinstance(citations := block.get("citations"), list) and citations:
             begun["citations"] = []
-            deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
+            deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
         return begun, deltas
     if "input" in block:
         text = dump_payload(block["input"]).decode()

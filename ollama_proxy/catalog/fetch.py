@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ollama_proxy.catalog.keeper import FetchedCatalog
+from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
 
 
@@ -38,7 +39,8 @@ def _records(client: Client, path: str) -> list[dict[str, Any]]:
         # Only the account's own list needs the key. The public lists answer anybody, so they say nothing about the key.
         status, body = client.get(path, with_key=path == "/models/user")
     except UpstreamError as error:
-        raise FetchFailed(f"OpenRouter cannot be reached: {error.failure.detail}") from error
+        what = "cannot be reached" if error.failure.kind is FailureKind.NETWORK else "gave no model list"
+        raise FetchFailed(f"OpenRouter {what}: {error.failure.detail}") from error
     data = body.get("data") if isinstance(body, dict) else None
     if status != 200 or not isinstance(data, list):
         raise FetchFailed(f"OpenRouter's model list answered with status {status}")

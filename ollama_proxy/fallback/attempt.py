@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxy.background import Background
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_payload
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_passable
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooLarge
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import BodyBroken
 from ollama_proxy.openrouter.http.client import LONGEST_ANSWER, LONGEST_ERROR, UpstreamAnswer, UpstreamError
+from ollama_proxy.openrouter.http.turns import give_turn
 
 #: Seconds for the body of an error answer, whose headers are there already.
 ERROR_BODY_TIMEOUT = 10.0
@@ -29,6 +30,18 @@ SHORTEST_WAIT = 0.001
 #: Seconds for the connection's last bytes behind `[DONE]`: with them it can be used again.
 TRAILER_TIMEOUT = 0.5
 
+#: Bytes that may come behind the end of a stream: a connection that brings more is closed.
+LONGEST_TRAILER = 64 * 1024
+
+#: Events, and bytes with comments and all, before the first useful delta. They are held in memory; a model that thinks
+#: unseen for ten thousand tokens stays far below.
+MOST_HELD = 20_000
+MOST_HELD_BYTES = 8 * 1024 * 1024
+
+#: Events in one burst. A read brings up to some hundreds; of very small ones it may bring thousands, which would keep
+#: others waiting while they are translated.
+LONGEST_BURST = 512
+
 
 class Beat:
     """Nothing came for a heartbeat's time: tell the client that the request is alive."""
@@ -37,7 +50,7 @@ class Beat:
 BEAT: Final = Beat()
 
 Burst = list[bytes]
-"""The payloads of the events that one read brought; `[DONE]` comes last, if it came."""
+"""The payloads of the events that one read brought, `LONGEST_BURST` at most; `[DONE]` comes last, if it came."""
 
 
 class AttemptFailed(Exception):
@@ -97,8 +110,8 @@ class Attempt:
         self._patience = patience
         self._pulse = pulse
         self._dialect = dialect
-        self._last_byte = time.monotonic()
-        self._deadline = self._last_byte + (patience.first_token if streamed else patience.whole)
+        self._began = self._last_byte = time.monotonic()
+        self._deadline = self._began + (patience.first_token if streamed else patience.whole)
         self._answer: UpstreamAnswer | None = None
         #: When the answer's headers were there, on the monotonic clock in nanoseconds.
         self.accepted_ns: int | None = None
@@ -169,15 +182,15 @@ class Attempt:
             self._last_byte = time.monotonic()
         return data
 
-    def _judge(self, payload: bytes, answer: UpstreamAnswer) -> Mapping[str, Any]:
-        """The parsed payload. Raises AttemptFailed if it is an error or nothing that can be read."""
+    def _judge(self, payload: bytes, answer: UpstreamAnswer) -> tuple[Mapping[str, Any], bytes]:
+        """The parsed payload, and it as it may be passed on. Raises AttemptFailed for an error, or what is no JSON."""
         try:
-            parsed = parse_payload(payload)
+            parsed, payload = parse_passable(payload)
         except MalformedChunk as error:
             raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
         if self._dialect.error(parsed) is not None:
             raise AttemptFailed(Failure(FailureKind.EVENT, 200, answer.headers, parsed))
-        return parsed
+        return parsed, payload
 
     # A stream
 
@@ -185,7 +198,10 @@ class Attempt:
         decoder = EventDecoder()
         first = yield from self._first_useful(answer, decoder)
         self._pulse.beat()
-        yield first
+        if len(first) > LONGEST_BURST:
+            yield from self._in_parts(first)
+        else:
+            yield first
         while not self.complete:
             if self._pulse.left() <= 0:
                 yield self._pulse.beat()
@@ -196,10 +212,23 @@ class Attempt:
                 continue
             if burst := self._payloads(decoder, data):
                 self._pulse.beat()
-                yield burst
+                if len(burst) > LONGEST_BURST:
+                    yield from self._in_parts(burst)
+                else:
+                    yield burst
             if not data:
                 return
         self._read_trailer(answer)
+
+    def _in_parts(self, payloads: Burst) -> Iterator[Burst]:
+        """The payloads in bursts; others get their turn between them. The answer is complete with the last one."""
+        complete, self.complete = self.complete, False
+        last = (len(payloads) - 1) // LONGEST_BURST * LONGEST_BURST
+        for at in range(0, last, LONGEST_BURST):
+            yield payloads[at : at + LONGEST_BURST]
+            give_turn()
+        self.complete = complete
+        yield payloads[last:]
 
     def _payloads(self, decoder: EventDecoder, data: bytes) -> Burst:
         try:
@@ -217,9 +246,10 @@ class Attempt:
         """Hold everything back until something useful has come. Returns the payloads until then."""
         held: Burst = []
         ending: str | None = None
-        tokens = 0
+        tokens = size = 0
         while True:
             data = yield from self._next(answer)
+            size += len(data)
             try:
                 burst = self._payloads(decoder, data)
             except StreamBroken as error:
@@ -228,11 +258,15 @@ class Attempt:
             for payload in burst:
                 if payload == DONE:
                     break
-                parsed = self._judge(payload, answer)
+                parsed, _ = self._judge(payload, answer)
                 if self._dialect.useful(parsed):
                     return held
                 ending = self._dialect.ending(parsed) or ending
                 tokens = max(tokens, self._dialect.tokens(parsed))
+            if len(held) > MOST_HELD or size > MOST_HELD_BYTES:
+                raise AttemptFailed(
+                    Failure(FailureKind.MALFORMED, 200, answer.headers, detail="much came, and no token")
+                )
             if self.complete or not data:
                 self._check_without_output(ending, tokens, answer)
                 return held
@@ -248,25 +282,33 @@ class Attempt:
     def _read_trailer(self, answer: UpstreamAnswer) -> None:
         """Read on to the end of the body, so that the connection can be used again."""
         deadline = time.monotonic() + TRAILER_TIMEOUT
-        while (left := deadline - time.monotonic()) > 0 and self._read(answer, left):
-            pass
+        size = 0
+        while (left := deadline - time.monotonic()) > 0 and size < LONGEST_TRAILER:
+            if not (data := self._read(answer, left)):
+                return
+            size += len(data)
 
     # A whole answer
 
     def _whole(self, answer: UpstreamAnswer) -> Iterator[Beat | Burst]:
         """A JSON body: read to its end, judged, and passed on as one burst."""
+        self._deadline = min(self._deadline, self._began + self._patience.whole)
         body = bytearray()
         while data := (yield from self._next(answer)):
             body += data
             if len(body) > LONGEST_ANSWER:
                 raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, detail="the answer is too long"))
-        whole = bytes(body).strip()
-        parsed = self._judge(whole, answer)
-        if not self._dialect.useful(self._dialect.from_whole(parsed)):
+        parsed, whole = self._judge(bytes(body).strip(), answer)
+        as_payload = self._dialect.from_whole(parsed)
+        if not self._dialect.useful(as_payload):
             self._check_without_output(self._dialect.ending(parsed), self._dialect.tokens(parsed), answer)
+        try:
+            burst = [dump_payload(as_payload), DONE] if self._streamed else [whole]
+        except MalformedChunk as error:
+            raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
         self.complete = True
         self._pulse.beat()
-        yield [dump_payload(self._dialect.from_whole(parsed)), DONE] if self._streamed else [whole]
+        yield burst
 
     def _error_answer(self, answer: UpstreamAnswer) -> Generator[Beat, None, Failure]:
         """The failure that an answer with an error status is; its body as far as it comes in time."""

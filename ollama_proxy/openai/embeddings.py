@@ -7,17 +7,16 @@ https://platform.openai.com/docs/api-reference/embeddings).
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
+from collections.abc import Callable
 from typing import Any
-
-import orjson
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest, ModelNotFound, UpstreamFailed
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.openai import schemas
 from ollama_proxy.openai.request import PassedRequest
+from ollama_proxy.openrouter.answers.chunks import dump_payload, parse_payload
 
 _ENCODINGS = ("float", "base64")
 
@@ -66,20 +65,20 @@ def encoded(body: bytes, *, as_base64: bool) -> bytes:
 
     Raises UpstreamFailed for vectors that cannot be converted.
     """
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body
+    answer = parse_payload(body)
+    data = answer.get("data")
+    items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
     wrong: type = list if as_base64 else str
-    items = [item for item in answer["data"] if isinstance(item, dict) and isinstance(item.get("embedding"), wrong)]
-    if not items:
+    turned = [item for item in items if isinstance(item.get("embedding"), wrong)]
+    if not turned:
         return body
+    turn: Callable[[Any], Any] = _to_base64 if as_base64 else _to_floats
     try:
-        for item in items:
-            item["embedding"] = _to_base64(item["embedding"]) if as_base64 else _to_floats(item["embedding"])
-    except (struct.error, OverflowError, binascii.Error) as error:
+        for item in turned:
+            item["embedding"] = turn(item["embedding"])
+        return dump_payload(answer)
+    except (struct.error, OverflowError, ValueError) as error:
         raise UpstreamFailed("upstream error: the model answered with vectors that are none") from error
-    return orjson.dumps(answer)
 
 
 def _to_base64(vector: list[float]) -> str:

@@ -55,16 +55,23 @@ class ResponseStream:
                         FailureKind.EARLY_CLOSE, 200, detail="the response has not said how it ended"
                     )
                 break
-            kind = payload[9 : payload.find(b'"', 9)] if payload.startswith(_TYPE_FIRST) else b""
-            if kind and kind not in _SPECIAL and b"\n" not in payload:
-                out.append(b"event: %b\ndata: %b\n\n" % (kind, payload))
-            else:
-                out.append(self._special(payload))
-                if self.failure is not None:
-                    break
+            try:
+                out.append(self._event(payload))
+            except chunks.MalformedChunk as error:
+                self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
+            if self.failure is not None:
+                break
             self._last = payload
         data = b"".join(out)
         return [data] if data else []
+
+    def _event(self, payload: bytes) -> bytes:
+        """Return the event for one payload. Raises MalformedChunk."""
+        sound = chunks.passable(payload)
+        kind = sound[9 : sound.find(b'"', 9)] if sound.startswith(_TYPE_FIRST) else b""
+        if kind and kind not in _SPECIAL and b"\n" not in sound:
+            return b"event: %b\ndata: %b\n\n" % (kind, sound)
+        return self._special(sound)
 
     def end(self) -> list[bytes]:
         return []
@@ -80,17 +87,14 @@ class ResponseStream:
         )
 
     def _special(self, payload: bytes) -> bytes:
-        try:
-            parsed = chunks.parse_payload(payload)
-        except chunks.MalformedChunk as error:
-            self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
-            return b""
+        parsed = chunks.parse_payload(payload)
         if response_error(parsed) is not None:
             self.failure = Failure(FailureKind.EVENT, 200, body=parsed)
             return b""
         name, response = parsed.get("type"), parsed.get("response")
         before = b""
         if isinstance(response, dict) and name == _CREATED:
+            chunks.dump_payload(response)  # as `failed` may have to do
             self._created = response
         elif isinstance(response, dict) and name in _LAST:
             before = b"" if self._created else b"".join(_as_events(response))
@@ -120,8 +124,10 @@ def _as_events(response: Mapping[str, Any]) -> Iterator[bytes]:
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     yield _named(_CREATED, {"sequence_number": 0, "response": begun})
     number = 1
-    for index, item in enumerate(response.get("output") or []):
-        content = item.get("content") if isinstance(item, dict) else None
+    output = response.get("output")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    for index, item in enumerate(items):
+        content = item.get("content")
         for name, more in (
             ("response.output_item.added", {"item": {**item, "content": []} if content else item}),
             *_text_deltas(item.get("id"), content),

@@ -1,7 +1,7 @@
 """Passes OpenRouter's streamed completions on to an OpenAI client: bursts of payloads in, bytes of events out.
 
-Only the few payloads that need a change are parsed and encoded again; the others are only searched for the words that
-mark such a payload. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
+Only the few payloads that need a change are encoded again; the others are searched for the words that mark such a
+payload, and looked at whether they are JSON at all. Pure: knows no sockets and no HTTP (docs/contract.md, "Streams";
 https://platform.openai.com/docs/api-reference/chat-streaming).
 """
 
@@ -15,6 +15,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.error_form import error_event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.openrouter.answers.repeats import are_alike_and_sound
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 #: A comment: it keeps the connection busy, and clients skip it (WHATWG HTML 9.2.6).
@@ -23,7 +24,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 #: The bytes between two payloads in a stream of unnamed events.
 _BETWEEN = b"\n\ndata: "
 
-#: A payload without any of these is passed on unparsed. Quotes inside a JSON string are escaped, so texts never match.
+#: A payload without any of these is passed on as it is. Quotes inside a JSON string are escaped, so texts never match.
 _SPECIAL = (b'"usage"', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
 
 
@@ -37,17 +38,20 @@ def _one_line(payload: bytes) -> bytes:
     return payload.replace(b"\n", b"\ndata: ") if b"\n" in payload else payload
 
 
-def _plain_at_start(burst: Sequence[bytes]) -> int:
-    """Return how many payloads at the start of `burst` need no parsing: special ones mostly come at the end.
+def _plain_at_start(burst: Sequence[bytes]) -> tuple[int, bytes]:
+    """Return how many payloads at the start of `burst` need no change, and these as they stand in the stream.
 
-    All are searched at once, which is three times as fast as one after the other.
+    Special ones mostly come at the end. All are searched at once, which is three times as fast as one after the other.
     """
     whole = len(burst) - 1 if burst and burst[-1] == DONE else len(burst)
     block = _BETWEEN.join(burst[:whole])
     if not whole or block.count(b"\n") != 2 * (whole - 1):
-        return 0  # some payload has several lines
+        return 0, b""  # some payload has several lines
     found = [at for word in _SPECIAL if (at := block.find(word)) >= 0]
-    return block.count(_BETWEEN, 0, min(found)) if found else whole
+    if not found:
+        return whole, block
+    plain = block.count(_BETWEEN, 0, min(found))
+    return plain, _BETWEEN.join(burst[:plain])
 
 
 class CompletionStream:
@@ -61,7 +65,7 @@ class CompletionStream:
         """`include_usage` comes from the client's `stream_options`."""
         self._include_usage = include_usage
         self._finished: set[int] = set()
-        self._usage_chunk: dict[str, Any] | None = None
+        self._usage_event = b""
         self._done = False
         self.failure: Failure | None = None
         self.usage: Mapping[str, Any] = {}
@@ -77,17 +81,26 @@ class CompletionStream:
         """Nothing is timed."""
 
     def feed(self, burst: Sequence[bytes]) -> list[bytes]:
-        plain = _plain_at_start(burst)
-        out = [b"data: " + _BETWEEN.join(burst[:plain]) + b"\n\n"] if plain else []
-        for payload in burst[plain:]:
-            if payload == DONE:
-                out += self.end()
-            elif any([word in payload for word in _SPECIAL]):  # noqa: C419 - a list is faster for four
-                out.append(self._special(payload))
+        out: list[bytes] = []
+        plain, block = _plain_at_start(burst)
+        try:
+            if plain > 1 and are_alike_and_sound(burst[:plain], block, _BETWEEN):
+                out.append(b"data: " + block + b"\n\n")
             else:
-                out.append(event(payload))
-            if self.failure is not None:
-                break
+                for payload in burst[:plain]:
+                    out.append(event(chunks.passable(payload)))  # noqa: PERF401 - what came before a broken one stays
+            for payload in burst[plain:]:
+                if payload == DONE:
+                    out += self.end()
+                elif any([word in payload for word in _SPECIAL]):  # noqa: C419 - a list is faster for four
+                    out.append(self._special(payload))
+                else:
+                    out.append(event(chunks.passable(payload)))
+                if self.failure is not None:
+                    break
+        except chunks.MalformedChunk as error:
+            if not self._finished:  # else the answer is whole: what nobody can read behind it is left out
+                self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
         data = b"".join(out)
         return [data] if data else []
 
@@ -95,18 +108,13 @@ class CompletionStream:
         if self._done:
             return []
         self._done = True
-        usage = event(chunks.dump_payload(self._usage_chunk)) if self._usage_chunk else b""
-        return [usage + event(DONE)]
+        return [self._usage_event + event(DONE)]
 
     def failed(self, error: ProxyError) -> bytes:
         return error_event(error)
 
     def _special(self, payload: bytes) -> bytes:
-        try:
-            chunk = chunks.parse_payload(payload)
-        except chunks.MalformedChunk as error:
-            self.failure = Failure(FailureKind.MALFORMED, 200, detail=str(error))
-            return b""
+        chunk = chunks.parse_payload(payload)
         late_limit = False
         if chunks.error_of(chunk) is not None:
             late_limit = chunks.is_late_limit(chunk, finished=bool(self._finished))
@@ -118,11 +126,12 @@ class CompletionStream:
         given = choices if isinstance(choices, list) else []
         kept = [self._first_finish(choice) for choice in given]
         if usage is None and not late_limit and all(map(is_, kept, given)):
-            return event(payload)
+            return event(chunks.passable(payload))
         rest = {name: value for name, value in chunk.items() if name not in ("usage", "error")}
         if usage is not None:
             self.usage = usage
-            self._usage_chunk = {**rest, "choices": [], "usage": usage} if self._include_usage else None
+            if self._include_usage:
+                self._usage_event = event(chunks.dump_payload({**rest, "choices": [], "usage": usage}))
         kept = [choice for choice in kept if _carries(choice)]
         return event(chunks.dump_payload({**rest, "choices": kept})) if kept else b""
 
@@ -131,7 +140,7 @@ class CompletionStream:
         finish = choice.get("finish_reason") if isinstance(choice, dict) else None
         if not finish:
             return choice
-        index = choice.get("index") or 0
+        index = given if isinstance(given := choice.get("index"), int) else 0
         if index in self._finished:
             return {**choice, "finish_reason": None}
         self._finished.add(index)

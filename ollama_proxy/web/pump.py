@@ -15,6 +15,7 @@ from flask import Response, request
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Beat, StreamBroken
 from ollama_proxy.fallback.exchange import Exchange
+from ollama_proxy.openrouter.answers.chunks import cost_of, count_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import watch_client
 from ollama_proxy.web.context import observation
@@ -83,7 +84,10 @@ class _Pump:
         if self._watch is not None:
             self._watch.stop()
         self._exchange.close()
-        self.observation.note_usage(self._reader.usage)
+        noted, usage = self.observation, self._reader.usage
+        noted.prompt_tokens = count_of(usage, "prompt_tokens", "input_tokens")
+        noted.completion_tokens = count_of(usage, "completion_tokens", "output_tokens")
+        noted.cost = cost_of(usage)
         if self._ended is not None:
             self._ended()
 

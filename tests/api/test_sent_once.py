@@ -51,6 +51,13 @@ def paying(shared_paying: ProxyServer, simulator: Simulator) -> ProxyServer:
     return shared_paying
 
 
+@pytest.fixture(scope="module")
+def shared_impatient(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    settings = {"free_mode": False, "upstream_read_timeout_seconds": 1}
+    with ProxyServer(tmp_path_factory.mktemp("impatient"), shared_simulator.url, **settings) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_model_that_costs_is_asked_once(paying: ProxyServer, simulator: Simulator, route: str, end: str) -> None:
@@ -86,6 +93,18 @@ def test_no_model_stands_in_for_an_embedding_model(
     found = forgetful.post(path, {"model": FREE_EMBEDDING, **body})
     assert [entry["model"] for entry in simulator.chats()] == [FREE_EMBEDDING]
     assert found.status_code == 502
+
+
+@pytest.mark.parametrize("route", ["chat", "chat completions, streamed", "messages", "embed"])
+def test_silence_after_the_request_is_no_reason_to_send_it_again(
+    shared_impatient: ProxyServer, simulator: Simulator, route: str
+) -> None:
+    model = PAID_EMBEDDING if route in EMBEDDING else PAID
+    simulator.scenario(model, hold="for ever", before_headers=True)
+    path, body = ROUTES[route]
+    found = shared_impatient.post(path, {"model": model, **body})
+    assert [entry["model"] for entry in simulator.chats()] == [model]
+    assert found.status_code == 504
 
 
 def test_a_kept_connection_that_breaks_after_the_request_is_not_replaced(

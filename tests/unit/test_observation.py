@@ -37,23 +37,3 @@ NOBODY_ASKED = SimpleNamespace(model=None, tried=[], first_token_seconds=None)
 )
 def test_the_outcome(noted: dict[str, Any], outcome: Outcome) -> None:
     assert Observation("id", "POST", "/", **noted).outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("usage", "expected"),
-    [
-        pytest.param({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5}, (3, 4, 0.5), id="chat"),
-        pytest.param({"input_tokens": 3, "output_tokens": 4}, (3, 4, None), id="responses and messages"),
-        pytest.param({"prompt_tokens": 3}, (3, None, None), id="embeddings"),
-        pytest.param({}, (None, None, None), id="none"),
-        pytest.param({"prompt_tokens": -1, "completion_tokens": 2**64, "cost": -1}, (None, None, None), id="absurd"),
-        pytest.param(
-            {"prompt_tokens": "3", "completion_tokens": True, "cost": "1"}, (None, None, None), id="no numbers"
-        ),
-        pytest.param({"cost": float("nan")}, (None, None, None), id="not a number"),
-    ],
-)
-def test_usage(usage: dict[str, Any], expected: tuple[int | None, int | None, float | None]) -> None:
-    noted = Observation("id", "POST", "/")
-    noted.note_usage(usage)
-    assert (noted.prompt_tokens, noted.completion_tokens, noted.cost) == expected

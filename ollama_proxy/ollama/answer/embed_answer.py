@@ -8,7 +8,7 @@ from typing import Any
 
 from ollama_proxy.ollama.answer.lines import json_line
 from ollama_proxy.ollama.answer.vectors import MalformedVectors, vectors_of
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk, parse_payload, usage_of
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, count_of, parse_payload, usage_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 Reply = Callable[[list[list[float]], Mapping[str, int]], dict[str, Any]]
@@ -54,6 +54,6 @@ class EmbedAnswer:
         return json_line(self._reply(self._vectors, self._metrics()))
 
     def _metrics(self) -> dict[str, int]:
-        tokens = self.usage.get("prompt_tokens")
-        counted = {"prompt_eval_count": tokens} if type(tokens) is int and tokens > 0 else {}
+        tokens = count_of(self.usage, "prompt_tokens")
+        counted = {"prompt_eval_count": tokens} if tokens else {}
         return {"total_duration": max(time.monotonic_ns() - self._started_ns, 1), "load_duration": 1, **counted}

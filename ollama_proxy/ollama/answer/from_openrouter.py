@@ -7,7 +7,7 @@ and does not decide what a failure means (docs/contract.md, "Streams").
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.errors import ProxyError
@@ -34,6 +34,11 @@ from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 _OTHER_PARTS = ("reasoning", "reasoning_details", "refusal", "images", "tool_calls")
 _LIMIT_REASONS = frozenset({"length", "max_output_tokens", "max_tokens"})
 _CUT_OFF = "upstream error: the model's tool call was cut off by the token limit; allow more tokens (num_predict)"
+
+
+#: Bytes of the events of an answer that must be held in memory: one that is not streamed, or a tool call. As many as
+#: of an answer that comes as one body; a hundred thousand tokens take some 30 MB.
+MOST_HELD_BYTES = 64 * 1024 * 1024
 
 
 class OllamaAnswer:
@@ -80,13 +85,14 @@ class OllamaAnswer:
         self._done = False  # True after [DONE]
         self._closing: dict[str, Any] | None = None
         self._deltas = 0
+        self._held = 0
         self._repeats = RepeatedDelta()
 
     def accepted(self, at: int | None = None) -> None:
         """Note the time at which upstream accepted the request. Without this call the first payloads set the time."""
         self._stopwatch.accepted(at)
 
-    def feed(self, payloads: Iterable[bytes]) -> list[bytes]:
+    def feed(self, payloads: Sequence[bytes]) -> list[bytes]:
         """Return the writes for the payloads of one burst: whole lines, at most 1300 bytes unless one line is longer.
 
         Payloads after a failure or `[DONE]` are ignored; lines made before the failure are returned.
@@ -112,6 +118,10 @@ class OllamaAnswer:
                 break
             if self._take(chunk) and (content := self._only_content(chunk)):
                 self._repeats.learn(payload, content)
+        if self._collector is not None or self._calls:
+            self._held += sum(map(len, payloads))
+            if self._held > MOST_HELD_BYTES and self.failure is None:
+                self.failure = Failure(FailureKind.MALFORMED, 200, detail="the answer is too long")
         return out.take()
 
     def heartbeat(self) -> bytes:

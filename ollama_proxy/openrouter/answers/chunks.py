@@ -7,6 +7,7 @@ arrived, nor of what a client is told about it (docs/contract.md, "Streams").
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ _LATE_LIMIT = "token limit reached"
 _LATE_LIMIT_TYPES = ("max_tokens_exceeded", "token_limit_exceeded")
 _TEXT_KEYS = ("content", "reasoning", "refusal")
 _PART_KEYS = ("tool_calls", "images", "audio")
+_DIGITS_OF_64_BITS = 19  # the largest integer has one more, and some of that many are too large
 
 
 class MalformedChunk(ValueError):
@@ -26,7 +28,8 @@ def parse_payload(payload: bytes) -> dict[str, Any]:
     """Returns the JSON object in `payload`, or raises `MalformedChunk`.
 
     What a strict parser refuses is read leniently: half of a surrogate pair (`\\ud83d`, when an emoji is split over two
-    deltas) stays in its string as a lone surrogate, and bytes that are not UTF-8 become U+FFFD.
+    deltas) stays in its string as a lone surrogate, and bytes that are not UTF-8 become U+FFFD. No number in it is more
+    than JSON's readers can hold: integers beyond 64 bits are floats, NaN and infinities null.
     """
     try:
         value = orjson.loads(payload)
@@ -43,17 +46,61 @@ def _parse_leniently(payload: bytes) -> Any:
     except UnicodeDecodeError:
         text = payload.decode("utf-8", "replace")
     try:
-        return json.loads(text.removeprefix("\ufeff"), strict=False)
+        return json.loads(
+            text.removeprefix("\ufeff"), strict=False, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise MalformedChunk("the payload is not JSON") from error
 
 
+def _finite(literal: str) -> float | None:
+    number = float(literal)
+    return number if math.isfinite(number) else None
+
+
+def _integer(literal: str) -> float | None:
+    return int(literal) if len(literal) < _DIGITS_OF_64_BITS else _finite(literal)
+
+
+def passable(payload: bytes) -> bytes:
+    """Returns what a client gets that is to get `payload` as it is: see `parse_passable`."""
+    try:
+        if type(orjson.loads(payload)) is dict:
+            return payload
+    except orjson.JSONDecodeError:
+        pass
+    return parse_passable(payload)[1]
+
+
+def parse_passable(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """Returns the JSON object in `payload`, and what a client gets that is to get it as it is.
+
+    That is `payload` itself if it is JSON in UTF-8, and else what `parse_payload` reads of it, written anew. Raises
+    `MalformedChunk`.
+    """
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        value = parse_payload(payload)
+        payload = dump_payload(value)
+    if isinstance(value, dict):
+        return value, payload
+    raise MalformedChunk("the payload is not a JSON object")
+
+
 def dump_payload(value: Mapping[str, Any]) -> bytes:
-    """Returns `value` as compact JSON: whatever `parse_payload` has read, lone surrogates and deep nesting included."""
+    """Returns `value` as compact JSON: what `parse_payload` has read, lone surrogates and nesting included.
+
+    Raises `MalformedChunk` for what is nested as deep as no reader takes it.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
+        pass
+    try:
         return json.dumps(value, separators=(",", ":")).encode()
+    except RecursionError as error:
+        raise MalformedChunk("the payload is nested too deep") from error
 
 
 def choice_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -142,6 +189,25 @@ def usage_of(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the usage object in a chunk, or None."""
     usage = chunk.get("usage")
     return usage if isinstance(usage, dict) else None
+
+
+def count_of(usage: Mapping[str, Any], *names: str) -> int | None:
+    """Returns the first of the named counts that can be one (0 or more, 63 bits, no bool), or None.
+
+    What is counted goes into metrics and tables, which take no other numbers.
+    """
+    return next((n for name in names if type(n := usage.get(name)) is int and 0 <= n < 2**63), None)
+
+
+def cost_of(usage: Mapping[str, Any]) -> float | None:
+    """Returns the `cost` of a request in dollars, if it can be one, or None.
+
+    Source: https://openrouter.ai/docs/use-cases/usage-accounting
+    """
+    cost = usage.get("cost")
+    if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < 1e6:
+        return None
+    return float(cost)
 
 
 def as_chunk(completion: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from ollama_proxy.openrouter.answers.chunks import MalformedChunk, parse_payload
 from ollama_proxy.openrouter.answers.dialect import Dialect
 
+_KIND = re.compile(r"[A-Za-z0-9_.-]+")
 _KIND_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z0-9_.-]+)"')
 
 #: What a delta brings, whatever its type; a signature or a citation alone is nothing to show.
@@ -24,14 +25,14 @@ _SILENT_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
 
 
 def kind_of(payload: bytes) -> str:
-    """The `type` of a payload, "" if it has none. Raises MalformedChunk for what is not a JSON object.
+    """The `type` of a payload, "" if it has none that can name an event. Raises MalformedChunk for what is no object.
 
     Nearly all payloads begin with it, and are then not parsed.
     """
     if found := _KIND_FIRST.match(payload):
         return found[1].decode()
     kind = parse_payload(payload).get("type")
-    return kind if isinstance(kind, str) else ""
+    return kind if isinstance(kind, str) and _KIND.fullmatch(kind) else ""
 
 
 def error_of(payload: Mapping[str, Any]) -> Mapping[str, Any] | None:

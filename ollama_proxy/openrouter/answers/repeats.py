@@ -1,13 +1,16 @@
 """Reading the deltas of a stream without parsing them: they differ in one string, and all else repeats byte by byte.
 
-Pure: payloads in, the bytes of a JSON string out. It knows nothing of what the string means.
+Pure: payloads in, the bytes of a JSON string out, or whether all are JSON. It knows nothing of what a string means.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 _KEY = b'"content":'
+_CONTENT = b'"content":"'
 
 #: What may stand in a string as it is, in JSON and on a line: printable ASCII but the quote and the backslash.
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
@@ -49,3 +52,31 @@ class RepeatedDelta:
             ):
                 return literal
         return None
+
+
+def are_alike_and_sound(payloads: Sequence[bytes], block: bytes, between: bytes) -> bool:
+    """Tells whether all payloads are JSON objects in UTF-8, for the usual burst of deltas that differ in their content.
+
+    `block` is the payloads, none of which holds a line feed, with `between`, which does, between each two. False means:
+    not known, look at each by itself. Why it is right: the first is parsed; the others have the same bytes before and
+    after the string behind its first `"content":"`, and all these strings are parsed as one list. First a quote or a
+    backslash that would end a string elsewhere is looked for. It costs a fifth of parsing all.
+    """
+    first = payloads[0]
+    before, key, rest = first.partition(_CONTENT)
+    head, after = before + key, rest[rest.find(b'"') :]
+    if not (key and after and block.startswith(head) and block.endswith(after)):
+        return False
+    start, stop = len(head), -len(after)
+    texts = [payload[start:stop] for payload in payloads]
+    if b"".join((after, between, head)).join(texts) != block[start:stop]:
+        return False
+    # Without the escaped backslashes and quotes no quote may be left, and no backslash before the end of a string.
+    left = b"\n".join(texts).replace(b"\\\\", b"").replace(b'\\"', b"")
+    if b'"' in left or b"\\\n" in left or left.endswith(b"\\"):
+        return False
+    try:
+        orjson.loads(b'["%b"]' % b'","'.join(texts))
+        return isinstance(orjson.loads(first), dict)
+    except orjson.JSONDecodeError:
+        return False

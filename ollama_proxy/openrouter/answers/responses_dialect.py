@@ -30,7 +30,11 @@ def response_error(payload: Payload) -> Mapping[str, Any] | None:
         return error if error.get("message") else {**error, "message": "error without a message"}
     if error:
         return {"message": error if isinstance(error, str) else "error without a message"}
-    if payload.get("type") in _FAILED or "error_type" in payload or response_of(payload).get("status") == "failed":
+    if (
+        _text(payload.get("type")) in _FAILED
+        or "error_type" in payload
+        or response_of(payload).get("status") == "failed"
+    ):
         message = payload.get("message")
         return {**payload, "message": message if isinstance(message, str) and message else "the response failed"}
     return None
@@ -40,7 +44,7 @@ def _response_useful(payload: Payload) -> bool:
     kind = payload.get("type")
     if kind == "response.output_item.added":
         item = payload.get("item")
-        return isinstance(item, Mapping) and item.get("type") not in _TEXT_ITEMS
+        return isinstance(item, Mapping) and _text(item.get("type")) not in _TEXT_ITEMS
     if isinstance(kind, str) and kind.endswith(".delta"):
         return bool(payload.get("delta"))
     return any(_item_useful(item) for item in _items(response_of(payload)))
@@ -52,10 +56,15 @@ def _items(response: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _item_useful(item: Mapping[str, Any]) -> bool:
-    if item.get("type") not in _TEXT_ITEMS:
+    if _text(item.get("type")) not in _TEXT_ITEMS:
         return True
-    parts = [part for name in ("content", "summary") for part in item.get(name) or () if isinstance(part, Mapping)]
+    lists = [listed for name in ("content", "summary") if isinstance(listed := item.get(name), list)]
+    parts = [part for listed in lists for part in listed if isinstance(part, Mapping)]
     return any(part.get("text") or part.get("refusal") for part in parts)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _response_ending(payload: Payload) -> str | None:

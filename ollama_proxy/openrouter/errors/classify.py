@@ -96,6 +96,8 @@ def classify(failure: Failure, *, now: float) -> Verdict:
     """Who is to blame for `failure`, seen at `now` (UTC epoch seconds), and what the client gets. Never raises."""
     if failure.kind is FailureKind.NETWORK:
         return _no_answer(failure)
+    if failure.kind is FailureKind.OUT_OF_RESOURCES:
+        return _verdict(Blame.NETWORK, 503, quotable(failure.detail, limit=120), "out of resources")
     if failure.kind is FailureKind.NOT_HTTP or _is_page(failure):
         return _wrong_address("something that is not OpenRouter's API")
     if failure.kind in _WIRE and not (failure.kind is FailureKind.MALFORMED and (failure.status or 0) >= 400):
@@ -181,7 +183,9 @@ def _rate_limit(case: _Case) -> Verdict | None:
         by = f" ({case.provider})" if case.provider else ""
         said = f"the model is rate limited upstream{by}{wait}"
         return _verdict(Blame.MODEL_RATE_LIMIT, 429, said, "rate limited upstream", retry_at=retry_at)
-    retry_at = retry_at or case.now + limits.UNKNOWN_LIMIT_SECONDS
+    soon = case.now + limits.UNKNOWN_LIMIT_SECONDS
+    # What is not in OpenRouter's own form may be anybody's between us and it: it is not believed for long.
+    retry_at = soon if retry_at is None or (case.body.code is None and retry_at > soon) else retry_at
     said = f"OpenRouter refuses requests for now (HTTP 429): try again in {limits.in_words(retry_at - case.now)}"
     return _verdict(Blame.UNKNOWN_LIMIT, 429, _joined(said, case.said()), "HTTP 429 unknown limit", retry_at=retry_at)
 
@@ -194,7 +198,7 @@ def _account(case: _Case) -> Verdict | None:
         or "openrouter.ai/settings" in message
         or _OUR_KEY.fullmatch(message)
     )
-    if case.has_provider and not ours:
+    if (case.has_provider and not ours) or wordings.PROMPT_LIMIT.search(case.body.words):
         return None
     by_text = (case.status is None or case.status < 500) and wordings.ACCOUNT_TEXTS.search(case.body.words)
     key_limit = case.body.limit_source == "openrouter_key_limit" or "key limit exceeded" in case.body.words
@@ -258,9 +262,10 @@ def _by_status(case: _Case) -> Verdict:
     if status in (401, 402):
         said = _joined(f"the provider refused OpenRouter's access ({case.http})", case.said())
         return _verdict(Blame.MODEL_FAILING, 502, said, f"HTTP {status} at the provider")
-    if status == 403 and not case.has_provider:
-        said = _joined("OpenRouter refuses the proxy's API key or account (HTTP 403)", case.said(), KEYS_PAGE)
-        return _verdict(Blame.ACCOUNT, 502, said, "HTTP 403", retry_at=case.retry_at())
+    if status == 403 and not (case.has_provider or case.in_answer):
+        # About the model, the prompt or the key, nobody knows: another model may be allowed to answer.
+        said = _joined("OpenRouter refused the request (HTTP 403)", case.said())
+        return _verdict(Blame.CAPABILITY, 502, said, "HTTP 403 refused")
     if status in (404, 410):
         said = _joined("OpenRouter no longer offers this model", case.said())
         return _verdict(Blame.MODEL_GONE, 404, said, f"HTTP {status} no such model", refresh=True)

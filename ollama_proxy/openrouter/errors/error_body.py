@@ -31,7 +31,8 @@ class ErrorBody:
     `code` is the logical HTTP status (400 to 599). `labels` are the machine-readable names it was given, in lower case,
     without a trailing "_error": `error_type`, `type`, a `code` that is a word. `availability` is the documented
     `error.availability` object. `provider_text` is the provider's own message, found inside `metadata.raw`; `raw` is
-    all of that field and must only be matched against, never shown. `private` are strings that no text may repeat.
+    all of that field, or the text of a web page, and must only be matched against, never shown. `private` are strings
+    that no text may repeat.
     """
 
     code: int | None = None
@@ -76,17 +77,12 @@ def text_of(value: object) -> str:
 
 def read_error_body(body: bytes | Mapping[str, Any] | None) -> ErrorBody:
     """The error in `body`: a parsed object or chunk, or the bytes of an answer."""
-    payload = (
-        body
-        if isinstance(body, Mapping)
-        else parse_lenient(body[:_READ_LIMIT].decode("utf-8", "replace"))
-        if body
-        else None
-    )
+    text = "" if not body or isinstance(body, Mapping) else body[:_READ_LIMIT].decode("utf-8", "replace").lstrip()
+    payload = body if isinstance(body, Mapping) else parse_lenient(text)
     if isinstance(payload, list):
         payload = next((item for item in payload if isinstance(item, Mapping)), None)
     if not isinstance(payload, Mapping):
-        return ErrorBody()
+        return ErrorBody(raw=text[:_TEXT_LIMIT] if text.startswith("<") else "")
     error, envelope = _error_object(payload), payload
     metadata = _mapping(error.get("metadata"))
     message = _message(error)

@@ -23,6 +23,7 @@ class FailureKind(StrEnum):
     TOTAL_TIMEOUT = "total timeout"
     MALFORMED = "malformed"  # an HTML page, broken JSON: nothing this protocol knows
     NETWORK = "network"  # DNS, TLS, a connection refused, or closed before the end of the answer's head
+    OUT_OF_RESOURCES = "out of resources"  # no connection, because this machine has no descriptors or memory left
     NOT_HTTP = "not HTTP"  # what listens at the address speaks something else
 
 

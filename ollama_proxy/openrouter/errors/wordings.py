@@ -108,7 +108,16 @@ MODEL_STATE = (
             r"requires moderation|(?:input|prompt|content|request) (?:was|were|has been|is) (?:flagged|blocked)"
             r"|content (?:\w+ )?policy|usage guidelines|content[ _]filter|content (?:may )?violate|content exists risk"
             r"|inappropriate content|considered high risk|safety (?:system|policy|filter)"
+            r"|violation of (?:\S+ ){0,3}terms of (?:service|use)"
         ),
+        quote=False,
+    ),
+    KnownError(
+        Blame.MODERATION,
+        "blocked by the firewall",
+        400,
+        says="the firewall in front of OpenRouter blocked the request, most likely for something in the prompt",
+        text=re.compile(r"attention required!|sorry, you have been blocked"),
         quote=False,
     ),
     KnownError(
@@ -169,7 +178,7 @@ CAPABILITIES = (
             r"|input token count|maximum input (?:length|size)"
             r"|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|max_tokens: \d+ >"
             r"|max(?:imum)?[_ ](?:completion[_ ]|output[_ ])?tokens.{0,40}(?:too large|exceed|at most)"
-            r"|token limit (?:reached|exceeded)|larger than the (?:\S+ ){0,2}context"
+            r"|token limit (?:reached|exceeded)|prompt tokens limit exceeded|larger than the (?:\S+ ){0,2}context"
         ),
         any_status=True,
     ),
@@ -214,6 +223,12 @@ CAPABILITIES = (
             r"|(?:image|vision)(?: \w+)? (?:is|are) not supported"
         ),
     ),
+    KnownError(
+        Blame.REQUEST,
+        "no such item",
+        400,
+        text=re.compile(r"\bitem with id \S{1,80} not found|previous response \S{0,80} ?(?:was )?not found"),
+    ),
     KnownError(Blame.REQUEST, "output modality refused", 400, text=re.compile(r"support the requested output modalit")),
     KnownError(
         Blame.CAPABILITY,
@@ -254,6 +269,9 @@ GONE = (
         refresh=True,
     ),
 )
+
+# A 402 that is about the size of the prompt: "Prompt tokens limit exceeded: 64128 > 6964".
+PROMPT_LIMIT = re.compile(r"prompt tokens limit exceeded")
 
 # Said by OpenRouter of the account, so only believed if no provider is named.
 ACCOUNT_TEXTS = re.compile(

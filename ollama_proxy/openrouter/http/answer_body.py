@@ -1,9 +1,8 @@
 """Reading an answer's body in bursts, with a limit on how long one read may wait.
 
-The only module that reaches behind `requests` and urllib3: it reads the connection's socket itself, so that a read
-takes all that has arrived, and so that waiting can stop for a heartbeat and go on (a time-out inside the library's
-buffered reader poisons it: "cannot read from timed out object"). Where the private parts it needs are missing, or the
-body is compressed, `LibraryBody` reads through urllib3's public interface: slower, and without short waits.
+It reads the connection's socket itself, so that a read takes all that has arrived, and so that waiting can stop for a
+heartbeat and go on (a time-out inside the library's buffered reader poisons it: "cannot read from timed out object").
+For an answer that came through the library it reaches behind `requests` and urllib3 to that socket.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 import requests
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from ollama_proxy.openrouter.http.framing import ChunkedFraming, CloseFraming, Framing, FramingError, LengthFraming
+from ollama_proxy.openrouter.http.framing import CloseFraming, Framing, FramingError, framing_of
+from ollama_proxy.openrouter.http.turns import Turns
 
 #: The most one read takes: what a loopback or TLS socket hands over at once.
 READ_SIZE = 65536
@@ -39,29 +39,26 @@ class Body(Protocol):
 
 
 def body_of(response: requests.Response) -> Body:
-    """The reader that suits `response` (from `HTTPAdapter.send` with `stream=True`)."""
-    sock, buffered = _socket_of(response)
-    if sock is None or response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return LibraryBody(response)
-    return SocketBody(
+    """The body of `response` (from `HTTPAdapter.send` with `stream=True`). Raises FramingError."""
+    raw: Any = response.raw
+    buffered, connection = raw._fp.fp, raw.connection
+    if buffered is None:  # there is no body, and the library has let go of the connection
+        return SocketBody(None, framing_of(204, {}), ahead=bytes, end=partial(_end, response))
+    # http.client lets go of a connection that the server will close; the reader still holds its socket.
+    sock = connection.sock if connection is not None and connection.sock is not None else buffered.raw._sock
+    body = SocketBody(
         sock,
         framing_of(response.status_code, response.headers),
         ahead=partial(_read_ahead, sock, buffered),
         end=partial(_end, response),
     )
+    return decoded(body, response.headers)
 
 
-def _socket_of(response: requests.Response) -> tuple[socket.socket | None, Any]:
-    """The connection's socket and the buffered reader over it that may hold the first bytes of the body."""
-    try:
-        raw: Any = response.raw
-        buffered = raw._fp.fp
-        connection = raw.connection
-        # http.client lets go of a connection that the server will close; the reader still holds its socket.
-        sock = connection.sock if connection is not None and connection.sock is not None else buffered.raw._sock
-    except AttributeError:
-        return None, None
-    return sock, buffered
+def decoded(body: Body, headers: Mapping[str, str]) -> Body:
+    """`body` without its `Content-Encoding`. What is neither gzip nor deflate was not asked for and stays as it is."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    return Decompressed(body) if encoding in ("gzip", "x-gzip", "deflate") else body
 
 
 def _read_ahead(sock: socket.socket, buffered: Any) -> bytes:
@@ -84,32 +81,21 @@ def _end(response: requests.Response, clean: bool) -> None:
         response.close()
 
 
-def framing_of(status: int, headers: Mapping[str, str]) -> Framing:
-    """How the end of an answer's body is known (RFC 9112, 6.3)."""
-    if "chunked" in headers.get("Transfer-Encoding", "").lower():
-        return ChunkedFraming()
-    if status in (204, 304):
-        return LengthFraming(0)  # without a body, whatever the headers say
-    length = headers.get("Content-Length", "")
-    return LengthFraming(int(length)) if length.isdigit() else CloseFraming()
-
-
 class SocketBody:
     """Reads from the socket, all that is there at a time."""
 
-    def __init__(
-        self, sock: socket.socket, framing: Framing, *, ahead: Callable[[], bytes], end: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, sock: Any, framing: Framing, *, ahead: Callable[[], bytes], end: Callable[[bool], None]) -> None:
         """`ahead` gives what came with the headers; `end` is told whether the connection can be used again."""
         self._sock = sock
         self._framing = framing
         self._ahead: Callable[[], bytes] | None = ahead
         self._end: Callable[[bool], None] | None = end
+        self._turns = Turns()
 
     def read(self, timeout: float) -> bytes | None:
         deadline = time.monotonic() + timeout
         while not self._framing.finished:
-            data = self._receive(max(deadline - time.monotonic(), 0.001))
+            data = self._receive(timeout)
             if data is None:
                 return None
             if not data:
@@ -120,8 +106,12 @@ class SocketBody:
                 body = self._framing.feed(data)
             except FramingError as error:
                 raise BodyBroken(f"broken chunked encoding: {error}") from error
+            self._turns.took(len(data))
             if body:
                 return body
+            # A peer that keeps sending what is no part of the body does not make the wait longer.
+            if (timeout := deadline - time.monotonic()) <= 0:
+                return b"" if self._framing.finished else None
         return b""
 
     def _receive(self, timeout: float) -> bytes | None:
@@ -131,7 +121,8 @@ class SocketBody:
                 if held := ahead():
                     return held
             self._sock.settimeout(timeout)
-            return self._sock.recv(READ_SIZE)
+            data: bytes = self._sock.recv(READ_SIZE)
+            return data
         except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
             return None
         except OSError as error:
@@ -144,19 +135,59 @@ class SocketBody:
             end(framing.finished and not framing.leftover and not isinstance(framing, CloseFraming))
 
 
-class LibraryBody:
-    """Reads through urllib3: decodes gzip, waits as long as the request's read time-out."""
+class Decompressed:
+    """A gzip body, of one member or several (RFC 1952, 2.2), or a deflate body.
 
-    def __init__(self, response: requests.Response) -> None:
-        self._response = response
+    Each read gives at most `READ_SIZE` bytes, however much what came can be blown up to.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._inflate = _new_decompressor()
+        self._rest = b""
+        self._has_more = False  # the last read was full
+        self._begun = False
+        self._members = 0  # that have been read whole
+        self._turns = Turns()
 
     def read(self, timeout: float) -> bytes | None:
+        deadline = time.monotonic() + timeout
+        while True:
+            if not (self._rest or self._has_more):
+                data = self._body.read(timeout)
+                if not data:
+                    return data if data is None else self._end()
+                self._rest, self._begun = data, True
+            if found := self._next():
+                self._turns.took(len(found))
+                return found
+            if (timeout := deadline - time.monotonic()) <= 0 and not self._rest:
+                return None
+
+    def _next(self) -> bytes:
+        found: bytes
+        if self._inflate.eof:
+            self._inflate = _new_decompressor()
+            self._members += 1
         try:
-            return bytes(self._response.raw.read1(READ_SIZE, decode_content=True) or b"")
-        except ReadTimeoutError:
-            return None
-        except (HTTPError, OSError) as error:
-            raise BodyBroken(f"the connection broke: {type(error).__name__}") from error
+            found = self._inflate.decompress(self._rest, READ_SIZE)
+        except zlib.error as error:
+            if not self._members:
+                raise BodyBroken("a compressed body that cannot be read") from error
+            found = self._rest = b""  # what follows a whole member and is none is padding
+        else:
+            self._rest = self._inflate.unconsumed_tail or self._inflate.unused_data
+        self._has_more = len(found) == READ_SIZE
+        return found
+
+    def _end(self) -> bytes:
+        if self._begun and not (self._inflate.eof or self._members):
+            raise BodyBroken("a compressed body that ends too early")
+        return b""
 
     def close(self) -> None:
-        self._response.close()
+        self._body.close()
+
+
+def _new_decompressor() -> Any:
+    return zlib.decompressobj(wbits=47)  # with either header

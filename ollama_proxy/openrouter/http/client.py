@@ -14,14 +14,17 @@ from typing import Any
 
 import orjson
 import requests
+import urllib3.exceptions
 
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, body_of
-from ollama_proxy.openrouter.http.direct import DirectPost, pool_of
+from ollama_proxy.openrouter.http.direct import BadHead, DirectPost, pool_of
+from ollama_proxy.openrouter.http.framing import FramingError
 from ollama_proxy.openrouter.http.transport import (
     CONNECT_TIMEOUT,
     Transport,
     describe,
+    exhausted,
     is_not_http,
     proxies_for,
     stale,
@@ -36,6 +39,9 @@ SMALL_TIMEOUT = 3.0
 
 #: Seconds for a catalogue, some 700 kB.
 CATALOGUE_TIMEOUT = 30.0
+
+#: The most bytes of a document: parsing and holding a larger one would keep all clients of the process waiting.
+LONGEST_DOCUMENT = 16 * 1024 * 1024
 
 #: Calls to whole-answer endpoints read at most this many bytes.
 LONGEST_ANSWER = 64 * 1024 * 1024
@@ -87,7 +93,8 @@ class UpstreamAnswer:
             raise UpstreamError(Failure(FailureKind.EARLY_CLOSE, detail=str(error))) from error
         finally:
             self.close()
-        raise UpstreamError(Failure(FailureKind.MALFORMED, detail="the answer is too long"))
+        said = f"the answer is longer than {limit // 1024} KiB"
+        raise UpstreamError(Failure(FailureKind.MALFORMED, detail=said))
 
 
 class Client:
@@ -154,7 +161,11 @@ class Client:
 
         def send() -> UpstreamAnswer:
             response = self._transport.send(request, stream=True, timeout=timeout, proxies=self._proxies)
-            return UpstreamAnswer(response.status_code, response.headers, body_of(response))
+            try:
+                return UpstreamAnswer(response.status_code, response.headers, body_of(response))
+            except FramingError as error:
+                response.close()
+                raise BadHead(str(error)) from error
 
         return self._answer(send)
 
@@ -162,7 +173,7 @@ class Client:
         for attempt in (1, 2, 3):
             try:
                 return send()
-            except (requests.exceptions.RequestException, OSError) as error:
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 # Two connections in a row can have idled away, hence a third attempt.
                 if attempt < 3 and stale(error):
                     continue
@@ -170,12 +181,15 @@ class Client:
         raise AssertionError("unreachable")
 
     def get(self, path: str, *, timeout: float = CATALOGUE_TIMEOUT, with_key: bool = True) -> tuple[int, Any]:
-        """GET a JSON document: its status and its parsed body (None if it is not JSON). Raises UpstreamError."""
+        """GET a JSON document: its status and its parsed body (None if it is not JSON).
+
+        Raises UpstreamError, also for one of more than `LONGEST_DOCUMENT` bytes.
+        """
         headers = {**(self._private if with_key else self._public), "Accept-Encoding": "gzip"}
         request = requests.Request("GET", self._base_url + path, headers=headers).prepare()
         answer = self._send(request, read_timeout=timeout)
         try:
-            return answer.status, orjson.loads(answer.read_all(timeout=timeout))
+            return answer.status, orjson.loads(answer.read_all(timeout=timeout, limit=LONGEST_DOCUMENT))
         except orjson.JSONDecodeError:
             return answer.status, None
 
@@ -191,7 +205,11 @@ class Client:
 def _failure_of(error: Exception) -> Failure:
     """What `error`, raised in place of an answer, means."""
     if not was_sent(error):
+        if lacking := exhausted(error):
+            return Failure(FailureKind.OUT_OF_RESOURCES, detail=lacking, sent=False)
         return Failure(FailureKind.NETWORK, detail=describe(error), sent=False)
     if isinstance(error, (requests.exceptions.ReadTimeout, TimeoutError)):
         return Failure(FailureKind.READ_TIMEOUT, detail="no answer in time")
+    if isinstance(error, BadHead):
+        return Failure(FailureKind.MALFORMED, detail=str(error))
     return Failure(FailureKind.NOT_HTTP if is_not_http(error) else FailureKind.NETWORK, detail=describe(error))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import http.client
 import re
-import zlib
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import requests
 
-from ollama_proxy.openrouter.http.answer_body import Body, BodyBroken, SocketBody, framing_of
-from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, NotHttp, Transport, unsent
+from ollama_proxy.openrouter.http.answer_body import Body, SocketBody, decoded
+from ollama_proxy.openrouter.http.framing import FramingError, framing_of
+from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, MOST_INTERIM, NotHttp, Transport, unsent
+from ollama_proxy.openrouter.http.turns import Turns
 
 #: A head longer than this is not one.
 LONGEST_HEAD = 65536
@@ -44,10 +46,16 @@ class AnswerHeaders(Mapping[str, str]):
 
     def __init__(self, lines: list[str]) -> None:
         values: dict[str, str] = {}
+        repeated: dict[str, list[str]] = {}
         for line in lines:
             name, _, value = line.partition(":")
             name, value = name.strip().lower(), value.strip()
-            values[name] = f"{values[name]}, {value}" if name in values else value
+            if name in values:
+                repeated.setdefault(name, [values[name]]).append(value)
+            else:
+                values[name] = value
+        for name, all_of_it in repeated.items():
+            values[name] = ", ".join(all_of_it)
         self._values = values
 
     def __getitem__(self, name: str) -> str:
@@ -87,21 +95,20 @@ class DirectPost:
                 self._connect(connection)
             connection.sock.settimeout(read_timeout)
             if self._hand_over(connection.sock, body, more, reused=reused):
-                status, headers, version, rest = _answer_head(connection.sock)
+                status, headers, version, rest = read_head(connection.sock, read_timeout)
             else:
                 with unsent(reused=reused):
-                    status, headers, version, rest = _answer_head(connection.sock)
+                    status, headers, version, rest = read_head(connection.sock, read_timeout)
             answer = SocketBody(
                 connection.sock,
-                framing_of(status, headers),
+                _framing(status, headers),
                 ahead=lambda: rest,
                 end=partial(self._end, connection, kept=_is_kept(version, headers)),
             )
         except BaseException:
             self._end(connection, clean=False, kept=False)
             raise
-        encoding = headers.get("Content-Encoding", "identity").lower()
-        return status, headers, answer if encoding == "identity" else Decompressed(answer)
+        return status, headers, decoded(answer, headers)
 
     def _connect(self, connection: Any) -> None:
         connection.timeout = CONNECT_TIMEOUT
@@ -126,23 +133,43 @@ class DirectPost:
         self._pool._put_conn(connection)
 
 
-def _answer_head(sock: Any) -> tuple[int, AnswerHeaders, int, bytes]:
-    """Read up to the end of the answer's head: what `parse_head` gives, and what came behind it."""
-    received = b""
-    while True:
-        data = sock.recv(_HEAD_READ)
-        if not data:
-            raise http.client.RemoteDisconnected("the connection was closed without an answer")
+def read_head(sock: Any, timeout: float) -> tuple[int, AnswerHeaders, int, bytes]:
+    """Read up to the end of the answer's head, within `timeout` seconds, which are also the socket's own time-out.
+
+    Returns what `parse_head` gives, and the bytes that came behind the head. Raises TimeoutError, RemoteDisconnected,
+    NotHttp, BadHead or another OSError.
+    """
+    deadline = time.monotonic() + timeout
+    turns = Turns()
+    received = bytearray()
+    interim = 0
+    while data := sock.recv(_HEAD_READ):
+        looked_at = max(len(received) - len(b"\r\n\r"), 0)
         received += data
-        while (end := _HEAD_END.search(received)) is not None:
-            status, headers, version = parse_head(received[: end.start()])
-            received = received[end.end() :]
-            if status >= 200:  # else an interim answer, which another follows
-                return status, headers, version, received
+        while (end := _HEAD_END.search(received, looked_at)) is not None:
+            status, headers, version = parse_head(bytes(received[: end.start()]))
+            del received[: end.end()]
+            if status >= 200:
+                return status, headers, version, bytes(received)
+            looked_at, interim = 0, interim + 1  # an interim answer, which another follows
+            if interim > MOST_INTERIM:
+                raise BadHead("too many interim answers")
         if not received.startswith(_BEGIN[: len(received)]):
             raise NotHttp("not HTTP/1")
         if len(received) > LONGEST_HEAD:
             raise BadHead("an answer without an end of its head")
+        turns.took(len(data))
+        if (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError("an answer's head that comes too slowly")
+        sock.settimeout(left)
+    raise http.client.RemoteDisconnected("the connection was closed without an answer")
+
+
+def _framing(status: int, headers: AnswerHeaders) -> Any:
+    try:
+        return framing_of(status, headers)
+    except FramingError as error:
+        raise BadHead(str(error)) from error
 
 
 def pool_of(transport: Transport, request: requests.PreparedRequest, proxies: Mapping[str, str]) -> Any:
@@ -160,9 +187,9 @@ def parse_head(head: bytes) -> tuple[int, AnswerHeaders, int]:
     if status is None:
         raise BadHead("not a status line") if first.startswith(_BEGIN) else NotHttp("not HTTP/1")
     lines: list[str] = []
-    for line in rest.decode("latin-1").splitlines():
+    for line in rest.decode("latin-1").split("\n"):
         if line[:1] in " \t" and lines:
-            lines[-1] += " " + line.strip()  # RFC 9112, 5.2: a folded line
+            lines[-1] = f"{lines[-1].rstrip()} {line.strip()}"  # RFC 9112, 5.2: a folded line
         elif ":" in line:
             lines.append(line)
     return int(status[2]), AnswerHeaders(lines), int(status[1])
@@ -172,25 +199,3 @@ def _is_kept(version: int, headers: AnswerHeaders) -> bool:
     """Whether the connection goes on after this answer (RFC 9112, 9.3)."""
     connection = headers.get("Connection", "").lower()
     return "close" not in connection and (version >= 1 or "keep-alive" in connection)
-
-
-class Decompressed:
-    """A gzip or deflate body, from a server that compresses although it was asked not to."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._decompressor = zlib.decompressobj(wbits=47)  # either header
-
-    def read(self, timeout: float) -> bytes | None:
-        while True:
-            data = self._body.read(timeout)
-            if not data:
-                return data
-            try:
-                if decompressed := self._decompressor.decompress(data):
-                    return decompressed
-            except zlib.error as error:
-                raise BodyBroken("a compressed body that cannot be read") from error
-
-    def close(self) -> None:
-        self._body.close()

@@ -7,18 +7,24 @@ and a reader that hands out one chunk at a time costs several times as much per 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 #: A chunk-size line longer than this is not HTTP: sizes are a few hex digits, extensions are rare and short.
 LONGEST_SIZE_LINE = 4096
 
+#: Bytes of all trailers together. Nobody reads them here, and few servers send any.
+LONGEST_TRAILERS = 16 * 1024
+
+#: Digits of a Content-Length that can be meant: 10^18 bytes are an exabyte.
+_MOST_DIGITS = 18
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _PLAIN_SIZE_LINE = 10  # eight digits and the line's end
 
 
 class FramingError(Exception):
-    """The peer's chunk framing is broken: nothing more can be read from this connection."""
+    """Where the body ends cannot be known: nothing more can be read from this connection."""
 
 
 class Framing(Protocol):
@@ -34,6 +40,25 @@ class Framing(Protocol):
         """Say that the connection ended. True if the body is whole."""
 
 
+def framing_of(status: int, headers: Mapping[str, str]) -> Framing:
+    """How the end of an answer's body is known (RFC 9112, 6.3). Repeated headers are joined with commas.
+
+    Raises FramingError for a Content-Length that is no number, or for several that differ (RFC 9110, 8.6).
+    """
+    if status in (204, 304):
+        return LengthFraming(0)  # without a body, whatever the headers say
+    if "chunked" in headers.get("Transfer-Encoding", "").lower():
+        return ChunkedFraming()
+    given = headers.get("Content-Length", "").strip()
+    if not given:
+        return CloseFraming()
+    lengths = {length.strip() for length in given.split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit()) or len(length) > _MOST_DIGITS:
+        raise FramingError("a Content-Length that is no single number")
+    return LengthFraming(int(length))
+
+
 class ChunkedFraming:
     """RFC 9112 section 7.1: `size[;ext]CRLF data CRLF`, a zero chunk, trailers, an empty line."""
 
@@ -43,12 +68,25 @@ class ChunkedFraming:
         self._held = b""
         self._missing = 0  # bytes of the current chunk still to come, with its CRLF
         self._in_trailers = False
+        self._trailers_left = LONGEST_TRAILERS
+        self._broken: FramingError | None = None
 
     def feed(self, data: bytes) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        body: list[bytes] = []
+        try:
+            self._decode(data, body)
+        except FramingError as error:
+            self._broken = error
+            if not body:  # else what came before it is good, and the next call says so
+                raise
+        return body[0] if len(body) == 1 else b"".join(body)
+
+    def _decode(self, data: bytes, body: list[bytes]) -> None:
         if self._held:
             data = self._held + data
             self._held = b""
-        body: list[bytes] = []
         at, end = 0, len(data)
         if not self._missing and not self._in_trailers:
             at = _whole_chunks(data, body)
@@ -66,11 +104,13 @@ class ChunkedFraming:
             at = line_end + 1
             if self._in_trailers:
                 self.finished = not line
+                self._trailers_left -= len(line) + 2
+                if self._trailers_left < 0:
+                    raise FramingError("too many trailers")
             else:
                 self._start_chunk(line)
         if self.finished:
             self.leftover = data[at:]
-        return body[0] if len(body) == 1 else b"".join(body)
 
     def _start_chunk(self, line: bytes) -> None:
         size = line.partition(b";")[0].strip()

@@ -8,6 +8,7 @@ failed had been handed over whole: only one that had not may be sent again.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import select
@@ -32,6 +33,9 @@ CONNECT_TIMEOUT = 10.0
 #: Seconds after which an idle connection is not used again. Load balancers give up theirs after 60 s or more, and not
 #: all of them say so: a request that is sent into such a connection is lost, and cannot be sent again.
 LONGEST_IDLE = 30.0
+
+#: Interim answers (RFC 9110, 15.2) before the one that is waited for. One is usual, a few are possible.
+MOST_INTERIM = 16
 
 #: `select.poll` itself, whatever gevent has put in its place. It is only asked, never waited on.
 _poll = get_original("select", "poll")
@@ -64,9 +68,22 @@ def stale(error: BaseException) -> bool:
     return any(getattr(cause, _UNSENT, False) for cause in _chain(error))
 
 
+class _BoundedResponse(http.client.HTTPResponse):
+    """The library's answer, which would read interim answers for ever."""
+
+    _status_lines = 0
+
+    def _read_status(self) -> Any:
+        self._status_lines += 1
+        if self._status_lines > MOST_INTERIM + 1:
+            raise http.client.HTTPException("too many interim answers")
+        return super()._read_status()  # type: ignore[misc]
+
+
 class _KnowsItsUse:
     """A connection that marks what is raised before a request was handed over whole."""
 
+    response_class = _BoundedResponse
     _has_answered = False
     _handed_over = False
     #: When it was put back into the pool, on the monotonic clock.
@@ -107,11 +124,11 @@ class _KnowsItsUse:
         return response
 
 
-class _PlainConnection(_KnowsItsUse, HTTPConnection):
+class _PlainConnection(_KnowsItsUse, HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _SecureConnection(_KnowsItsUse, HTTPSConnection):
+class _SecureConnection(_KnowsItsUse, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
@@ -189,6 +206,22 @@ def is_not_http(error: BaseException) -> bool:
         isinstance(cause, NotHttp) or (type(cause) is http.client.BadStatusLine and not str(cause).startswith("HTTP/"))
         for cause in _chain(error)
     )
+
+
+#: What the system says when it is this machine that cannot go on.
+_EXHAUSTED = {
+    errno.EMFILE: "this server is out of file descriptors: raise its limit (ulimit -n)",
+    errno.ENFILE: "this server's system is out of file descriptors",
+    errno.ENOMEM: "this server is out of memory",
+    errno.ENOBUFS: "this server is out of memory for connections",
+    errno.EADDRNOTAVAIL: "this server is out of local ports",
+}
+
+
+def exhausted(error: BaseException) -> str:
+    """What this machine has run out of, if that is why there was no connection; else ""."""
+    numbers = (cause.errno for cause in _chain(error) if isinstance(cause, OSError))
+    return next((_EXHAUSTED[number] for number in numbers if number in _EXHAUSTED), "")
 
 
 def describe(error: BaseException) -> str:

@@ -127,6 +127,26 @@ def test_a_payload_that_is_no_json_is_a_failure() -> None:
     assert stream.failure.kind is FailureKind.MALFORMED
 
 
+@pytest.mark.parametrize("payload", [b'{"type":"ping"', b'{"type":"ping"} x', b'{"type":"ping","a":}', b"[]"])
+def test_what_is_no_json_is_not_passed_on(payload: bytes) -> None:
+    stream = MessageStream()
+    assert read(joined(stream.feed([*encoded(START), payload, *encoded(DELTA)]))) == [("message_start", START)]
+    assert stream.failure is not None
+    assert stream.failure.kind is FailureKind.MALFORMED
+
+
+@pytest.mark.parametrize("kind", ["a\nb", "\ud83d", "a b", "", 5, [], None])
+def test_a_payload_whose_type_can_name_no_event_is_dropped(kind: Any) -> None:
+    stream = MessageStream()
+    assert joined(stream.feed(encoded({"x": 1, "type": kind}))) == b""
+    assert stream.failure is None
+
+
+def test_bytes_that_are_not_utf_8_are_replaced() -> None:
+    payload = json.dumps(DELTA).encode().replace(b"hi", b"h\xff")
+    assert read(joined(MessageStream().feed([payload])))[0][1]["delta"]["text"] == "h\ufffd"
+
+
 def test_usage_is_put_together_from_start_and_end() -> None:
     stream = MessageStream()
     joined(stream.feed(encoded(START, {**END, "usage": {"input_tokens": None, "output_tokens": 3}}, STOP)))

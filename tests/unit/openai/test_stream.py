@@ -115,6 +115,50 @@ def test_an_error_ends_the_stream_behind_what_came_before_it(payload: bytes) -> 
     assert payloads(stream.failed(ProxyError("m"))) == [{"error": told}]
 
 
+BROKEN = [b"not json", b"[1]", b'"x"', b'{"choices":[', b'{"choices":[{"delta":{"content":"b"}}]} {}', b"[" * 3000]
+
+
+@pytest.mark.parametrize("payload", BROKEN)
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_no_json_is_not_passed_on(payload: bytes, alone: bool) -> None:
+    stream = CompletionStream(include_usage=False)
+    parts = [chunk("a"), chunk("b"), payload, chunk("never")]
+    data = b"".join(joined(stream.feed([part])) for part in parts[:3]) if alone else joined(stream.feed(parts))
+    assert payloads(data) == [json.loads(chunk("a")), json.loads(chunk("b"))]
+    assert stream.failure is not None
+
+
+@pytest.mark.parametrize("payload", BROKEN)
+def test_what_is_no_json_behind_the_finish_is_left_out(payload: bytes) -> None:
+    stream = CompletionStream(include_usage=False)
+    data = joined(stream.feed([chunk("a", "stop"), payload, DONE]))
+    assert (payloads(data), stream.failure, stream.whole) == ([json.loads(chunk("a", "stop"))], None, True)
+
+
+def test_bytes_that_are_not_utf_8_are_replaced() -> None:
+    burst = [chunk("a"), chunk("X").replace(b"X", b"\xff"), chunk("c")]
+    assert text_in(joined(CompletionStream(include_usage=False).feed(burst))) == "a\ufffdc"
+
+
+def test_a_character_cut_between_two_payloads_does_not_make_the_stream_unreadable() -> None:
+    burst = [chunk("X").replace(b"X", b"\xc3"), chunk("X").replace(b"X", b"\xa9")]
+    assert text_in(joined(CompletionStream(include_usage=False).feed(burst))) == "\ufffd\ufffd"
+
+
+def text_in(data: bytes) -> str:
+    return "".join(payload["choices"][0]["delta"]["content"] for payload in payloads(data))
+
+
+@pytest.mark.parametrize("index", [[], {}, "0", None, 1.5, [[1]]])
+def test_an_index_that_is_no_number_is_the_first(index: Any) -> None:
+    stream = CompletionStream(include_usage=False)
+    last = json.loads(chunk("a", "stop"))
+    last["choices"][0]["index"] = index
+    burst = [json.dumps(last, separators=(",", ":")).encode(), chunk("", "stop", usage=USAGE)]
+    events = payloads(joined(stream.feed(burst)))
+    assert finishes(events) == ["stop"]
+
+
 def test_a_token_limit_told_after_the_finish_is_no_error() -> None:
     stream = CompletionStream(include_usage=True)
     late = chunk("", None, usage=USAGE, error={"code": 400, "message": "Token limit reached"})
@@ -229,3 +273,24 @@ def test_half_a_surrogate_pair_in_a_response_sent_whole_is_passed_on() -> None:
     payload = json.dumps({"type": "response.completed", "response": whole}).encode()
     events = named(joined(ResponseStream().feed([payload])))
     assert [event["delta"] for name, event in events if name == "response.output_text.delta"] == ["x\ud83d"]
+
+
+@pytest.mark.parametrize("payload", [*BROKEN, b'{"type":"response.output_text.delta","delta":"a'])
+def test_what_is_no_json_is_not_passed_on_as_a_response(payload: bytes) -> None:
+    stream = ResponseStream()
+    assert len(named(joined(stream.feed([*RESPONSES[:2], payload, *RESPONSES[2:]])))) == 2
+    assert stream.failure is not None
+
+
+@pytest.mark.parametrize("kind", ["a\nevent: b", "\ud83d", "a\u2028", 5, [], {}, None])
+def test_a_type_that_can_name_no_event_names_none(kind: Any) -> None:
+    data = joined(ResponseStream().feed([json.dumps({"sequence_number": 1, "type": kind}).encode()]))
+    assert data.startswith(b"data: {")
+    assert data.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("output", [5, {}, "x", [None, 5, {"content": 5}, {"content": [None, {"type": []}]}]])
+def test_a_strange_response_sent_whole_is_told_all_the_same(output: Any) -> None:
+    whole = {"id": "r", "output": output, "status": "completed"}
+    data = joined(ResponseStream().feed([json.dumps({"type": "response.completed", "response": whole}).encode(), DONE]))
+    assert [name for name, _ in named(data)][-1] == "response.completed"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import ProxyError
+from ollama_proxy.ollama.answer import from_openrouter
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, load_reply, unload_reply
 from ollama_proxy.ollama.answer.lines import MAX_TEXT_BYTES, MAX_WRITE_BYTES
 from ollama_proxy.openrouter.answers.chunks import as_chunk, dump_payload
@@ -319,6 +320,28 @@ def test_long_text_is_split_into_lines(character: str) -> None:
     assert max(map(len, writes)) < MAX_TEXT_BYTES + 200
     assert "".join(line["message"]["content"] for line in lines) == "short" + text
     assert "".join(line["message"].get("thinking", "") for line in lines) == text
+
+
+@pytest.mark.parametrize(
+    ("collect", "part", "held"),
+    [
+        pytest.param(True, {"content": "x" * 50}, True, id="an answer that is collected"),
+        pytest.param(False, {"content": "x" * 50}, False, id="a streamed one is not held"),
+        pytest.param(
+            False, {"tool_calls": [{"index": 0, "function": {"arguments": "x" * 50}}]}, True, id="a tool call"
+        ),
+    ],
+)
+def test_what_must_be_held_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, collect: bool, part: dict[str, Any], held: bool
+) -> None:
+    monkeypatch.setattr(from_openrouter, "MOST_HELD_BYTES", 5000)
+    answer = chat(collect=collect)
+    for _ in range(100):
+        answer.feed([delta(part)])
+    assert (answer.failure is not None) is held
+    if answer.failure is not None:
+        assert (answer.failure.kind, answer.failure.detail) == (FailureKind.MALFORMED, "the answer is too long")
 
 
 def test_load_and_unload_replies() -> None:

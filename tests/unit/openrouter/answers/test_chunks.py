@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.openrouter.answers import chunks
-from ollama_proxy.openrouter.answers.chunks import MalformedChunk
+from ollama_proxy.openrouter.answers.chunks import MalformedChunk, cost_of, count_of
 
 
 def chunk(**parts: Any) -> dict[str, Any]:
@@ -25,6 +25,16 @@ def chunk(**parts: Any) -> dict[str, Any]:
         pytest.param(b'{"a":"\xff"}', {"a": "\ufffd"}, id="bytes that are not UTF-8"),
         pytest.param(b'\xef\xbb\xbf{"a":1}', {"a": 1}, id="byte order mark"),
         pytest.param(b'{"a":"\n"}', {"a": "\n"}, id="raw control character"),
+        pytest.param(b'{"a":[NaN,-Infinity,1e999]}', {"a": [None, None, None]}, id="numbers that are none"),
+        pytest.param(
+            b'{"a":123456789012345678901234567890}', {"a": 123456789012345678901234567890.0}, id="a large one"
+        ),
+        pytest.param(
+            rb'{"a":123456789012345678901234567890,"b":"\ud83d"}',
+            {"a": 123456789012345678901234567890.0, "b": "\ud83d"},
+            id="a large one, read leniently",
+        ),
+        pytest.param(b'{"a":' + b"9" * 5000 + b"}", {"a": None}, id="a number of thousands of digits"),
     ],
 )
 def test_parse(payload: bytes, value: dict[str, Any]) -> None:
@@ -38,6 +48,47 @@ def test_parse(payload: bytes, value: dict[str, Any]) -> None:
 )
 def test_whatever_can_be_read_can_be_written(payload: bytes) -> None:
     assert chunks.dump_payload(chunks.parse_payload(payload)) == payload
+
+
+@pytest.mark.parametrize(
+    ("payload", "passed"),
+    [
+        pytest.param(b'{"a": 1, "b": "\xc3\xa9"}', b'{"a": 1, "b": "\xc3\xa9"}', id="JSON goes as it is"),
+        pytest.param(b'{"a":"\xff"}', '{"a":"\ufffd"}'.encode(), id="bytes that are not UTF-8"),
+        pytest.param(b'\xef\xbb\xbf{"a":1}', b'{"a":1}', id="byte order mark"),
+        pytest.param(b'{"a":NaN}', b'{"a":null}', id="no number"),
+        pytest.param(rb'{"a":"\ud83d"}', rb'{"a":"\ud83d"}', id="half a pair"),
+        pytest.param(b'{"a":"\t"}', rb'{"a":"\t"}', id="a bare control character"),
+    ],
+)
+def test_what_a_client_gets_can_be_read_by_any(payload: bytes, passed: bytes) -> None:
+    assert chunks.passable(payload) == passed
+
+
+def test_what_is_nested_too_deep_cannot_be_written() -> None:
+    value: Any = 0
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(MalformedChunk):
+        chunks.dump_payload({"a": value})
+
+
+@pytest.mark.parametrize(
+    ("usage", "count"),
+    [
+        ({"prompt_tokens": 7}, 7),
+        ({"input_tokens": 0}, 0),
+        ({"prompt_tokens": None, "input_tokens": 3}, 3),
+        ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": True}, None),
+        ({"prompt_tokens": 1.5}, None),
+        ({"prompt_tokens": "7"}, None),
+        ({"prompt_tokens": 2**63}, None),
+        ({}, None),
+    ],
+)
+def test_counts(usage: dict[str, Any], count: int | None) -> None:
+    assert chunks.count_of(usage, "prompt_tokens", "input_tokens") == count
 
 
 @pytest.mark.parametrize("payload", [b"", b"<html>", b'{"a":', b"[1]", b'"x"', b"null", b'{"a":1}x', b"[" * 100_000])
@@ -144,3 +195,22 @@ def test_is_late_limit(message: str, finished: bool, late: bool) -> None:
 def test_a_late_limit_is_known_by_its_type_too() -> None:
     error = {"code": 400, "message": "x", "metadata": {"error_type": "token_limit_exceeded"}}
     assert chunks.is_late_limit(chunk() | {"error": error}, finished=True)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        pytest.param({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5}, (3, 4, 0.5), id="chat"),
+        pytest.param({"input_tokens": 3, "output_tokens": 4}, (3, 4, None), id="responses and messages"),
+        pytest.param({"prompt_tokens": 3}, (3, None, None), id="embeddings"),
+        pytest.param({}, (None, None, None), id="none"),
+        pytest.param({"prompt_tokens": -1, "completion_tokens": 2**64, "cost": -1}, (None, None, None), id="absurd"),
+        pytest.param(
+            {"prompt_tokens": "3", "completion_tokens": True, "cost": "1"}, (None, None, None), id="no numbers"
+        ),
+        pytest.param({"cost": float("nan")}, (None, None, None), id="not a number"),
+    ],
+)
+def test_usage(usage: dict[str, Any], expected: tuple[int | None, int | None, float | None]) -> None:
+    counts = count_of(usage, "prompt_tokens", "input_tokens"), count_of(usage, "completion_tokens", "output_tokens")
+    assert (*counts, cost_of(usage)) == expected

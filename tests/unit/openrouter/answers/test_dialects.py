@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.openrouter.answers.chat_dialect import COMPLETIONS
+from ollama_proxy.openrouter.answers.chat_dialect import CHAT, COMPLETIONS
+from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
@@ -72,3 +74,42 @@ def test_completions_and_embeddings() -> None:
     assert EMBEDDINGS.useful({"data": [{"embedding": [0.5]}]})
     assert not EMBEDDINGS.useful({"data": []})
     assert EMBEDDINGS.error({"error": {"message": "m"}}) == {"message": "m"}
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [CHAT, COMPLETIONS, MESSAGES, RESPONSES, EMBEDDINGS],
+    ids=["chat", "completions", "messages", "responses", "embeddings"],
+)
+@pytest.mark.parametrize("odd", [None, 5, 0.5, True, "x", [], [[]], [None, 5], {}, {"x": None}, {"message": []}])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "choices", "error", "usage", "type", "response", "item", "output", "content", "delta", "data", "message",
+        "status", "stop_reason", "content_block",
+    ],
+)  # fmt: skip
+def test_nothing_raises_for_a_value_of_another_type(dialect: Dialect, odd: Any, shape: str) -> None:
+    for payload in (
+        {shape: odd},
+        {shape: [odd]},
+        {"type": "response.output_item.added", shape: odd},
+        {"type": "message", "content": [{shape: odd}]},
+        {"type": "content_block_delta", "delta": {shape: odd}},
+        {"type": "message_delta", "delta": {shape: odd}, "usage": {"output_tokens": odd}},
+        {
+            "choices": [{shape: odd, "delta": {shape: odd}, "index": odd, "text": odd}],
+            "usage": {"completion_tokens": odd},
+        },
+        {
+            "response": {
+                shape: odd,
+                "output": [{shape: odd, "type": odd, "content": odd}, {"type": "message", shape: odd}],
+            }
+        },
+    ):
+        dialect.error(payload)
+        dialect.useful(payload)
+        dialect.ending(payload)
+        assert type(dialect.tokens(payload)) is int
+        dialect.from_whole(payload)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.ollama.answer.from_openrouter import ChatAnswer, GenerateAnswer
-from ollama_proxy.openrouter.answers.repeats import RepeatedDelta
+from ollama_proxy.openrouter.answers.repeats import RepeatedDelta, are_alike_and_sound
 
 
 def payload(content: str, **more: Any) -> bytes:
@@ -88,3 +88,67 @@ def test_an_answer_is_the_same_with_and_without(contents: list[str], cut: int, c
     ]
     assert told[0] == told[1]
     assert not collect or answers[0].body() == answers[1].body()
+
+
+BETWEEN = b"\n\ndata: "
+
+
+def sound(payloads: list[bytes]) -> bool:
+    return are_alike_and_sound(payloads, BETWEEN.join(payloads), BETWEEN)
+
+
+def around(literal: bytes) -> bytes:
+    """A delta whose text stands between its quotes as given."""
+    return payload("X").replace(b'"X"', b'"%b"' % literal)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(["Hello", " world", "!"], id="plain"),
+        pytest.param(["", "", ""], id="empty ones"),
+        pytest.param(["a", 'say "x"', "a\\", '\\"', "\\\\", "a\nb"], id="escapes"),
+        pytest.param(["é", "\U0001f600", "\u2028"], id="not ASCII"),
+        pytest.param(["only one"], id="a single one"),
+    ],
+)
+def test_a_burst_of_deltas_is_sound(texts: list[str]) -> None:
+    assert sound([payload(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        pytest.param([payload("a"), payload("b", more=1)], id="one that differs elsewhere"),
+        pytest.param([payload("a"), payload("b")[:-1]], id="one that is cut"),
+        pytest.param([payload("a")[:-1], payload("b")[:-1]], id="alike, and no JSON"),
+        pytest.param([b'["content":"a"]', b'["content":"b"]'], id="alike, and no object"),
+        pytest.param([around(b"a"), around(b"\xff")], id="bytes that are not UTF-8"),
+        pytest.param([around(b"a"), around(b"\xc3"), around(b"\xa9")], id="a character over two payloads"),
+        pytest.param([around(b"a"), around(b"\t")], id="a bare control character"),
+        pytest.param([around(b"a"), around(b"\\x")], id="an escape that is none"),
+        pytest.param([around(b"a"), around(rb"\ud83d")], id="half of a pair"),
+        pytest.param([around(b"a"), around(b"b\\"), around(b',"')], id="a backslash at the end"),
+        pytest.param([around(b"a"), around(b'b","c')], id="a quote in the middle"),
+        pytest.param([b"{}", b"{}"], id="no content"),
+    ],
+)
+def test_what_may_not_be_sound_is_looked_at_one_by_one(payloads: list[bytes]) -> None:
+    assert not sound(payloads)
+
+
+@given(
+    first=st.binary(max_size=4),
+    others=st.lists(
+        st.one_of(
+            st.binary(max_size=4),
+            st.lists(st.sampled_from([b"\\", b'"', b",", b"n", b"u0041", b"a", b"\xc3", b"\xa9", b" "])).map(b"".join),
+        ),
+        max_size=6,
+    ),
+)
+def test_bursts_that_are_taken_for_sound_are_json_in_each_payload(first: bytes, others: list[bytes]) -> None:
+    payloads = [around(literal) for literal in (first, *others) if b"\n" not in literal]
+    if payloads and sound(payloads):
+        for one in payloads:
+            assert isinstance(json.loads(one.decode()), dict)

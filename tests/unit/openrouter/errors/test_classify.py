@@ -67,8 +67,6 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
             ),
         ),
         "403 key limit, weekly": (403, error(f"Key limit exceeded (weekly limit). Manage it using {KEYS}", 403)),
-        "403 unknown": (403, error("Forbidden", 403)),
-        "403 web page": (403, b"<!DOCTYPE html><html>Attention required</html>"),
         "error is a string": (402, {"error": "Insufficient credits"}),
     },
     (Blame.MODEL_FAILING, 502): {
@@ -95,6 +93,12 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
         "302": (302, b"<html>moved</html>"),
         "308": (308, b""),
     },
+    (Blame.CAPABILITY, 502): {
+        "403 unknown": (403, error("Forbidden", 403)),
+        "403 unknown, said to be OpenRouter's": (403, error("You may not do this", 403, provider_name=None)),
+        "403 web page": (403, b"<!DOCTYPE html><html><title>Just a moment...</title></html>"),
+        "403 without a body": (403, b""),
+    },
     (Blame.MODEL_GONE, 502): {
         "403 harness gate": (
             403,
@@ -118,6 +122,17 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
             error('acme/one requires moderation on Acme. Your input was flagged for "violence".', 403),
         ),
         "403 moderation by metadata only": (403, error("no", 403, flagged_input="x", reasons=["hate"])),
+        "403 terms of service": (
+            403,
+            error(
+                "The request is prohibited due to a violation of provider Terms Of Service.", 403, provider_name=None
+            ),
+        ),
+        "403 page of the firewall": (
+            403,
+            b"<!DOCTYPE html>\n<html><head><title>Attention Required! | Cloudflare</title></head><body></body></html>",
+        ),
+        "403 page of the firewall, other words": (403, b"<html><body><h1>Sorry, you have been blocked</h1></html>"),
         "400 moderation of a provider": (400, wrapped(400, "Content Exists Risk")),
     },
     (Blame.REQUEST, 400): {
@@ -129,6 +144,8 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
             404,
             error("No endpoints found that support the requested output modalities: image, text", 404),
         ),
+        "404 an item of another day": (404, error("Item with id 'rs_0a1b2c3d4e5f' not found.", 404)),
+        "404 an item, said by a provider": (404, wrapped(404, "Item with id 'rs_68a1' not found. Items are not kept.")),
         "400 ours": (400, error("'models' array must have 3 items or fewer.", 400)),
         "412 is a 400": (412, error("no", 412)),
         "400 with the vaguest type": (
@@ -162,6 +179,14 @@ SAME_KINDS: dict[tuple[Blame, int], dict[str, tuple[int, Any]]] = {
         "raw as an object": (
             400,
             error("Provider returned error", 400, raw={"message": "prompt is too long"}, provider_name="A"),
+        ),
+        "402 size of the prompt": (
+            402,
+            error(
+                "Prompt tokens limit exceeded: 64128 > 6964. To increase, visit"
+                " https://openrouter.ai/settings/credits and upgrade to a paid account",
+                402,
+            ),
         ),
         "pinned provider": (
             404,
@@ -271,6 +296,12 @@ def test_a_network_without_anything_sent_blames_no_model() -> None:
     found = classify(Failure(FailureKind.NETWORK, detail="ConnectionError", sent=False), now=NOW)
     assert (found.blame, found.status, found.retry_at) == (Blame.NETWORK, 502, None)
     assert found.message == "upstream error: OpenRouter cannot be reached (ConnectionError)"
+
+
+def test_what_this_machine_lacks_is_said_and_blames_no_model() -> None:
+    lacking = "this server is out of file descriptors: raise its limit (ulimit -n)"
+    found = classify(Failure(FailureKind.OUT_OF_RESOURCES, detail=lacking, sent=False), now=NOW)
+    assert (found.blame, found.status, found.message) == (Blame.NETWORK, 503, f"upstream error: {lacking}")
 
 
 def test_no_answer_to_what_was_sent_blames_the_model() -> None:

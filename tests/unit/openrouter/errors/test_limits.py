@@ -157,6 +157,17 @@ def test_retry_after_in_a_providers_words() -> None:
 def test_unknown_limit_waits_half_a_minute_unless_told() -> None:
     assert verdict(error("Slow down", 429), 429).retry_at == NOW + 30
     assert verdict(error("Slow down", 429), 429, retry_after="5").retry_at == NOW + 5
+    assert verdict(error("Slow down", 429), 429, retry_after="600").retry_at == NOW + 600
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Error 1015</html>", b"", b"slow down", {"message": "Too many requests"}, {"detail": "no"}]
+)
+def test_a_limit_that_is_not_in_openrouters_form_is_not_believed_for_long(body: Any) -> None:
+    found = verdict(body, 429, retry_after="86400")
+    assert (found.blame, found.retry_at) == (Blame.UNKNOWN_LIMIT, NOW + 30)
+    assert verdict(body, 429, retry_after="5").retry_at == NOW + 5
+    assert verdict(body, 429, **{"X_RateLimit_Reset": str(int(NOW + 7200))}).retry_at == NOW + 30
 
 
 def test_what_blames_no_time_names_none() -> None:

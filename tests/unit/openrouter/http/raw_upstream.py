@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -55,6 +56,13 @@ class Peer:
     def say(self, data: bytes) -> None:
         """Send `data`."""
         self._socket.sendall(data)
+
+    def say_while_wanted(self, data: bytes, seconds: float = SECONDS) -> None:
+        """Send `data` again and again, as fast as it is taken, until the client closes; at most for `seconds`."""
+        block, deadline = data * (65536 // len(data) + 1), time.monotonic() + seconds
+        with suppress(OSError):
+            while time.monotonic() < deadline:
+                self._socket.sendall(block)
 
     def is_closed(self) -> bool:
         """Wait for the client to close; False if it has not within the patience."""

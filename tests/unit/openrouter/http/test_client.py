@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3.util.connection
 
 from ollama_proxy.openrouter.errors.failure import FailureKind
 from ollama_proxy.openrouter.http import client as client_module
@@ -52,14 +54,6 @@ def post(client: Client, body: bytes = b"{}") -> bytes:
 
 #: Bytes: more than the system's buffers of both sides take.
 LARGE = 16_000_000
-
-
-@pytest.fixture(params=["direct", "library"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways in which a request is sent."""
-    if request.param == "library":
-        monkeypatch.setattr(client_module, "pool_of", lambda *_: None)
-    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +265,24 @@ def test_refused() -> None:
     assert (failure.kind, failure.sent, failure.detail) == (FailureKind.NETWORK, False, "the connection was refused")
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EMFILE, "file descriptors"), (errno.ENFILE, "file descriptors"), (errno.ENOMEM, "memory")],
+)
+@pytest.mark.usefixtures("way")
+def test_what_this_machine_lacks_is_not_blamed_on_the_network(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def create_connection(*_: Any, **__: Any) -> Any:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", create_connection)
+    with pytest.raises(UpstreamError) as caught:
+        post(Client("http://127.0.0.1:9/api/v1", KEY))
+    failure = caught.value.failure
+    assert (failure.kind, failure.sent, words in failure.detail) == (FailureKind.OUT_OF_RESOURCES, False, True)
+
+
 @pytest.mark.usefixtures("way")
 def test_a_name_that_does_not_exist() -> None:
     client = Client("http://nowhere.invalid/api/v1", KEY)
@@ -401,6 +413,20 @@ def test_an_endless_answer_is_cut_off() -> None:
     with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
         client.post("/models", b"{}").read_all(timeout=5, limit=1000)
     assert caught.value.failure.kind is FailureKind.MALFORMED
+
+
+def test_a_document_that_is_too_long_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LONGEST_DOCUMENT", 2048)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.say(CHUNKED)
+        peer.say_while_wanted(chunk(b" " * 1000))
+
+    with client_of(script) as (client, _), pytest.raises(UpstreamError) as caught:
+        client.get("/models")
+    failure = caught.value.failure
+    assert (failure.kind, failure.detail) == (FailureKind.MALFORMED, "the answer is longer than 2 KiB")
 
 
 def test_a_bundle_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

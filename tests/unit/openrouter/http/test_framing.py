@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from ollama_proxy.openrouter.http.framing import (
     LONGEST_SIZE_LINE,
+    LONGEST_TRAILERS,
     ChunkedFraming,
     CloseFraming,
     Framing,
     FramingError,
     LengthFraming,
+    framing_of,
 )
 
 EXTENSIONS = st.sampled_from([b"", b";a", b";a=b", b' ; a="b;c"'])
@@ -75,11 +78,54 @@ def test_several_chunks_in_one_read_come_out_together() -> None:
         pytest.param(b";a=b\r\n", id="an extension without a size"),
         pytest.param(b"5\r\nhelloworld\r\n", id="a chunk longer than its size"),
         pytest.param(b"1" * (LONGEST_SIZE_LINE + 1), id="a size line without an end"),
+        pytest.param(b"0\r\n" + b"A: b\r\n" * LONGEST_TRAILERS, id="trailers without an end"),
     ],
 )
 def test_broken_framing_is_an_error(data: bytes) -> None:
+    framing = ChunkedFraming()
+    with suppress(FramingError):  # raised at once, unless there was something good before
+        framing.feed(data)
     with pytest.raises(FramingError):
-        ChunkedFraming().feed(data)
+        framing.feed(b"more")
+
+
+def test_what_came_before_broken_framing_is_given_out() -> None:
+    framing = ChunkedFraming()
+    assert framing.feed(b"5\r\nhello\r\nxyz\r\n") == b"hello"
+    with pytest.raises(FramingError):
+        framing.feed(b"5\r\nhello\r\n")
+    assert not framing.eof()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "finished"),
+    [
+        pytest.param(200, {}, CloseFraming, False, id="nothing said"),
+        pytest.param(200, {"Content-Length": "5"}, LengthFraming, False, id="a length"),
+        pytest.param(200, {"Content-Length": "0"}, LengthFraming, True, id="no bytes"),
+        pytest.param(200, {"Content-Length": "5, 5,5"}, LengthFraming, False, id="equal lengths count as one"),
+        pytest.param(200, {"Content-Length": ""}, CloseFraming, False, id="an empty length"),
+        pytest.param(200, {"Transfer-Encoding": "Chunked"}, ChunkedFraming, False, id="chunks"),
+        pytest.param(
+            200,
+            {"Transfer-Encoding": "chunked", "Content-Length": "x"},
+            ChunkedFraming,
+            False,
+            id="chunks go first",
+        ),
+        pytest.param(204, {"Content-Length": "5"}, LengthFraming, True, id="204"),
+        pytest.param(304, {"Transfer-Encoding": "chunked"}, LengthFraming, True, id="304"),
+    ],
+)
+def test_how_the_end_is_known(status: int, headers: dict[str, str], kind: type, finished: bool) -> None:
+    framing = framing_of(status, headers)
+    assert (type(framing), framing.finished) == (kind, finished)
+
+
+@pytest.mark.parametrize("length", ["5, 6", "²³", "٣", "-1", "+1", "0x5", "1.0", "5 5", "5,", "9" * 19, "9" * 5000])
+def test_a_length_that_is_no_single_number_is_an_error(length: str) -> None:
+    with pytest.raises(FramingError):
+        framing_of(200, {"Content-Length": length})
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 200), max_size=10))
