@@ -34,6 +34,7 @@ from ollama_proxy.config import load_settings
 from ollama_proxy.server.answer_writer import AnswerWriter
 from ollama_proxy.server.disconnect import ClientGone
 from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
+from ollama_proxy.server.turns import Turn
 from ollama_proxy.version import SERVER
 
 #: A new connection's first request must have a complete head by then; later ones have gunicorn's `keepalive` setting,
@@ -132,6 +133,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             parser = ProxyParser(self.cfg, client, addr, is_stopping=lambda: not self.alive)
             while (req := self._next_request(parser, client)) is not None:
                 self.handle_request(listener_name, req, client, addr)
+                parser.turn.offer()
         except (StopIteration, http_errors.NoMoreData, gevent.GreenletExit):
             pass  # the answer said so, the client left, or a drain ends
         except OSError as error:
@@ -164,7 +166,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         if not self.alive:
             response.force_close()
         try:
-            self._answer(response, environ)
+            self._answer(response, environ, req.unreader.turn)
         except (StopIteration, OSError, gevent.GreenletExit):
             raise
         except Exception:
@@ -178,11 +180,12 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         if response.should_close():
             raise StopIteration
 
-    def _answer(self, response: AnswerWriter, environ: dict[str, Any]) -> None:
+    def _answer(self, response: AnswerWriter, environ: dict[str, Any], turn: Turn) -> None:
         body = self.wsgi(environ, response.start_response)
         try:
             for data in body:
                 response.write(data)
+                turn.offer()
             response.close()
         finally:
             if hasattr(body, "close"):

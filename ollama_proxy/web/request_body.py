@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -93,15 +93,12 @@ def _announced_size(environ: dict[str, Any]) -> int | None:
 
 
 def _pieces(stream: Any, wanted: int, deadline: float, late: BodyTimeout) -> Iterator[bytes]:
-    breathe = _breather()
     while wanted > 0:
         piece = stream.read(min(wanted, _PIECE))
         if not piece:
             return
         wanted -= len(piece)
         yield piece
-        if wanted > 0 and len(piece) == _PIECE:
-            breathe()  # data that is already here is read without a switch to other greenlets
         if time.monotonic() > deadline:
             raise late
 
@@ -116,11 +113,6 @@ def _deadline(seconds: float, late: BodyTimeout) -> AbstractContextManager[Any]:
         return nullcontext()
     timeout: AbstractContextManager[Any] = gevent.Timeout(seconds, late)
     return timeout
-
-
-def _breather() -> Callable[[], Any]:
-    gevent = _gevent()
-    return (lambda: None) if gevent is None else (lambda: gevent.sleep(0))
 
 
 def _gevent() -> Any:
