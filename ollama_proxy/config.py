@@ -76,6 +76,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     ollama_origins: tuple[str, ...] = ()
     max_body_mb: float = 100
+    max_bodies_mb: float = 512
     body_timeout_seconds: float = 60
     ollama_version: str = "0.31.0"
     log_level: str = "INFO"
@@ -191,6 +192,7 @@ class _SettingsSchema(ma.Schema):
     trusted_proxies = _Networks(metadata={"allowed": _NETWORKS})
     ollama_origins = _Words(metadata={"allowed": "origins with commas between them"})
     max_body_mb = _number("megabytes, more than 0", above=True, at_most=100_000)
+    max_bodies_mb = _number("megabytes, more than 0", above=True, at_most=1_000_000)
     body_timeout_seconds = _number(_SOME_SECONDS, above=True)
     ollama_version = _Text(validate=validate.Length(min=1), metadata={"allowed": "a version, such as 0.31.0"})
     log_level = _choice(_Level, "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
