@@ -18,8 +18,9 @@ demo: $(VENV)/dev.stamp  ## the main job without a key or network, against the b
 test: $(VENV)/dev.stamp  ## the whole test suite, on two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to the Ollama API, others each time
+fuzz: $(VENV)/dev.stamp  ## 5000 generated requests to all three APIs, others each time, and bodies of a megabyte
 	FUZZ_REQUESTS=5000 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+	STUFFED_KB=1024 $(BIN)/python -m pytest -q tests/unit/limits/test_stuffed.py
 
 bench: $(VENV)/dev.stamp  ## how fast it is, beside nginx and (after bench-peers) LiteLLM; three minutes at most
 	$(BIN)/python -m bench

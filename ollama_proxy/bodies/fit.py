@@ -6,6 +6,7 @@ Pure: a new body comes out, the old one stays as it was for the next candidate. 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,18 +117,14 @@ def _drop_unsupported(fitted: dict[str, Any], supported: frozenset[str]) -> None
 def _with_mistral_ids(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Messages whose tool-call ids are nine letters and digits (https://docs.mistral.ai/capabilities/function_calling)."""
     ids: dict[str, str] = {}
+    numbers = itertools.count(1)
     taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
 
     def short(call_id: str) -> str:
         if _MISTRAL_ID.fullmatch(call_id):
             return call_id
-        number = len(ids)
-        while call_id not in ids:
-            number += 1
-            made = f"m{number:08d}"
-            if made not in taken:
-                taken.add(made)
-                ids[call_id] = made
+        if call_id not in ids:
+            ids[call_id] = next(made for number in numbers if (made := f"m{number:08d}") not in taken)
         return ids[call_id]
 
     fixed: list[Mapping[str, Any]] = []

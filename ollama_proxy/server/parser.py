@@ -134,7 +134,7 @@ class ProxyParser(RequestParser):  # type: ignore[misc]
         whole = False
         with gevent.Timeout(DRAIN_SECONDS, False):
             whole = bool(super().finish_body(deadline, DRAINED_BYTES if max_bytes is None else max_bytes))
-        return whole
+        return whole  # noqa: RET504 - False where the time was over
 
 
 def close_after_answer(client: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.text import quote
 
@@ -35,6 +36,8 @@ def read_keep_alive(value: Any) -> float:
 
 def parse_duration(text: str) -> float:
     """Seconds of a Go duration, with time.ParseDuration's grammar and texts (https://pkg.go.dev/time#ParseDuration)."""
+    if len(text) > limits.KEEP_ALIVE:
+        raise BadRequest(f"time: invalid duration {quote(text)}")
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0.0

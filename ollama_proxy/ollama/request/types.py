@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body, encode_part
 from ollama_proxy.gojson.text import quote
@@ -108,6 +109,8 @@ class GenerateRequest(AnswerRequest):
 
 def _check_template(template: str) -> None:
     """A template is not used (providers have their own); one that Go could not parse at all is refused as by Go."""
+    if len(template) > limits.TEMPLATE:
+        raise BadRequest(f"template: more than {limits.TEMPLATE} characters")
     position = template.find("{{")
     while position >= 0:
         end = template.find("}}", position)
