@@ -28,6 +28,7 @@ prove: $(VENV)/dev.stamp  ## the long proofs: thousands of generated requests an
 
 fuzz: $(VENV)/dev.stamp  ## 5000 generated requests and 4000 broken answers, others each time (FUZZ_REQUESTS, FUZZ_ANSWERS)
 	$(BIN)/python -m pytest -q -s -m prove tests/api/test_fuzz.py tests/api/test_upstream_fuzz.py
+	STUFFED_KB=1024 $(BIN)/python -m pytest -q tests/unit/limits/test_stuffed.py
 
 coverage: $(VENV)/dev.stamp  ## lines and branches that tests/unit reaches, by package (TESTS=tests: that all tests reach)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove" $(TESTS) \

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
@@ -43,6 +44,10 @@ def read_messages(body: bytes) -> dict[str, Any]:
     asked: dict[str, Any] = value or {}
     for name, (expected, go_type) in _TYPES.items():
         _check_type(asked.get(name), expected, f"{_STRUCT}.{name}", go_type)
+    limits.check_name(asked.get("model") or "")
+    for name, most in (("messages", limits.MESSAGES), ("tools", limits.TOOLS)):
+        if isinstance(asked.get(name), list):
+            limits.check_count(len(asked[name]), most, name)
     if not (asked.get("model") or "").strip():
         raise BadRequest("model is required")
     if (asked.get("max_tokens") or 0) <= 0:

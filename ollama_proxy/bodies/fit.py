@@ -6,6 +6,7 @@ Pure: it returns a new body, and the old one stays unchanged for the next candid
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -119,18 +120,14 @@ def _with_mistral_ids(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str
     Source: https://docs.mistral.ai/capabilities/function_calling
     """
     ids: dict[str, str] = {}
+    numbers = itertools.count(1)
     taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
 
     def short(call_id: str) -> str:
         if _MISTRAL_ID.fullmatch(call_id):
             return call_id
-        number = len(ids)
-        while call_id not in ids:
-            number += 1
-            made = f"m{number:08d}"
-            if made not in taken:
-                taken.add(made)
-                ids[call_id] = made
+        if call_id not in ids:
+            ids[call_id] = next(made for number in numbers if (made := f"m{number:08d}") not in taken)
         return ids[call_id]
 
     fixed: list[Mapping[str, Any]] = []

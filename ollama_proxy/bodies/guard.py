@@ -102,16 +102,23 @@ def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: 
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
         tools = inner.get("tools") if _is_object(inner) else choice.get("tools")
-        return isinstance(tools, list) and all(_is_object(tool) and _may_choose(tool, keeps, names) for tool in tools)
-    name = _name_of(choice)
+        return isinstance(tools, list) and all(
+            _is_object(tool) and _may_be_chosen(tool, keeps, names) for tool in tools
+        )
+    return _may_be_chosen(choice, keeps, names)
+
+
+def _may_be_chosen(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
+    name, kind = _name_of(choice), choice.get("type")
     if name and names is not None and name not in names:
         return False
-    return choice.get("type") in _PLAIN_CHOICES or keeps(choice)
+    return (isinstance(kind, str) and kind in _PLAIN_CHOICES) or keeps(choice)
 
 
 def _name_of(tool: Mapping[str, Any]) -> str:
     """Return the name of a tool or of a choice: its own, or that of the function in it."""
-    inner = tool.get(str(tool.get("type", "function")))
+    kind = tool.get("type", "function")
+    inner = tool.get(kind) if isinstance(kind, str) else None
     name = (inner if _is_object(inner) else tool).get("name")
     return name if isinstance(name, str) else ""
 

@@ -9,6 +9,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Set
 
+from ollama_proxy import limits
+
 #: The tag that Ollama adds to a name without one.
 DEFAULT_TAG = "latest"
 #: The tag of OpenRouter's free variants.
@@ -29,7 +31,7 @@ _ID = re.compile(r"[~@]?[A-Za-z0-9_][!-~]{0,254}")
 
 def is_valid_name(text: str) -> bool:
     """Return True if `text`, without surrounding blanks, could be the name of a model, known or not."""
-    return _NAME.fullmatch(text.strip()) is not None
+    return len(text) <= limits.NAME and _NAME.fullmatch(text.strip()) is not None
 
 
 def is_valid_id(model_id: str) -> bool:

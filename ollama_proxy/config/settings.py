@@ -162,6 +162,12 @@ class Settings:
         help="the largest request body; images in base64 count",
         group=LISTENING,
     )
+    max_bodies_mb: float = setting(
+        512,
+        number("megabytes", or_zero=False, at_most=1_000_000),
+        help="all request bodies that a worker holds at once",
+        group=LISTENING,
+    )
     body_timeout_seconds: float = setting(
         60,
         number("seconds", or_zero=False),

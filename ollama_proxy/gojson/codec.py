@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.syntax import syntax_error
 from ollama_proxy.gojson.text import kind
@@ -20,11 +21,8 @@ _LONE_HIGH = re.compile(rf"{_HIGH}(?!{_LOW})")
 _LONE_LOW = re.compile(rf"(?<!{_HIGH}){_LOW}")
 _NUMBER = re.compile(r"[-+.0-9eE]{1,40}")
 _TOO_DEEP = "exceeded max depth"
-
-#: The most members and elements in a body. Each costs microseconds of work; real requests have some thousands.
-MOST_VALUES = 100_000
-#: The most commas in a body, including those inside its texts: no model's window has so many tokens.
-_MOST_COMMAS = 2_000_000
+_INVALID = "invalid JSON"
+_MOST_DEPTH = 1024  # orjson's
 
 
 def parse_body(body: bytes) -> Any:
@@ -34,7 +32,7 @@ def parse_body(body: bytes) -> Any:
     over 64 bits become floats (orjson could not write them). Raises BadRequest with Go's text for anything else, and
     before parsing if the body has more values than any request needs.
     """
-    _check_count(body)
+    _check_size(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -42,6 +40,8 @@ def parse_body(body: bytes) -> Any:
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(" \t\r\n")
     if not text:
         raise BadRequest("missing request body")
+    if text.count("\\") > limits.ESCAPES:
+        raise BadRequest(_INVALID)
     text = _without_lone_surrogates(text)
     try:
         return orjson.loads(text)
@@ -57,22 +57,29 @@ def parse_body(body: bytes) -> Any:
     raise BadRequest(syntax_error(text))
 
 
-def _check_count(body: bytes) -> None:
-    """Raise BadRequest for millions of small values: reading them would block every other client."""
-    commas = body.count(b",")
-    if commas > MOST_VALUES and (commas > _MOST_COMMAS or _values(body) > MOST_VALUES):
-        raise BadRequest(f"the request body holds more than {MOST_VALUES} values")
-
-
-def _values(body: bytes) -> int:
-    """Estimate how many values a JSON text holds: the commas outside its strings, or half its strings if there are
-    many.
-    """
+def _check_size(body: bytes) -> None:
+    """Raise BadRequest for millions of small values: to read them would keep every other client waiting."""
+    if len(body) < 2 * limits.CONTAINERS:
+        return  # a value takes two bytes at least: most bodies need no counting
+    commas, containers = body.count(b","), body.count(b"{") + body.count(b"[")
+    if commas <= limits.VALUES and containers <= limits.CONTAINERS:
+        return  # those in texts included
+    if commas > limits.COMMAS:
+        raise _too_many(limits.VALUES, "values")
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     strings = text.count(b'"') // 2
-    if strings > 3 * MOST_VALUES:  # a member has at most two: its name and its value
-        return strings // 2
-    return sum(part.count(b",") for part in text.split(b'"')[::2])
+    if strings > 3 * limits.VALUES:  # a member has at most two: its name and its value
+        raise _too_many(limits.VALUES, "values")
+    outside = b"".join(text.split(b'"')[::2])
+    commas, containers = outside.count(b","), outside.count(b"{") + outside.count(b"[")
+    if commas > limits.VALUES:
+        raise _too_many(limits.VALUES, "values")
+    if containers > limits.CONTAINERS and containers <= (commas + 1) * _MOST_DEPTH:
+        raise _too_many(limits.CONTAINERS, "objects and lists")  # else the parser finds it too deep
+
+
+def _too_many(most: int, what: str) -> BadRequest:
+    return BadRequest(f"the request body holds more than {most} {what}")
 
 
 def decode_object(body: bytes, *, struct: str) -> dict[str, Any]:

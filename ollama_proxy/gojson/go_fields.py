@@ -11,6 +11,7 @@ from typing import Any
 
 from marshmallow import fields
 
+from ollama_proxy import limits
 from ollama_proxy.gojson.text import wrong_type
 
 
@@ -37,6 +38,14 @@ class Text(GoField):
     go_type = "string"
 
 
+class Name(Text):
+    """A model's name: what is longer than any name is refused before it is looked at."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        limits.check_name(name := super()._deserialize(value, attr, data, **kwargs))
+        return name
+
+
 class Flag(GoField):
     """A boolean."""
 
@@ -56,6 +65,11 @@ class Options(GoField):
 
     python_type = dict
     go_type = "map[string]interface {}"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        options = super()._deserialize(value, attr, data, **kwargs)
+        limits.check_count(len(options), limits.OPTIONS, "options")
+        return options
 
 
 class Integers(GoField):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.gojson.codec import encode_body
@@ -74,6 +75,8 @@ def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
     """Read the body of POST /v1/responses. Raises BadRequest."""
     body = schemas.read(schemas.RESPONSES, data)
     name = _model_of(body)
+    if isinstance(body.get("input"), list):
+        limits.check_count(len(body["input"]), limits.MESSAGES, "items in input")
     _fix_efforts(body)
     _drop_endless(body, "max_output_tokens")
     tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.response_tools)

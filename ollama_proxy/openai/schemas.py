@@ -10,10 +10,14 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import parse_body
-from ollama_proxy.gojson.go_fields import Flag, GoField, Text
+from ollama_proxy.gojson.go_fields import Flag, GoField, Name, Text
 from ollama_proxy.gojson.text import kind, wrong_type
+
+#: JSON is written with 64-bit integers; a float may stand for one of three hundred digits.
+_MOST_INT = 2**63 - 1
 
 
 class Object(GoField):
@@ -27,9 +31,18 @@ class Object(GoField):
 
 
 class Array(Object):
-    """A list; `go_type` is Ollama's name for it."""
+    """A list of at most `most` elements, which an error calls by the field's name."""
 
     python_type = list
+
+    def __init__(self, go_type: str, most: int) -> None:
+        super().__init__(go_type)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        items = super()._deserialize(value, attr, data, **kwargs)
+        limits.check_count(len(items), self._most, str(attr))
+        return items
 
 
 class Number(GoField):
@@ -50,7 +63,7 @@ class Whole(GoField):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if type(value) is int or (type(value) is float and value.is_integer()):
-            return int(value)
+            return min(max(int(value), -_MOST_INT), _MOST_INT)
         raise wrong_type(value, self.path(attr), self.go_type)
 
 
@@ -62,7 +75,7 @@ class PassedSchema(Schema):
 
     struct = ""
 
-    model = Text()
+    model = Name()
     stream = Flag()
 
 
@@ -79,10 +92,10 @@ class SampledSchema(PassedSchema):
 class ChatCompletionSchema(SampledSchema):
     struct = "ChatCompletionRequest"
 
-    messages = Array("[]openai.Message")
+    messages = Array("[]openai.Message", limits.MESSAGES)
     max_completion_tokens = Whole()
     response_format = Object("openai.ResponseFormat")
-    tools = Array("[]api.Tool")
+    tools = Array("[]api.Tool", limits.TOOLS)
     reasoning = Object("openai.Reasoning")
     reasoning_effort = Text()
     logprobs = Flag()
@@ -110,7 +123,7 @@ class ResponsesSchema(PassedSchema):
     max_output_tokens = Whole()
     temperature = Number()
     top_p = Number()
-    tools = Array("[]openai.ResponsesTool")
+    tools = Array("[]openai.ResponsesTool", limits.TOOLS)
     reasoning = Object("openai.ResponsesReasoning")
     text = Object("openai.ResponsesText")
 

@@ -1,27 +1,35 @@
-"""Decides how a request ends on a keep-alive connection: which unread bodies are read, and when the connection closes.
+"""How gunicorn's parser reads requests off a connection: in turns with all others, and never what nobody wants.
 
-gunicorn reads the rest of an unread body before it looks for the next request, however long it is, and without letting
-other greenlets run. Here the connection closes after such a request, unless little is missing (RFC 9112 sections 9.3
-and 9.6).
+Its readers go on as long as there are bytes: each read, and each chunk of a body, offers the others their turn here.
+gunicorn also reads the rest of an unread body before it looks for the next request, however long it is. Here a
+connection ends after such a request, unless little is missing (RFC 9112 sections 9.3 and 9.6).
 """
 
 from __future__ import annotations
 
 import math
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-from gunicorn.http.body import LengthReader
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import InvalidChunkSize
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
+
+from ollama_proxy.server.turns import Turn
 
 #: An unread body of up to this size is read and thrown away, to keep the connection.
 DRAINED_BYTES = 64 * 1024
 #: Bytes of one read: an agent's history has a hundred kilobytes, which with gunicorn's own 8 would be many calls.
 READ_BYTES = 64 * 1024
+#: A head, or the trailers of a chunked body, may have so many bytes, a read's worth of what follows them included:
+#: gunicorn looks through all of them again with each read. Its own limit is 1.6 MB.
+MOST_HEAD_BYTES = 2 * READ_BYTES
+#: The line that begins a chunk: its size, and extensions that nobody here understands.
+MOST_CHUNK_LINE_BYTES = 4096
 DRAIN_SECONDS = 1.0
 LINGER_SECONDS = 1.0
 _LINGER_PAUSE_SECONDS = 0.01
@@ -38,6 +46,43 @@ def unread_bytes(req: Request) -> float:
     return 0 if body.reader.parser is None else math.inf
 
 
+class FairUnreader(SocketUnreader):  # type: ignore[misc]
+    """The connection's bytes, read in turns with the other connections."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock, READ_BYTES)
+        self.turn = Turn()
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next bytes of the socket, at most `size_hint` or READ_BYTES, whichever is more."""
+        self.turn.offer()
+        data: bytes = super().chunk(size_hint)
+        return data
+
+
+class FairChunks(ChunkedReader):  # type: ignore[misc]
+    """A chunked body, decoded in turns with the other connections: one read may bring ten thousand chunks."""
+
+    def __init__(self, req: Any, unreader: FairUnreader) -> None:
+        super().__init__(req, unreader)
+        self.limit_chunk_size_line = MOST_CHUNK_LINE_BYTES
+        # With each chunk what was read behind it is copied. The data of a large chunk is read as a whole all the same.
+        unreader.mxchunk = MOST_CHUNK_LINE_BYTES
+
+    def parse_chunk_size(self, unreader: FairUnreader, data: bytes | None = None) -> Any:
+        """A chunk's size and what was read behind its line; InvalidChunkSize for a line longer than any sane one."""
+        data = data or unreader.read()
+        if len(data) > MOST_CHUNK_LINE_BYTES and data.find(b"\n", 0, MOST_CHUNK_LINE_BYTES) < 0:
+            raise InvalidChunkSize(b"a line too long")
+        return super().parse_chunk_size(unreader, data)
+
+    def parse_chunked(self, unreader: FairUnreader) -> Iterator[bytes]:
+        """The data of the chunks (RFC 9112 section 7.1)."""
+        for data in super().parse_chunked(unreader):
+            yield data
+            unreader.turn.offer()
+
+
 class ProxyRequest(Request):  # type: ignore[misc]
     """A request whose connection closes if its body is left unread or the worker is stopping.
 
@@ -45,6 +90,21 @@ class ProxyRequest(Request):  # type: ignore[misc]
     """
 
     is_stopping: Callable[[], bool]
+    unreader: FairUnreader
+    max_buffer_headers: int
+
+    def parse(self, unreader: FairUnreader) -> bytes:
+        """Read the head; what was read behind it is returned."""
+        unreader.mxchunk = READ_BYTES
+        self.max_buffer_headers = min(self.max_buffer_headers, MOST_HEAD_BYTES)
+        rest: bytes = super().parse(unreader)
+        return rest
+
+    def set_body_reader(self) -> None:
+        """As the head says: a length, chunks, or no body."""
+        super().set_body_reader()
+        if isinstance(self.body.reader, ChunkedReader):
+            self.body.reader = FairChunks(self, self.unreader)
 
     def should_close(self) -> bool:
         """Return True if the connection ends here. gunicorn asks at the head and before the next request."""
@@ -58,7 +118,8 @@ class ProxyParser(RequestParser):  # type: ignore[misc]
 
     def __init__(self, cfg: Any, client: Any, addr: Any, *, is_stopping: Callable[[], bool]) -> None:
         super().__init__(cfg, client, addr)
-        self.unreader.mxchunk = READ_BYTES
+        self.unreader = FairUnreader(client)
+        self.turn = self.unreader.turn
         self._is_stopping = is_stopping
 
     def __next__(self) -> ProxyRequest:
@@ -67,12 +128,13 @@ class ProxyParser(RequestParser):  # type: ignore[misc]
         return request
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
-        """Read and drop the rest of a body, as gunicorn does, but always with a deadline (seconds) and a limit in
-        bytes.
-        """
-        if deadline is None:
-            deadline = time.monotonic() + DRAIN_SECONDS
-        return bool(super().finish_body(deadline, DRAINED_BYTES if max_bytes is None else max_bytes))
+        """gunicorn's own, but never without a bound, and with a deadline that also ends a wait for the next byte."""
+        if self.mesg is None or unread_bytes(self.mesg) == 0:
+            return True
+        whole = False
+        with gevent.Timeout(DRAIN_SECONDS, False):
+            whole = bool(super().finish_body(deadline, DRAINED_BYTES if max_bytes is None else max_bytes))
+        return whole  # noqa: RET504 - False where the time was over
 
 
 def close_after_answer(client: Any) -> None:

@@ -9,7 +9,7 @@ from flask import current_app, request
 
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.runtime import Runtime
-from ollama_proxy.web.request_body import decode_zstd, read_body
+from ollama_proxy.web.request_body import decoded_zstd, read_body
 
 MEGABYTE = 1024 * 1024
 
@@ -33,7 +33,6 @@ def request_body(*, zstd: bool = False) -> bytes:
         request.environ,
         limit_bytes=int(settings.max_body_mb * MEGABYTE),
         timeout_seconds=settings.body_timeout_seconds,
+        total_bytes=int(settings.max_bodies_mb * MEGABYTE),
     )
-    if zstd and request.headers.get("Content-Encoding", "").strip().lower() == "zstd":
-        return decode_zstd(data)
-    return data
+    return decoded_zstd(request.environ, data) if zstd else data

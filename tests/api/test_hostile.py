@@ -118,6 +118,23 @@ def test_a_hostile_body_is_a_400(proxy: ProxyServer, case: tuple[bytes, str | No
             assert len(answer.content) < 2_000 or answer.ok, "an error does not echo the body"
 
 
+FORMS = {
+    "/api/chat": ["error"],
+    "/v1/chat/completions": ["error", "message"],
+    "/v1/messages": ["error", "message"],
+}
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_more_than_the_limit_is_a_400_in_the_apis_own_form(proxy: ProxyServer, path: str) -> None:
+    body = {"model": "free", "max_tokens": 9, "messages": [{"role": "user", "content": "a"}] * 10_001}
+    answer = proxy.post(path, body)
+    told = answer.json()
+    for step in FORMS[path]:
+        told = told[step]
+    assert (answer.status_code, told) == (400, "too many messages: 10001, and at most 10000 are taken")
+
+
 HARMLESS = {
     "half a surrogate pair": rb'{"model":"free","stream":false,"messages":[{"content":"a\ud83d b"}]}',
     "separators of lines": '{"model":"free","stream":false,"messages":[{"content":"a\u2028b\u0085"}]}'.encode(),

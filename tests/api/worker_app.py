@@ -6,8 +6,10 @@ Run by gunicorn in test_worker.py; it knows none of the product but the parts th
 from __future__ import annotations
 
 import collections
+import itertools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +23,9 @@ from ollama_proxy.web.request_body import read_body
 
 #: Things that happened, by name, so that a test can wait for them.
 HAPPENED: dict[str, gevent.event.Event] = collections.defaultdict(gevent.event.Event)
+
+#: Numbers the things that happen, so that a test can tell what came first.
+NUMBER = itertools.count(1)
 
 BODY_TIMEOUT_SECONDS = 0.5
 BODY_LIMIT_BYTES = 1_000_000
@@ -77,6 +82,18 @@ def _answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> An
             status = "401 Unauthorized"
         case "/pid":
             answer = str(os.getpid()).encode()
+        case "/count":
+            answer = str(next(NUMBER)).encode()
+        case "/spin":
+            _work(float(query["seconds"]))
+        case "/read-slowly":
+            _work(float(query["seconds"]))
+            body = read_body(environ, limit_bytes=BODY_LIMIT_BYTES, timeout_seconds=60)
+            answer = b"%d %d" % (next(NUMBER), len(body))
+        case "/burst":
+            _work(float(query["seconds"]))
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return _numbers(int(query["count"]))
         case "/raise":
             raise RuntimeError("an error in the application")
         case "/read":
@@ -99,6 +116,20 @@ def _answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> An
             answer = environ["PATH_INFO"].encode()
     start_response(status, [("Content-Length", str(len(answer)))])
     return [answer]
+
+
+def _work(seconds: float) -> None:
+    """Hold the processor, while what clients send gathers in the sockets."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def _numbers(count: int) -> Iterator[bytes]:
+    """Lines that are all there at once; the last one is a number of NUMBER."""
+    for _ in range(count):
+        yield b"line\n"
+    yield b"%d" % next(NUMBER)
 
 
 def _wait(environ: dict[str, Any], name: str) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 from ollama_proxy.errors import BadRequest
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
+_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_PADDINGS = (b"", b"=", b"==")
+_LINE_ENDS = re.compile(rb"[\r\n]*+")
 _URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
-_LINE_ENDS = str.maketrans("", "", "\r\n")
+#: What stands in front of a data URL's data has a type, and perhaps a character set.
+_LONGEST_PREFIX = 200
 
 
 def check_image(text: str) -> str:
@@ -23,14 +26,14 @@ def check_image(text: str) -> str:
     Raises BadRequest with Go's text if it is neither.
     """
     if _URL.match(text, 0, 8):
-        found = _DATA_URL.match(text)
+        found = _DATA_URL.match(text, 0, _LONGEST_PREFIX)
         if found:
             _check_base64(text[found.end() :])
         elif text[:5].lower() == "data:":  # a data URL without base64, which no provider accepts
             _check_base64(text)
         return text
     _check_base64(text)
-    return text.translate(_LINE_ENDS) if "\n" in text or "\r" in text else text
+    return _without_line_ends(text)
 
 
 def image_part(image: str) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def image_part(image: str) -> dict[str, Any]:
             raise BadRequest("unsupported image type: only PNG, JPEG, GIF and WEBP images can be sent")
         url = f"data:{mime};base64,{image}"
     else:
-        found = _DATA_URL.match(image)
+        found = _DATA_URL.match(image, 0, _LONGEST_PREFIX)
         # The type is read from the bytes, because the client's is often wrong: "image/jpg" and "" are common.
         mime = _sniff(image[found.end() : found.end() + 24]) if found else None
         if found and mime and found["mime"].lower() != mime:
@@ -55,7 +58,7 @@ def image_part(image: str) -> dict[str, Any]:
 
 def _sniff(base64_text: str) -> str | None:
     try:
-        head = binascii.a2b_base64(base64_text[:24].translate(_LINE_ENDS)[:16])
+        head = binascii.a2b_base64(_without_line_ends(base64_text[:24])[:16])
     except binascii.Error:
         return None
     if head.startswith(b"\x89PNG"):
@@ -69,20 +72,26 @@ def _sniff(base64_text: str) -> str | None:
     return None
 
 
+def _without_line_ends(text: str) -> str:
+    return text.replace("\n", "").replace("\r", "")
+
+
 def _check_base64(text: str) -> None:
-    if len(text) % 4 == 0 and _BASE64.fullmatch(text):
+    data = text.encode()
+    # What is left without the digits tells nearly all there is: a tenth of the time of a regular expression.
+    rest = data.translate(None, _DIGITS)
+    if len(data) % 4 == 0 and rest in _PADDINGS and data.endswith(rest):
         return
-    position = _corrupt_at(text)
+    position = _corrupt_at(data)
     if position is not None:
         raise BadRequest(f"illegal base64 data at input byte {position}")
 
 
-def _corrupt_at(text: str) -> int | None:
+def _corrupt_at(data: bytes) -> int | None:
     """Return the byte at which Go's base64.StdEncoding stops, or None (https://pkg.go.dev/encoding/base64#Encoding).
 
     Line ends are skipped anywhere; padding is required, and nothing may follow it.
     """
-    data = text.encode()
     digits = re.match(rb"[A-Za-z0-9+/\r\n]*+", data)
     end = digits.end() if digits else 0
     count = end - data.count(b"\n", 0, end) - data.count(b"\r", 0, end)
@@ -102,6 +111,5 @@ def _corrupt_at(text: str) -> int | None:
 
 
 def _line_ends_end(data: bytes, position: int) -> int:
-    while position < len(data) and data[position] in b"\r\n":
-        position += 1
-    return position
+    match = _LINE_ENDS.match(data, position)
+    return match.end() if match else position

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.text import quote
 
@@ -38,6 +39,8 @@ def parse_duration(text: str) -> float:
 
     Grammar and error texts are those of time.ParseDuration (https://pkg.go.dev/time#ParseDuration).
     """
+    if len(text) > limits.KEEP_ALIVE:
+        raise BadRequest(f"time: invalid duration {quote(text)}")
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0.0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.gojson.text import wrong_type
@@ -57,7 +58,11 @@ def read_messages(value: Any) -> list[Message]:
     """
     if type(value) is not list:
         raise wrong_type(value, _PATH, "[]api.Message")
-    return [_read(item) for item in value]
+    limits.check_count(len(value), limits.MESSAGES, "messages")
+    messages = [_read(item) for item in value]
+    limits.check_count(sum([len(message.calls) for message in messages]), limits.TOOL_CALLS, "tool calls")
+    limits.check_count(sum([len(message.images) for message in messages]), limits.IMAGES, "images")
+    return messages
 
 
 def _read(item: Any) -> Message:
@@ -137,6 +142,7 @@ def read_images(value: Any, path: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise wrong_type(value, path, "[]api.ImageData")
+    limits.check_count(len(value), limits.IMAGES, "images")
     for image in value:
         if image is not None and not isinstance(image, str):
             raise wrong_type(image, path, "api.ImageData")
@@ -148,6 +154,7 @@ def _calls(value: Any) -> tuple[ToolCall, ...]:
         return ()
     if not isinstance(value, list):
         raise wrong_type(value, f"{_PATH}.tool_calls", "[]api.ToolCall")
+    limits.check_count(len(value), limits.TOOL_CALLS, "tool calls")
     calls = []
     for item in value:
         if item is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 
 _INTEGERS = frozenset(
@@ -60,6 +61,7 @@ def check_options(options: dict[str, Any]) -> None:
         if name == "stop" and not isinstance(value, str):
             if not isinstance(value, list):
                 raise BadRequest('option "stop" must be of type array')
+            limits.check_count(len(value), limits.STOPS, "stop strings")
             if not all(isinstance(item, str) for item in value):
                 raise BadRequest('option "stop" must be of an array of strings')
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from marshmallow import EXCLUDE, Schema, post_load
 
 from ollama_proxy.gojson.codec import decode_object
-from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
+from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Name, Options, Text
 from ollama_proxy.ollama.request import fields, types
 
 Request = TypeVar("Request")
@@ -32,8 +32,8 @@ class RequestSchema(Schema):
 
 
 class ModelSchema(RequestSchema):
-    model = Text()
-    name = Text()
+    model = Name()
+    name = Name()
 
 
 class AnsweredSchema(ModelSchema):
@@ -139,8 +139,8 @@ class CopySchema(RequestSchema):
     struct = "CopyRequest"
     request = types.CopyRequest
 
-    source = Text()
-    destination = Text()
+    source = Name()
+    destination = Name()
 
 
 _CHAT, _GENERATE = ChatSchema(), GenerateSchema()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.gojson.text import wrong_type
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,7 +37,7 @@ class ToolNames:
         found = self._upstream.get(name)
         if found is not None:
             return found
-        stem = _NOT_ALLOWED.sub("_", name)[:_LONGEST] or "tool"
+        stem = _NOT_ALLOWED.sub("_", name[:_LONGEST]) or "tool"
         chosen = stem
         while chosen in self._taken:
             self._taken[stem] = self._taken.get(stem, 1) + 1
@@ -57,6 +58,7 @@ def read_tools(value: Any) -> list[dict[str, Any]]:
     """
     if not isinstance(value, list):
         raise wrong_type(value, "ChatRequest.tools", "api.Tools")
+    limits.check_count(len(value), limits.TOOLS, "tools")
     functions = []
     for tool in value:
         if tool is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body, encode_part
 from ollama_proxy.gojson.text import quote
@@ -111,6 +112,8 @@ class GenerateRequest(AnswerRequest):
 
 def _check_template(template: str) -> None:
     """Raise BadRequest, with Go's text, for a template that Go could not parse. A template is not used otherwise."""
+    if len(template) > limits.TEMPLATE:
+        raise BadRequest(f"template: more than {limits.TEMPLATE} characters")
     position = template.find("{{")
     while position >= 0:
         end = template.find("}}", position)

@@ -132,6 +132,32 @@ def test_functions_stay_beside_what_is_dropped() -> None:
     assert free(sent) == {"tools": [FUNCTION]}
 
 
+@pytest.mark.parametrize("free_mode", [True, False])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": []},
+        {"type": {}},
+        {"type": None, "name": []},
+        {"type": ["function"], "function": 1},
+        {"type": "allowed_tools", "tools": [{"type": []}]},
+        {"type": "allowed_tools", "tools": [{"type": "allowed_tools", "tools": []}]},
+    ],
+    ids=str,
+)
+def test_a_choice_of_no_known_type_is_dropped_and_harms_nobody(choice: dict[str, Any], free_mode: bool) -> None:
+    sent = {"tools": [FUNCTION, {"type": "openrouter:web_search"}], "tool_choice": choice}
+    kept = guarded(sent, MODEL, free_mode=free_mode)
+    assert ("tool_choice" in kept) is not free_mode
+
+
+def test_a_choice_nested_deeply_harms_nobody() -> None:
+    choice: Any = {"type": "function", "name": "f"}
+    for _ in range(5000):
+        choice = {"type": "allowed_tools", "tools": [choice]}
+    assert free({"tools": [FUNCTION], "tool_choice": choice}) == {"tools": [FUNCTION]}
+
+
 def test_a_choice_among_dropped_tools_is_dropped() -> None:
     choice = {"type": "allowed_tools", "tools": [{"type": "openrouter:web_search"}]}
     assert free({"tools": [FUNCTION], "tool_choice": choice}) == {"tools": [FUNCTION]}

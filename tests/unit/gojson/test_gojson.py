@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.gojson.codec import MOST_VALUES, decode_object, encode_body, encode_part, parse_body
+from ollama_proxy.gojson.codec import decode_object, encode_body, encode_part, parse_body
 from ollama_proxy.gojson.syntax import syntax_error
 from ollama_proxy.gojson.text import quote
+from ollama_proxy.limits import CONTAINERS, VALUES
 
 
 @pytest.mark.parametrize(
@@ -114,30 +115,30 @@ def test_a_mistake_behind_a_long_run_of_escapes_is_not_looked_for() -> None:
     assert time.process_time() - start < 0.1
 
 
-FEW = MOST_VALUES // 2
+FEW = CONTAINERS - 2
 MANY = {
-    "lists": b"[" + b"[]," * MOST_VALUES * 2 + b"[]]",
-    "objects": b'{"messages":[' + b"{}," * MOST_VALUES * 2 + b"{}]}",
-    "texts": b"[" + b'"",' * MOST_VALUES * 3 + b'""]',
-    "texts with escapes": b"[" + rb'"\\",' * MOST_VALUES * 2 + b'""]',
-    "numbers": b"[" + b"0," * MOST_VALUES * 30 + b"0]",
-    "no JSON": b'"' * MOST_VALUES * 30 + b"," * MOST_VALUES * 2,
+    "lists": b"[" + b"[]," * VALUES * 2 + b"[]]",
+    "objects": b'{"messages":[' + b"{}," * VALUES * 2 + b"{}]}",
+    "texts": b"[" + b'"",' * VALUES * 3 + b'""]',
+    "texts with escapes": b"[" + rb'"\\",' * VALUES * 2 + b'""]',
+    "numbers": b"[" + b"0," * VALUES * 30 + b"0]",
+    "no JSON": b'"' * VALUES * 30 + b"," * VALUES * 2,
 }
 
 
 @pytest.mark.parametrize("body", MANY.values(), ids=MANY)
 def test_more_values_than_any_request_needs_are_refused_unread(body: bytes) -> None:
     start = time.process_time()
-    with pytest.raises(BadRequest, match=f"^the request body holds more than {MOST_VALUES} values$"):
+    with pytest.raises(BadRequest, match=f"^the request body holds more than {VALUES} values$"):
         parse_body(body)
     assert time.process_time() - start < 0.5
 
 
 NOT_SO_MANY = {
-    "half as many": b"[" + b'{"a":0},' * FEW + b"{}]",
-    "commas in a text": b'{"a":"' + b"a," * MOST_VALUES * 2 + b'"}',
-    "commas in a text with quotes in it": b'{"a":"' + rb"\"," * MOST_VALUES * 2 + b'"}',
-    "commas in a text that ends in a backslash": b'{"a":"' + b"," * MOST_VALUES * 2 + rb'\\"}',
+    "as many as are taken": b"[" + b'{"a":0},' * FEW + b"{}]",
+    "commas in a text": b'{"a":"' + b"a," * VALUES * 2 + b'"}',
+    "commas in a text with quotes in it": b'{"a":"' + rb"\"," * VALUES * 2 + b'"}',
+    "commas in a text that ends in a backslash": b'{"a":"' + b"," * VALUES * 2 + rb'\\"}',
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +18,10 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_proxy.errors import BadRequest, BodyTimeout, BodyTooLarge
+from ollama_proxy.errors import BadRequest, BodyTimeout, BodyTooLarge, Unavailable
+from ollama_proxy.server.held_bodies import HELD_BODY, HeldBody, held_bytes
 from ollama_proxy.web import request_body
-from ollama_proxy.web.request_body import decode_zstd, read_body
+from ollama_proxy.web.request_body import decode_zstd, decoded_zstd, read_body
 
 
 class Untouchable:
@@ -47,7 +50,11 @@ def chunked(*parts: bytes) -> dict[str, Any]:
 
 
 def read(environ: dict[str, Any], limit: int = 100, seconds: float = 5) -> bytes:
-    return read_body(environ, limit_bytes=limit, timeout_seconds=seconds)
+    try:
+        return read_body(environ, limit_bytes=limit, timeout_seconds=seconds)
+    finally:
+        if held := environ.pop(HELD_BODY, None):
+            held.release()  # as the worker does: the environments of these tests live on
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,68 @@ def test_a_body_that_dribbles_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
         read(sized(3 << 20, *[b"x" * (1 << 20)] * 3), limit=1 << 30, seconds=25)
 
 
+class Slow:
+    """A body that comes, but not in time."""
+
+    def read(self, size: int) -> bytes:
+        return b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        pytest.param({"CONTENT_LENGTH": str(1 << 30)}, -1.0, id="late"),
+        pytest.param({"CONTENT_LENGTH": str(1 << 31)}, 5.0, id="too large"),
+        pytest.param({"wsgi.input_terminated": True}, 5.0, id="chunked and too large"),
+    ],
+)
+def test_nothing_holds_a_refused_body(environ: dict[str, Any], seconds: float) -> None:
+    """Not even for the garbage collector to find: by the time it looks, there are hundreds of megabytes."""
+    body = Slow()
+    gone = weakref.ref(body)
+    environ = {**environ, "wsgi.input": body}
+    gc.disable()
+    try:
+        with pytest.raises((BodyTimeout, BodyTooLarge)):
+            read(environ, limit=1 << 30 if "CONTENT_LENGTH" in environ else 3 << 20, seconds=seconds)
+        del environ, body
+        assert gone() is None
+        assert held_bytes() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_body_counts_until_its_request_ends() -> None:
+    environ = sized(5, b"hello")
+    read_body(environ, limit_bytes=100, timeout_seconds=5, total_bytes=1000)
+    assert held_bytes() == 5
+    environ[HELD_BODY].release()
+    assert held_bytes() == 0
+
+
+def test_no_room_for_a_body_that_was_announced() -> None:
+    environ = {"wsgi.input": Untouchable(), "CONTENT_LENGTH": "60"}
+    other = HeldBody(100, 50)
+    with pytest.raises(Unavailable):
+        read_body(environ, limit_bytes=100, timeout_seconds=5, total_bytes=100)
+    other.release()
+
+
+def test_no_room_for_a_body_that_grows() -> None:
+    other = HeldBody(100, 50)
+    environ = chunked(b"32\r\n" + b"x" * 50 + b"\r\n", b"1\r\nx\r\n0\r\n\r\n")
+    with pytest.raises(Unavailable):
+        read_body(environ, limit_bytes=100, timeout_seconds=5, total_bytes=100)
+    other.release()
+
+
+def test_a_limit_for_all_bodies_is_one_for_each() -> None:
+    with pytest.raises(BodyTooLarge):
+        read_body(
+            {"wsgi.input": Untouchable(), "CONTENT_LENGTH": "101"}, limit_bytes=500, timeout_seconds=5, total_bytes=100
+        )
+
+
 def test_a_reset_while_reading_is_the_clients_fault() -> None:
     class Reset:
         def read(self, size: int) -> bytes:
@@ -152,6 +221,50 @@ def test_chunks_and_reads_may_be_cut_anywhere(body: bytes, cuts: list[int]) -> N
 
 def compressed(data: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(data)
+
+
+FRAMES = {
+    "empty frames": zstandard.ZstdCompressor().compress(b""),
+    "skippable frames": b"\x50\x2a\x4d\x18" + bytes(4),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_a_body_of_frames_that_hold_nothing_is_refused_after_a_thousand(
+    monkeypatch: pytest.MonkeyPatch, frame: bytes
+) -> None:
+    frames = 0
+
+    decompressor = zstandard.ZstdDecompressor()
+
+    class Counting:
+        def decompressobj(self) -> Any:
+            nonlocal frames
+            frames += 1
+            return decompressor.decompressobj()
+
+    monkeypatch.setattr(request_body.zstandard, "ZstdDecompressor", lambda **_: Counting())
+    with pytest.raises(BadRequest):
+        decode_zstd(frame * 100_000)
+    assert frames < 1100
+    assert decode_zstd(frame * 900) == b""
+
+
+def test_more_than_could_ever_be_decoded_is_refused_unread() -> None:
+    with pytest.raises(BodyTooLarge):
+        decode_zstd(bytes(22 << 20))
+
+
+def test_what_was_decoded_counts_too() -> None:
+    environ = sized(len(WITHOUT_SIZE), WITHOUT_SIZE) | {"HTTP_CONTENT_ENCODING": "ZSTD "}
+    data = read_body(environ, limit_bytes=1000, timeout_seconds=5, total_bytes=1000)
+    with pytest.raises(Unavailable):
+        decoded_zstd(environ, data)
+    environ[HELD_BODY].release()
+
+
+def test_what_is_not_said_to_be_zstd_stays_as_it_is() -> None:
+    assert decoded_zstd({"HTTP_CONTENT_ENCODING": "gzip"}, b"{}") == b"{}"
 
 
 WITHOUT_SIZE = zstandard.ZstdCompressor(write_content_size=False).compress(b"{}" * 500)

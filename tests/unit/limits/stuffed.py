@@ -1,0 +1,416 @@
+"""Bodies of about a megabyte, all of it in one field, and the way of a request through readers and translators.
+
+A new field needs no line here: a body is stuffed at every place of a template body, and at one that nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+from ollama_proxy.anthropic import error_form as anthropic_errors
+from ollama_proxy.anthropic.needs import needs_of
+from ollama_proxy.anthropic.request import body_for, read_messages
+from ollama_proxy.bodies.fit import fit
+from ollama_proxy.bodies.guard import guarded
+from ollama_proxy.catalog.filters import Filters
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.catalog.target import chat_target, embedding_target
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.fallback.candidates import candidates
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.gojson.codec import encode_body
+from ollama_proxy.ollama import error_form as ollama_errors
+from ollama_proxy.ollama.models import lookup
+from ollama_proxy.ollama.models.show import show
+from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.to_openrouter import translate_chat, translate_embed, translate_generate
+from ollama_proxy.openai import error_form as openai_errors
+from ollama_proxy.openai.embeddings import check_input, read_embeddings
+from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
+
+PARAMETER_NAMES = (
+    "temperature top_p top_k min_p seed stop frequency_penalty presence_penalty repetition_penalty logprobs "
+    "top_logprobs response_format structured_outputs tools tool_choice max_tokens reasoning"
+)
+
+
+def _record(model_id: str, **changes: Any) -> dict[str, Any]:
+    modalities = {"input_modalities": ["text", "image"], "output_modalities": ["text"]}
+    free = {"prompt": "0", "completion": "0"}
+    record = {"id": model_id, "context_length": 10**9, "pricing": free, "supported_parameters": PARAMETER_NAMES.split()}
+    return {**record, "architecture": modalities, "top_provider": {"max_completion_tokens": 10**6}, **changes}
+
+
+def _catalog(*, free_mode: bool) -> Catalog:
+    embeds = {"architecture": {"input_modalities": ["text"], "output_modalities": ["embeddings"]}}
+    return Catalog.build(
+        [_record("mistralai/gale:free"), _record("tidal/ember:free", reasoning={"supported_efforts": ["low", "high"]})],
+        [_record("openai/embed:free", **embeds)],
+        free_mode=free_mode,
+        tool_use_only=False,
+        filters=Filters(),
+        today=date(2026, 1, 1),
+        fetched_at=0.0,
+    )
+
+
+CATALOGS = {True: _catalog(free_mode=True), False: _catalog(free_mode=False)}
+FREE = CATALOGS[True]
+
+
+# The ways
+
+
+def _sent(name: str, needs: Needs, body: Callable[[Model], dict[str, Any]]) -> None:
+    for catalog in CATALOGS.values():
+        for model in candidates(chat_target(name, catalog, strict=False), catalog, needs):
+            encode_body(body(model))
+
+
+def _ollama(reader: Callable[[bytes], Any], translate: Callable[[Any], Any], data: bytes) -> None:
+    asked = reader(data)
+    target = lookup.answering_target(asked.asked, FREE, strict=False)
+    asked.check_values()
+    translation = translate(asked)
+    _sent(target.name, translation.needs, lambda model: fit(translation.body, model, drop_unsupported=True))
+
+
+def _embed(reader: Callable[[bytes], Any], data: bytes) -> None:
+    asked = reader(data)
+    lookup.check_name(asked.asked, FREE)
+    asked.texts()
+    lookup.embedding_model(asked.asked, FREE)
+    asked.check_values()
+    encode_body(translate_embed(asked).body)
+
+
+def _show(data: bytes) -> None:
+    asked = schemas.read_show(data)
+    target = lookup.shown_target(asked.asked, FREE, strict=False)
+    encode_body(show(target.model or FREE.free[0], asked.asked, system=asked.system))
+
+
+def _named(reader: Callable[[bytes], Any], data: bytes) -> None:
+    lookup.listed_model(reader(data).asked, FREE)
+
+
+def _copy(data: bytes) -> None:
+    asked = schemas.read_copy(data)
+    lookup.check_name(asked.source, FREE)
+    lookup.check_name(asked.destination, FREE)
+
+
+def _passed_body(asked: PassedRequest, free_mode: bool, model: Model) -> dict[str, Any]:
+    return fit(guarded(asked.body, model, free_mode=free_mode), model)
+
+
+def _passed(reader: Callable[..., PassedRequest], data: bytes, **options: Any) -> None:
+    asked = reader(data, **options)
+    for free_mode in (True, False):
+        _sent(
+            asked.name,
+            asked.needs,
+            lambda model, mode=free_mode: fit(guarded(asked.body, model, free_mode=mode), model),
+        )
+
+
+def _embeddings(data: bytes) -> None:
+    asked = read_embeddings(data)
+    model = embedding_target(asked.name, FREE).model
+    assert model is not None
+    check_input(asked.body, model)
+    encode_body(_passed_body(asked, True, model))
+
+
+def _messages(data: bytes) -> None:
+    asked = read_messages(data)
+    for mode in (True, False):
+        _sent(
+            asked["model"],
+            needs_of(asked),
+            lambda model, mode=mode: body_for(asked, model, frozenset(), None, free_mode=mode),
+        )
+
+
+# The templates: a plausible body for each route, with every field that somebody looks at.
+
+PARAMETERS = {"type": "object", "properties": {}}
+FUNCTION = {"name": "f", "description": "d", "parameters": PARAMETERS, "strict": True}
+PNG = "iVBORw0KGgo="
+ANSWERED: dict[str, Any] = {
+    "model": "gale:free",
+    "stream": True,
+    "format": {"type": "object"},
+    "keep_alive": "5m",
+    "think": "low",
+    "options": {"temperature": 1.0, "num_predict": 5, "seed": 1, "stop": ["a"], "num_ctx": 1},
+    "logprobs": True,
+    "top_logprobs": 1,
+}
+OLLAMA_CHAT = {
+    **ANSWERED,
+    "messages": [
+        {"role": "user", "content": "a", "images": [PNG]},
+        {
+            "role": "assistant",
+            "content": "a",
+            "thinking": "a",
+            "tool_calls": [{"id": "i", "function": {"name": "f", "arguments": {"a": "b"}}}],
+        },
+        {"role": "tool", "content": "a", "tool_name": "f", "tool_call_id": "i"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": PNG}}]},
+    ],
+    "tools": [{"type": "function", "function": FUNCTION}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+}
+OLLAMA_GENERATE = {
+    **ANSWERED,
+    "prompt": "a",
+    "suffix": "",
+    "system": "a",
+    "template": "{{ .Prompt }}",
+    "context": [1],
+    "images": [PNG],
+}
+OPENAI_TOOL = {"type": "function", "function": FUNCTION}
+SAMPLED: dict[str, Any] = {
+    "model": "gale:free",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "max_tokens": 5,
+    "temperature": 1,
+    "stop": ["a"],
+    "user": "u",
+    "metadata": {"a": "b"},
+    "logit_bias": {"1": 1},
+    "provider": {"order": ["a"], "max_price": {"prompt": 1}},
+}
+OPENAI_CHAT = {
+    **SAMPLED,
+    "messages": [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "i", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+        },
+        {"role": "tool", "content": "a", "tool_call_id": "i"},
+    ],
+    "tools": [OPENAI_TOOL, {"type": "web_search"}],
+    "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [OPENAI_TOOL]}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS}},
+    "reasoning": {"effort": "low"},
+    "reasoning_effort": "low",
+    "max_completion_tokens": 5,
+}
+RESPONSES = {
+    "model": "gale:free",
+    "instructions": "a",
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "a"}]},
+    ],
+    "tools": [{"type": "function", "name": "f", "parameters": PARAMETERS}, {"type": "web_search"}],
+    "tool_choice": {"type": "function", "name": "f"},
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": PARAMETERS}},
+    "max_output_tokens": 5,
+    "include": ["a"],
+}
+TEXT = {"type": "text", "text": "a"}
+MESSAGES = {
+    "model": "gale:free",
+    "max_tokens": 5000,
+    "stream": True,
+    "system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}],
+    "messages": [
+        {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": "a"}}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "i", "name": "f", "input": {"a": "b"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "i", "content": [{"type": "text", "text": "a"}]}],
+        },
+        {
+            "role": "user",
+            "content": [{"type": "document", "source": {"type": "content", "content": [{"type": "text"}]}}],
+        },
+    ],
+    "tools": [{"name": "f", "description": "d", "input_schema": PARAMETERS}, {"type": "bash_1", "name": "b"}],
+    "tool_choice": {"type": "tool", "name": "f"},
+    "thinking": {"type": "enabled", "budget_tokens": 2000},
+    "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": PARAMETERS}},
+    "stop_sequences": ["a"],
+    "metadata": {"user_id": "u"},
+}
+
+Way = Callable[[bytes], None]
+WAYS: dict[str, tuple[Way, dict[str, Any], Any]] = {
+    "/api/chat": (
+        lambda data: _ollama(schemas.read_chat, translate_chat, data),
+        OLLAMA_CHAT,
+        ollama_errors,
+    ),
+    "/api/generate": (
+        lambda data: _ollama(schemas.read_generate, translate_generate, data),
+        OLLAMA_GENERATE,
+        ollama_errors,
+    ),
+    "/api/embed": (
+        lambda data: _embed(schemas.read_embed, data),
+        {"model": "embed:free", "input": ["a"], "dimensions": 1, "keep_alive": "5m", "options": {"seed": 1}},
+        ollama_errors,
+    ),
+    "/api/embeddings": (
+        lambda data: _embed(schemas.read_embedding, data),
+        {"model": "embed:free", "prompt": "a", "options": {"seed": 1}},
+        ollama_errors,
+    ),
+    "/api/show": (_show, {"model": "gale:free", "system": "a", "template": "a", "options": {"seed": 1}}, ollama_errors),
+    "/api/pull": (lambda data: _named(schemas.read_pull, data), {"model": "gale:free", "name": "a"}, ollama_errors),
+    "/api/create": (lambda data: _named(schemas.read_create, data), {"model": "m", "from": "gale"}, ollama_errors),
+    "/api/copy": (_copy, {"source": "gale:free", "destination": "a"}, ollama_errors),
+    "/v1/chat/completions": (
+        lambda data: _passed(read_chat, data, free_mode=False),
+        OPENAI_CHAT,
+        openai_errors,
+    ),
+    "/v1/completions": (
+        lambda data: _passed(read_completion, data),
+        {**SAMPLED, "prompt": "a", "suffix": "a"},
+        openai_errors,
+    ),
+    "/v1/responses": (lambda data: _passed(read_responses, data, free_mode=False), RESPONSES, openai_errors),
+    "/v1/embeddings": (
+        _embeddings,
+        {"model": "embed:free", "input": ["a", [1], {"content": []}], "encoding_format": "float", "dimensions": 1},
+        openai_errors,
+    ),
+    "/v1/messages": (_messages, MESSAGES, anthropic_errors),
+}
+
+
+def go(path: str, data: bytes) -> bytes | None:
+    """Send a body its way; the error's body if it is refused."""
+    way, _, form = WAYS[path]
+    try:
+        way(data)
+    except ProxyError as error:
+        body: bytes = form.error_body(error)
+        return body
+    return None
+
+
+# What a place is stuffed with: JSON texts of about `size` bytes.
+
+
+def _list(item: str, size: int) -> str:
+    return "[" + ",".join([item] * (size // (len(item) + 1))) + "]"
+
+
+def _numbered(pattern: str, size: int) -> str:
+    """A list of items that differ by a number, for which `%d` stands."""
+    items = (pattern.replace("%d", f"{number:08d}") for number in range(size // (len(pattern) + 8)))
+    return "[" + ",".join(items) + "]"
+
+
+#: Texts of which a string is made: what somebody here looks for, splits at, or replaces.
+TEXTS = ("a", ":", "/", "a:", "a/", "-", " ", ".", "=", "_", "{{", "{{}}", "1m", "1h", "A===", "é", "😀", "{", "[", ";")
+TEXTS += ("a, ", "http://", "data:;base64,", "<think>")
+#: The same as JSON escapes.
+ESCAPES = (r"\n", r"\\", r"\"", r"\t ", r"\u0000", r"\u2028", r"\udc00", r"\ud800", r"\ud800\\", r"\ud83d\ude00")
+ITEMS = (
+    "0",
+    "null",
+    "true",
+    "1e999",
+    '""',
+    '"a"',
+    '"a,b"',
+    r'"\\"',
+    r'"\udc00"',
+    "[]",
+    "[0]",
+    "[[]]",
+    "{}",
+    '{"type":[]}',
+)
+
+STUFFING: dict[str, Callable[[int], str]] = {
+    **{f"a string of {text!r}": lambda size, text=text: '"' + text * (size // len(text)) + '"' for text in TEXTS},
+    **{f"a string of {text}": lambda size, text=text: '"' + text * (size // len(text)) + '"' for text in ESCAPES},
+    **{f"many times {item}": lambda size, item=item: _list(item, size) for item in ITEMS},
+    "many texts": lambda size: _numbered('"text %d"', size),
+    "many members": lambda size: "{" + ",".join(f'"k{number}":0' for number in range(size // 10)) + "}",
+    "many equal members": lambda size: "{" + ",".join(['"k":0'] * (size // 6)) + "}",
+    "a member of a long name": lambda size: '{"' + "k" * size + '":0}',
+    "a member of a long escaped name": lambda size: '{"' + r"\ud800" * (size // 6) + '":0}',
+    "a number of many digits": lambda size: "1" * size,
+    "a float of many digits": lambda size: "0." + "1" * size,
+    "nested lists": lambda size: "[" * (size // 2) + "]" * (size // 2),
+    "nested objects": lambda size: '{"a":' * (size // 6) + "1" + "}" * (size // 6),
+    "lists as deep as parsers allow": lambda size: _list("[" * 1000 + "]" * 1000, size),
+    "choices as deep as parsers allow": lambda size: '{"type":"allowed_tools","tools":[' * 500 + "]}" * 500,
+    "contents as deep as parsers allow": lambda size: '{"type":"text","content":[' * 500 + "]}" * 500,
+    "an open list": lambda size: "[" * size,
+    "a broken string": lambda size: '"' + "a" * size,
+}
+
+#: Items of lists that mean something: calls and ids that have to be told apart, paired, replaced.
+NUMBERED = {
+    "ids": '{"role":"assistant","tool_calls":[{"id":"call %d","function":{"name":"f","arguments":{}}}]}',
+    "mistral's ids beside others": '{"role":"assistant","tool_calls":[{"id":"m%d","function":{"name":"f"}},'
+    '{"id":"call-%d","function":{"name":"f"}}]}',
+    "names to be replaced": '{"role":"assistant","tool_calls":[{"function":{"name":"a b %d","arguments":{}}}]}',
+    "results without a call": '{"role":"tool","content":"a","tool_call_id":"c%d"}',
+    "turns": '{"role":"user","content":"text %d"}',
+    "images": '{"role":"user","content":"text %d","images":["iVBORw0KGgo="]}',
+    "messages with parts": '{"role":"user","content":[{"type":"text","text":"%d"},{"type":"text","text":"b"}]}',
+    "uses": '{"role":"assistant","content":[{"type":"tool_use","id":"%d","name":"f","input":{"a":1}}]}',
+    "tools": '{"type":"function","function":{"name":"tool %d","parameters":{"type":"object"}}}',
+    "flat tools": '{"type":"function","name":"tool %d","parameters":{"type":"object"}}',
+    "unknown tools": '{"type":"odd %d","name":"a"}',
+    "calls": '{"id":"call %d","type":"function","function":{"name":"f g","arguments":{}}}',
+    "calls with mistral's ids": '{"id":"m%d","type":"function","function":{"name":"f g","arguments":{}}},'
+    '{"id":"call-%d","type":"function","function":{"name":"f"}}',
+    "calls of many names": '{"id":"m1","type":"function","function":{"name":"f %d","arguments":"{}"}}',
+}
+STUFFING |= {f"many {name}": lambda size, item=item: _numbered(item, size) for name, item in NUMBERED.items()}
+
+_MARK = "\x00stuffed\x00"
+
+
+def places(body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a body, and of one member beside them that is unknown."""
+    if path:
+        yield path
+    if isinstance(body, dict):
+        for name, value in body.items():
+            yield from places(value, (*path, name))
+        yield (*path, "unknown")
+    elif isinstance(body, list):
+        for index, value in enumerate(body):
+            yield from places(value, (*path, index))
+
+
+def stuffed(body: Any, path: tuple[Any, ...], stuffing: str) -> bytes:
+    """The body as JSON with the JSON text `stuffing` in place of the value at `path`."""
+    copy = json.loads(json.dumps(body))
+    at = copy
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = _MARK
+    return json.dumps(copy).replace(json.dumps(_MARK), stuffing).encode()
+
+
+def place_takes(body: Any, path: tuple[Any, ...], stuffing: str) -> bool:
+    """False for strings of all kinds where none is taken: one kind is enough to see that it is refused."""
+    value = body
+    for step in path:
+        value = value.get(step, "") if isinstance(value, dict) else value[step]
+    return isinstance(value, str) or stuffing[0] != '"' or stuffing[1:3] == "aa"
