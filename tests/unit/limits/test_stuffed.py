@@ -40,7 +40,7 @@ def problem(path: str, data: bytes) -> str:
     values = data.count(b",") + data.count(b"{") + data.count(b"[")
     allowed = FOR_ANY + PER_MEGABYTE * len(data) / KILOBYTE**2 + PER_VALUE * min(values, 100_000)
     spent = allowed
-    for _ in range(3):  # what is slow once may be an accident
+    for _ in range(6):  # what is slow once may be an accident
         began = time.process_time()
         error = go(path, data)
         spent = min(spent, time.process_time() - began)
@@ -92,12 +92,12 @@ def test_twice_as_much_takes_twice_as_long(path: str, place: tuple[object, ...],
 
     def seconds(size: int) -> float:
         data = stuffed(template, place, text(size))
-        times = []
-        for _ in range(2):
-            began = time.process_time()
-            go(path, data)
-            times.append(time.process_time() - began)
-        return min(times)
+        began = time.process_time()
+        go(path, data)
+        return time.process_time() - began
 
-    small, large = seconds(100 * KILOBYTE), seconds(200 * KILOBYTE)
-    assert large < 3 * small + FOR_ANY
+    # A machine under load makes one of them slow; what is quadratic takes four times as long each time.
+    tries = [(seconds(100 * KILOBYTE), seconds(200 * KILOBYTE))]
+    while len(tries) < 8 and min(large for _, large in tries) >= 3 * min(small for small, _ in tries) + FOR_ANY:
+        tries.append((seconds(100 * KILOBYTE), seconds(200 * KILOBYTE)))
+    assert min(large for _, large in tries) < 3 * min(small for small, _ in tries) + FOR_ANY
