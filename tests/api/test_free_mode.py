@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import requests
 
+from ollama_proxy.config import Settings
 from ollama_proxy.fallback.cooldown import Cooldown
+from ollama_proxy.fallback.suspicion import suspect_seconds
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from simulator.process import Simulator
@@ -64,6 +66,8 @@ class Site:
 
     def forget(self) -> None:
         """Clear the tables by hand, and have every process notice."""
+        # What a process only suspects is in no table, and nothing tells its end but the time.
+        time.sleep(suspect_seconds(Settings(failure_cooldown_minutes=SETTINGS["failure_cooldown_minutes"])))
         # Once more: a process writes what it learns behind its request's back.
         while self.table.clear() + self.table.clear_limit():
             self.read_again()
