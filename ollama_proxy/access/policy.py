@@ -28,6 +28,9 @@ PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
 #: Headers by which a proxy names a client, other than X-Forwarded-For, which is the only one that is believed.
 _CLIENT_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_CF_CONNECTING_IP")
 
+#: Proxies one behind the other. A list may be as long as a header: each entry takes microseconds.
+_MOST_HOPS = 32
+
 _UNKNOWN = "unknown"
 
 _NOT_STRANGERS = tuple(
@@ -65,16 +68,17 @@ def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Ad
 
     The peer; for a peer in `trusted`, the right-most `X-Forwarded-For` entry that is not (entries further left are the
     client's own words). A Unix socket's peer counts as 127.0.0.1: only processes of this machine reach it. None: an
-    entry that is no address, or a trusted proxy that names its client by other headers only.
+    entry that is no address, more hops than there are, or a trusted proxy that shows by other headers that it
+    passes on what somebody else asks, without saying who.
     """
     peer = _peer_address(environ)
     if peer is None or not _within(peer, trusted):
         return peer
     forwarded: str | None = environ.get("HTTP_X_FORWARDED_FOR")
     if forwarded is None:
-        return None if any(name in environ for name in _CLIENT_HEADERS) else peer
+        return None if _is_forwarded(environ) else peer
     address: Address | None = peer
-    for entry in reversed(forwarded.split(",")):
+    for entry in reversed(forwarded.rsplit(",", _MOST_HOPS)):
         address = _entry_address(entry)
         if address is None or not _within(address, trusted):
             break
