@@ -3,10 +3,16 @@
 The patch comes first: a module that imports ssl, socket or threading before it keeps the blocking ones.
 """
 
-from gevent import monkey
+import signal
+
+# Ctrl-C during the start ends it without a word. Once the master is there, it takes the signal over.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from gevent import monkey  # noqa: E402
 
 monkey.patch_all()
 
+import atexit  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
@@ -118,11 +124,21 @@ def on_starting(server):
     raise_file_limit()
     from ollama_proxy.ops import starting
 
+    # Sockets may also be handed over (systemd, `--bind fd://`, a gunicorn that replaces itself), or others be named.
+    is_ours = server.cfg.settings["bind"].get() == [bind] and not {"LISTEN_FDS", "GUNICORN_FD"} & os.environ.keys()
+    if is_ours and (line := starting.unusable_port(settings.host, settings.port)) is not None:
+        _stop(line)
     _ask_for_key(refused=_stop)
     starting.announce(settings)
     starting.migrate_database(settings, ROOT / "instance")
-    _share_metrics(server)
     _guard_reload(server)
+    # Ctrl-C is a SIGTERM from the keyboard. A second one, while answers end, has gunicorn send the workers SIGQUIT.
+    server.handle_int = server.handle_term
+
+
+def when_ready(server):
+    """In the master, when it listens and before it starts the first worker."""
+    _share_metrics(server)
 
 
 def _guard_reload(server):
@@ -171,8 +187,16 @@ def _share_metrics(server):
                 old.unlink()
         (folder / "writable").touch()
         os.environ[_METRICS] = str(folder)
+        if not given:
+            atexit.register(_remove_in, os.getpid(), folder)
     except OSError as error:
         server.log.warning("Each worker counts its metrics for itself: %s", error)
+
+
+def _remove_in(pid, folder):
+    """At the end of the master, however it ends; a worker inherits the call and leaves the folder alone."""
+    if os.getpid() == pid:
+        rmtree(folder, ignore_errors=True)
 
 
 def post_worker_init(worker):
@@ -196,7 +220,5 @@ def child_exit(server, worker):  # noqa: ARG001 - gunicorn counts the arguments
 
 
 def on_exit(server):  # noqa: ARG001
-    """In the master, at its end."""
-    folder = Path(os.environ.get(_METRICS, ""))
-    if folder.name.startswith(_OWN_METRICS):
-        rmtree(folder, ignore_errors=True)
+    """In the master, when all workers have ended: one more Ctrl-C must not turn the exit code into another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

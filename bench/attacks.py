@@ -17,6 +17,7 @@ import re
 import select
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -123,6 +124,27 @@ def refused_uploads(port: int, until: float) -> str:
     return _flood(port, until, head, bytes(MEGABYTE))
 
 
+def unfinished_bodies(port: int, _until: float) -> str:
+    """Six bodies of 95 MB that lack their end, so that each is given up after BODY_TIMEOUT_SECONDS."""
+    head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99000000\r\n\r\n"
+    told: list[str] = []
+
+    def upload() -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+            with suppress(OSError):
+                sock.sendall(head + bytes(95_000_000))
+            with suppress(OSError):
+                told.append(sock.recv(12)[9:].decode())
+
+    uploads = [threading.Thread(target=upload) for _ in range(6)]
+    for one in uploads:
+        one.start()
+    for one in uploads:
+        one.join()
+    time.sleep(1.5)  # what is not needed any more is given back within a second
+    return f"6 bodies, answered {', '.join(sorted(told))}"
+
+
 # Single requests: each costs processor time by what stands in one field.
 
 
@@ -190,6 +212,7 @@ ATTACKS: dict[str, Callable[[int, float], str]] = {
     "segments": one_byte_segments,
     "heads": slow_heads,
     "refused_uploads": refused_uploads,
+    "unfinished_bodies": unfinished_bodies,
     **SINGLE,
 }
 
@@ -246,7 +269,7 @@ def rows(names: list[str], seconds: float) -> Iterator[str]:
             "models",
             {"add": [{"id": "mistralai/gale-24b", "supported_parameters": ["tools"], "context_length": 10**7}]},
         )
-        settings = {"free_mode": "false", "log_level": "warning", "body_timeout_seconds": 10}
+        settings = {"free_mode": "false", "log_level": "warning", "body_timeout_seconds": 3}
         server = stack.enter_context(ProxyServer(folder, simulator.url, **settings))
         for name in names:
             before = resident(server)

@@ -29,6 +29,9 @@ PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
 #: Headers with which a proxy names its client. They are not believed: only X-Forwarded-For is.
 _CLIENT_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_CF_CONNECTING_IP")
 
+#: Proxies one behind the other. A list may be as long as a header: each entry takes microseconds.
+_MOST_HOPS = 32
+
 _UNKNOWN = "unknown"
 
 _NOT_STRANGERS = tuple(
@@ -65,17 +68,17 @@ def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Ad
 
     It is the peer's address. For a peer in `trusted` it is the right-most `X-Forwarded-For` entry that is not in
     `trusted`: entries further left were written by the client. A Unix socket's peer counts as 127.0.0.1, because only
-    processes of this machine reach it. None: an entry is not an address, or a trusted proxy names its client by other
-    headers only.
+    processes of this machine reach it. None: an entry is not an address, there are more hops than proxies can be, or a
+    trusted proxy shows by other headers that it passes on somebody else's request, without saying whose.
     """
     peer = _peer_address(environ)
     if peer is None or not _within(peer, trusted):
         return peer
     forwarded: str | None = environ.get("HTTP_X_FORWARDED_FOR")
     if forwarded is None:
-        return None if any(name in environ for name in _CLIENT_HEADERS) else peer
+        return None if _is_forwarded(environ) else peer
     address: Address | None = peer
-    for entry in reversed(forwarded.split(",")):
+    for entry in reversed(forwarded.rsplit(",", _MOST_HOPS)):
         address = _entry_address(entry)
         if address is None or not _within(address, trusted):
             break

@@ -6,6 +6,7 @@ If OpenRouter or the database is away, the server starts and works without them 
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
+from ollama_proxy.server.listener import EXHAUSTED
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
 from ollama_proxy.version import __version__
@@ -50,9 +52,10 @@ def unusable_host(host: str) -> str | None:
     """Return the line that ends a start with a HOST on which no server can listen, else None. Uses no fixed port."""
     host = host.strip("[]")
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((host, 0))
+        _bind(host, 0)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            return _exhausted(error)
         why = error.strerror if isinstance(error, OSError) else "not a host's name"
         return (
             f"HOST={host!r} cannot be used: it takes an address of this machine, such as 127.0.0.1 or 0.0.0.0 ({why})"
@@ -70,6 +73,34 @@ def at_the_address_of(earlier: Settings, loaded: Settings, *, warn: Callable[[st
         return loaded
     warn(f"HOST and PORT change at a restart only: the server still listens on {earlier.host}, port {earlier.port}")
     return replace(loaded, host=earlier.host, port=earlier.port)
+
+
+def unusable_port(host: str, port: int) -> str | None:
+    """The line that ends a start on a PORT that is taken or forbidden; None if it is free now."""
+    host = host.strip("[]")
+    try:
+        _bind(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"PORT={port} is taken: another program listens on {host}, port {port} (Ollama's own server?). "
+                "Stop it, or choose another port with PORT or --port"
+            )
+        if error.errno == errno.EACCES:
+            return f"PORT={port} cannot be used: this process may not listen there ({error.strerror})"
+        return _exhausted(error) if error.errno in EXHAUSTED else f"PORT={port} cannot be used: {error.strerror}"
+    return None
+
+
+def _bind(host: str, port: int) -> None:
+    """Take an address as gunicorn does, for a moment."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def _exhausted(error: OSError) -> str:
+    return f"no connection can be opened: {error.strerror} (see ulimit -n)"
 
 
 def announce(settings: Settings) -> None:

@@ -35,10 +35,14 @@ class Turn:
         """Let the others run if this connection has worked for SLICE_SECONDS without having waited for anything.
 
         Whether it has waited is told by the event loop, which turns only then: a fifth of a microsecond, and nothing
-        more for a connection that waits between its requests.
+        more for a connection that waits between its requests. A greenlet that is killed does not end in here.
         """
         now = time.monotonic()
         if self._loop.iteration != self._seen:
             self._seen, self._since = self._loop.iteration, now
         elif now - self._since >= SLICE_SECONDS:
-            let_others_run()
+            try:
+                let_others_run()
+            except gevent.GreenletExit as end:
+                # The work itself must see it, to write a last line: it comes again where that waits next.
+                self._loop.run_callback(gevent.getcurrent().throw, end)

@@ -4,8 +4,9 @@ It closes connections after unread bodies, disconnects clients that send a reque
 lets running answers finish. It knows no Flask: any WSGI application runs under it (docs/contract.md, "Transport").
 
 On SIGTERM (and for the old workers on SIGHUP): no new connections; idle ones close at once; running answers have
-DRAIN_SECONDS, then GreenletExit is raised in them: the application may turn it into a last line or into a 503. The exit
-code is 0.
+DRAIN_SECONDS, then GreenletExit is raised in them: the application may turn it into a last line or into a 503. On
+SIGQUIT the same, without the DRAIN_SECONDS. SIGINT is the master's business: Ctrl-C reaches every process of a
+terminal's group. The exit code is 0.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ctypes
 import errno
 import os
 import resource
+import signal
 import socket
 import time
 from collections.abc import Iterable
@@ -24,7 +26,6 @@ from typing import Any
 import gevent
 import gevent.select
 from gevent.pool import Pool
-from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors as http_errors
 from gunicorn.http import wsgi
@@ -33,6 +34,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from ollama_proxy.config import load_settings
 from ollama_proxy.server.answer_writer import AnswerWriter
 from ollama_proxy.server.held_bodies import HELD_BODY, held_bytes, most_held_bytes
+from ollama_proxy.server.listener import Listener
 from ollama_proxy.server.parser import ProxyParser, close_after_answer, unread_bytes
 from ollama_proxy.server.turns import Turn
 from ollama_proxy.version import SERVER
@@ -42,8 +44,9 @@ from ollama_proxy.version import SERVER
 FIRST_HEAD_SECONDS = 30
 #: After the listener is closed, connections made just before may still send their request.
 ARRIVING_SECONDS = 0.1
-#: How long an answer that was cut short has to write its last line.
+#: How long an answer that was cut short has to write its last line; and where everything is to end at once.
 LAST_LINE_SECONDS = 2.0
+HURRIED_LAST_LINE_SECONDS = 0.5
 #: A peer that acknowledges or reads nothing for so long counts as gone (tcp(7), TCP_USER_TIMEOUT).
 DEAD_PEER_SECONDS = 120
 
@@ -52,6 +55,8 @@ wsgi.SERVER = SERVER
 
 _MOST_FILES = 1 << 20
 _TICK_SECONDS = 1.0
+#: A drain looks so often whether it has to hurry: waiting for greenlets does not end when a signal comes.
+_DRAIN_TICK_SECONDS = 0.1
 #: So much less of bodies than a second ago, and memory is given back to the system.
 _MUCH_BYTES = 32 << 20
 _GONE = frozenset(
@@ -93,15 +98,30 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
     """The worker, see the module. It speaks HTTP/1.1 without TLS: a reverse proxy does TLS and HTTP/2."""
 
     alive: bool
+    _hurries = False
 
     def init_process(self) -> None:
         """Run the worker. gunicorn calls this in the worker process; it returns when the process ends."""
+        # A handler inherited from the master would lose a signal that comes before the worker has its own.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
         #: Greenlets that wait for a request's head, with their sockets: a drain may end these at once.
         self._waiting: dict[Any, Any] = {}
         self._drain_seconds = load_settings().drain_seconds
         # The application logs requests itself; gunicorn would spend a tenth of a short request on a line nobody reads.
         self.log.access = lambda *_: None
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Set gunicorn's signal handlers, but ignore SIGINT."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGQUIT: drain, and end what runs at once. (gunicorn's own raises SystemExit wherever it happens to be.)"""
+        self._hurries = True
+        self.alive = False
 
     def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -110,7 +130,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             listener.setblocking(True)
             _notice_dead_peers(listener)
             pool = Pool(self.worker_connections)
-            server = StreamServer(listener, handle=partial(self.handle, listener.getsockname()), spawn=pool)
+            handle = partial(self.handle, listener.getsockname())
+            server = Listener(listener, handle=handle, spawn=pool, warn=self.log.warning)
             if self.cfg.workers > 1:
                 server.max_accept = 1
             server.start()
@@ -160,6 +181,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         """
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, response_class=AnswerWriter)
         environ["wsgi.multithread"] = True
+        # Whoever asks for another protocol gets a plain answer in this one (RFC 9110 section 7.8), as from Ollama.
+        environ.pop("HTTP_UPGRADE", None)
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
@@ -230,18 +253,24 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
         self._join(pools, deadline)
         running = [greenlet for pool in pools for greenlet in pool.greenlets]
         if running:
-            self.log.warning("Ending %d answers that did not finish within DRAIN_SECONDS", len(running))
+            why = "" if self._hurries else " that did not finish within DRAIN_SECONDS"
+            self.log.warning("Ending %d answers%s", len(running), why)
             # Twice: the first kill lets an answer write its last line, the second ends it if the client does not read.
             for _ in range(2):
                 for greenlet in running:
                     greenlet.kill(block=False)
-                self._join(pools, time.monotonic() + LAST_LINE_SECONDS / 2)
+                self._join(pools, time.monotonic() + LAST_LINE_SECONDS / 2, HURRIED_LAST_LINE_SECONDS / 2)
 
-    def _join(self, pools: list[Pool], deadline: float) -> None:
-        while (running := [greenlet for pool in pools for greenlet in pool.greenlets]) and time.monotonic() < deadline:
+    def _join(self, pools: list[Pool], deadline: float, hurried_seconds: float = 0.0) -> None:
+        """Wait until nothing runs or `deadline`; if it has to be quick, for `hurried_seconds` at most."""
+        began = time.monotonic()
+        while running := [greenlet for pool in pools for greenlet in pool.greenlets]:
+            until = min(deadline, began + hurried_seconds) if self._hurries else deadline
+            if (left := until - time.monotonic()) <= 0:
+                return
             self.notify()
             self._end_idle()
-            gevent.joinall(running, timeout=min(_TICK_SECONDS, max(0.0, deadline - time.monotonic())))
+            gevent.joinall(running, timeout=min(_DRAIN_TICK_SECONDS, left))
 
     def _end_idle(self) -> None:
         """Close the connections that serve no request, except those whose next request has just come in."""

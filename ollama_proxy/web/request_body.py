@@ -136,18 +136,15 @@ def _deadline(seconds: float) -> Iterator[None]:
 
     A socket's own time-out would not do: it starts anew with each byte that a client dribbles. No frame keeps the
     exception by a name: its traceback knows the frames, and the two would hold each other, and the body with them.
+    It is an Exception, not a gevent.Timeout: gunicorn's reader notes that it has lost its place.
     """
     gevent = _gevent()
     if gevent is None or math.isinf(seconds):
         yield
         return
-    timer = gevent.Timeout.start_new(seconds)
+    timer = gevent.Timeout.start_new(seconds, _late(seconds))
     try:
         yield
-    except gevent.Timeout as raised:
-        if raised is not timer:
-            raise
-        raise _late(seconds) from None
     finally:
         timer.close()
         del timer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,30 @@ PATHS = {
 @pytest.mark.parametrize("row", PATHS.values(), ids=PATHS)
 def test_paths(proxy: ProxyServer, row: Row) -> None:
     check(proxy, row)
+
+
+UPGRADES = {
+    "websocket": {
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    },
+    "HTTP/2": {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"},
+}
+UPGRADED = {
+    "GET": Row("GET", "/api/version", want='{"version":"0.31.0"}'),
+    "POST": Row("POST", "/api/chat", HELLO | {"stream": False}, want={"model": "free"}),
+    "unknown": Row("GET", "/ws", None, 404, NOT_FOUND, TEXT),
+}
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
+@pytest.mark.parametrize("row", UPGRADED.values(), ids=UPGRADED)
+def test_who_asks_for_another_protocol_gets_a_plain_answer(
+    proxy: ProxyServer, row: Row, upgrade: dict[str, str]
+) -> None:
+    answer = check(proxy, replace(row, headers={"Connection": "Upgrade", **upgrade}))
+    assert "upgrade" not in answer.headers
 
 
 METHODS = {

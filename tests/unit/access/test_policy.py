@@ -348,6 +348,30 @@ def test_client_address(peer: str, forwarded: str | None, expected: str | None) 
     assert (None if found is None else str(found)) == expected
 
 
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        pytest.param({}, True, id="a request of the proxy's own, such as a health check"),
+        pytest.param({"X_FORWARDED_FOR": "10.0.0.2"}, True, id="all hops are trusted"),
+        pytest.param({"X_FORWARDED_PROTO": "https"}, False, id="only the scheme"),
+        pytest.param({"X_FORWARDED_HOST": "example.com"}, False, id="only the host"),
+        pytest.param({"X_FORWARDED_SERVER": "proxy"}, False, id="only the proxy's name"),
+        pytest.param({"FORWARDED": "for=8.8.8.8"}, False, id="Forwarded"),
+        pytest.param({"X_REAL_IP": "10.0.0.9"}, False, id="X-Real-IP"),
+        pytest.param({"CF_CONNECTING_IP": "10.0.0.9"}, False, id="CF-Connecting-IP"),
+        pytest.param({"X_FORWARDED_FOR": ""}, False, id="nobody"),
+        pytest.param({"X_FORWARDED_FOR": ",".join(["10.0.0.9"] * 32)}, True, id="32 hops"),
+        pytest.param({"X_FORWARDED_FOR": ",".join(["10.0.0.9"] * 34)}, False, id="more hops than there are"),
+    ],
+)
+def test_a_trusted_proxy_that_does_not_say_who_asks_is_not_taken_for_the_client(
+    headers: dict[str, str], known: bool
+) -> None:
+    environ = request(peer="10.0.0.1", **headers)
+    assert (client_address(environ, networks("10.0.0.0/8")) is not None) is known
+    assert (verdict(check(environ, trusted_proxies=networks("10.0.0.0/8"), host="0.0.0.0")) == "served") is known
+
+
 @pytest.mark.parametrize("path", ["/", "", "/health", "/health/", "/health/ready"])
 @pytest.mark.parametrize(
     "headers", [{}, {"HOST": "evil.example"}, {"ORIGIN": "http://evil.example"}, {"X_FORWARDED_FOR": "8.8.8.8"}]

@@ -63,3 +63,25 @@ def test_who_lets_others_run(monkeypatch: pytest.MonkeyPatch, waits: bool, lets:
         if waits:
             gevent.sleep(1e-9)
     assert let == lets
+
+
+def test_who_is_killed_meanwhile_ends_where_it_waits() -> None:
+    """An answer's iterator writes a last line when it is ended, so it must be the one who learns of it."""
+    seen: list[str] = []
+
+    def answer() -> None:
+        turn = Turn()
+        for _ in range(4):
+            turn.offer()
+            work(SLICE_SECONDS)
+        seen.append("worked")
+        try:
+            gevent.sleep(5)
+        except gevent.GreenletExit:
+            seen.append("ended")
+
+    answering = gevent.spawn(answer)
+    let_others_run()  # until it offers its turn for the first time
+    answering.kill(timeout=5)
+    assert seen == ["worked", "ended"]
+    assert answering.dead
