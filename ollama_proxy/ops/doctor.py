@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from ollama_proxy.access.policy import describe
+from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
@@ -67,7 +67,7 @@ def examine(runtime: Runtime) -> Iterator[Finding]:
         yield from look_at_filters(runtime, catalog)
     yield from look_at_limits(runtime, time.time())
     yield from look_at_port(settings)
-    who, *warnings = describe(settings)
+    who, *warnings = describe_access(settings)
     yield Finding(Grade.FINE, "access", who)
     yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 
