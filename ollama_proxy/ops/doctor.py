@@ -21,7 +21,7 @@ from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
 from ollama_proxy.fallback.cooldown import all_believed
-from ollama_proxy.openrouter.errors.limits import in_words
+from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
