@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, Schema, post_load
 
 from ollama_proxy.gojson.codec import decode_object
 from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Name, Options, Text
-from ollama_proxy.ollama.request import fields, types
+from ollama_proxy.ollama.request import field_types, types
 
 Request = TypeVar("Request")
 
@@ -39,9 +39,9 @@ class ModelSchema(RequestSchema):
 class AnsweredSchema(ModelSchema):
     stream = Flag()
     format = Anything()
-    keep_alive = fields.KeepAlive()
+    keep_alive = field_types.KeepAlive()
     options = Options()
-    think = fields.Think()
+    think = field_types.Think()
     truncate = Flag()
     shift = Flag()
     logprobs = Flag()
@@ -59,8 +59,8 @@ class ChatSchema(AnsweredSchema):
     struct = "ChatRequest"
     request = types.ChatRequest
 
-    messages = fields.Messages()
-    tools = fields.Tools()
+    messages = field_types.Messages()
+    tools = field_types.Tools()
     tool_choice = Anything()
 
 
@@ -75,7 +75,7 @@ class GenerateSchema(AnsweredSchema):
     # A field cannot be called `context`: marshmallow uses that name itself.
     context_tokens = Integers(data_key="context", attribute="context")
     raw = Flag()
-    images = fields.Images()
+    images = field_types.Images()
 
 
 class EmbedSchema(ModelSchema):
@@ -85,7 +85,7 @@ class EmbedSchema(ModelSchema):
     input = Anything()
     truncate = Flag()
     dimensions = Integer()
-    keep_alive = fields.KeepAlive()
+    keep_alive = field_types.KeepAlive()
     options = Options()
 
 
@@ -94,7 +94,7 @@ class EmbeddingSchema(ModelSchema):
     request = types.EmbeddingRequest
 
     prompt = Text()
-    keep_alive = fields.KeepAlive()
+    keep_alive = field_types.KeepAlive()
     options = Options()
 
 
