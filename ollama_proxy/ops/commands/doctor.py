@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import click
 from flask.cli import with_appcontext
 
-from ollama_proxy.ops.commands.output import current_runtime, examples, json_option, print_json
 from ollama_proxy.ops.checks import Finding, Grade, examine
+from ollama_proxy.ops.commands.output import current_runtime, examples, json_option, print_json
 
 
 @click.command("doctor", epilog=examples("ollama-proxy doctor", "ollama-proxy doctor --json"))
