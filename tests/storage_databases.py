@@ -14,7 +14,7 @@ from ollama_proxy.fallback.cooldown import Cooldown, merged
 from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureRow, FailureTable
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.tables import Base
+from ollama_proxy.storage.tables import all_tables
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,7 +31,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 def _empty(connection: Connection) -> None:
-    for table in Base.metadata.sorted_tables:
+    for table in all_tables().sorted_tables:
         connection.execute(delete(table))
 
 

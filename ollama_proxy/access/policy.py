@@ -180,7 +180,7 @@ def is_loopback_bind(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def describe(settings: Settings) -> list[str]:
+def describe_access(settings: Settings) -> list[str]:
     """Return the first lines of the log: who will be served, then a warning for each way in which strangers could be
     served.
     """

@@ -19,7 +19,7 @@ from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooL
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import BodyBroken
 from ollama_proxy.openrouter.http.client import LONGEST_ANSWER, LONGEST_ERROR, UpstreamAnswer, UpstreamError
-from ollama_proxy.openrouter.http.turns import give_turn
+from ollama_proxy.openrouter.http.fair_reads import give_turn
 
 #: Seconds for the body of an error answer, whose headers are there already.
 ERROR_BODY_TIMEOUT = 10.0

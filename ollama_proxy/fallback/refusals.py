@@ -13,7 +13,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
 from ollama_proxy.fallback.memory import Cooling
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.openrouter.errors.limits import in_words
+from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.openrouter.errors.wordings import PRIVACY_PAGE
 from ollama_proxy.storage.failure_table import LimitRow
 

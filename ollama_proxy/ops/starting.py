@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from gevent import Timeout
 
-from ollama_proxy.access.policy import describe
+from ollama_proxy.access.policy import describe_access
 from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.ops import logs
@@ -107,7 +107,7 @@ def announce(settings: Settings) -> None:
     """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt."""
     log = _log(settings)
     mode = "free models only" if settings.free_mode else "all models"
-    who, *warnings = describe(settings)
+    who, *warnings = describe_access(settings)
     log.info(f"ollama-proxy {__version__}: {mode}. {who}")
     for warning in [*warnings, *misspelt_names()]:
         log.warning(warning)

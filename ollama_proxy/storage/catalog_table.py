@@ -1,6 +1,7 @@
-"""The last good model list, and the lease that lets one process at a time fetch a new one.
+"""Two tables and their statements: the last good model list, and the lease to fetch a new one.
 
-Records are kept as OpenRouter sent them: this module knows of a record no more than its `id`.
+One process at a time has the lease. Records are kept as OpenRouter sent them: this module knows of a record no more
+than its `id`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,44 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
-from ollama_proxy.storage.tables import CATALOG_MODELS, CATALOG_STATE
+from ollama_proxy.storage.tables import Base
+
+
+class CatalogModel(Base):
+    """One record of the last good model list, as JSON text, in the order OpenRouter listed it.
+
+    The kind belongs to the key: an id in both lists must not cost the whole copy.
+    """
+
+    __tablename__ = "catalog_models"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    record: Mapped[str]
+
+
+class CatalogRefresh(Base):
+    """One row named "models": when the list was fetched, and which process is fetching it now."""
+
+    __tablename__ = "catalog_state"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    fetched_at: Mapped[float]
+    source: Mapped[str]
+    lease_holder: Mapped[str]
+    lease_until: Mapped[float]
+    revision: Mapped[int]
+
+
+CATALOG_MODELS = cast(Table, CatalogModel.__table__)
+CATALOG_STATE = cast(Table, CatalogRefresh.__table__)
 
 CHAT: Final = "chat"
 EMBEDDING: Final = "embedding"

@@ -1,4 +1,4 @@
-"""The statements on two tables: which models cool down, and which limits of the account hold.
+"""Two tables and their statements: which models cool down, and which limits of the account hold.
 
 Knows no clock, no HTTP and no arithmetic: the caller passes in a function that makes the new row from the old one
 (`fallback/cooldown.py`). Times are UTC epoch seconds.
@@ -8,14 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, StorageUnavailable, upsert
 from ollama_proxy.storage.revisions import moved
-from ollama_proxy.storage.tables import ACCOUNT_LIMITS, MODEL_FAILURES
+from ollama_proxy.storage.tables import Base
 from ollama_proxy.storage.write_behind import Write
+
+
+class ModelFailure(Base):
+    """A model that is to blame for a failure, and until when it cools down (docs/contract.md, "Failures")."""
+
+    __tablename__ = "model_failures"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    blame: Mapped[str]
+    count: Mapped[int]
+    failed_at: Mapped[float]
+    until: Mapped[float]
+    reason: Mapped[str]
+    record_digest: Mapped[str | None]
+
+
+class AccountLimit(Base):
+    """A limit of the account or key; `scope` is "free", "stealth" or "account"."""
+
+    __tablename__ = "account_limits"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[float]
+    reason: Mapped[str]
+    message: Mapped[str]
+    updated_at: Mapped[float]
+    status: Mapped[int]
+
+
+MODEL_FAILURES = cast(Table, ModelFailure.__table__)
+ACCOUNT_LIMITS = cast(Table, AccountLimit.__table__)
 
 #: The name under which `storage/revisions.py` counts the changes of both tables.
 NAME: Final = "failures"

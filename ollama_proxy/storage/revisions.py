@@ -11,12 +11,26 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, Table, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.background import Background
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable, upsert
-from ollama_proxy.storage.tables import REVISIONS
+from ollama_proxy.storage.tables import Base
+
+
+class Revision(Base):
+    """How often the shared state `name` has changed. Other processes look at it."""
+
+    __tablename__ = "revisions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+
+
+REVISIONS = cast(Table, Revision.__table__)
 
 #: Numbers older than this (seconds) are read again by the request that finds them so.
 FRESH_SECONDS = 1.0

@@ -11,19 +11,14 @@ from typing import Any
 
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.gojson.codec import encode_part
+from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, GenerateRequest
+from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.request.images import image_part
 from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import sampling
 from ollama_proxy.ollama.request.thinking import reasoning
 from ollama_proxy.ollama.request.tool_history import repair
 from ollama_proxy.ollama.request.tools import ToolNames, definitions, tool_choice
-from ollama_proxy.ollama.request.types import (
-    AnswerRequest,
-    ChatRequest,
-    EmbeddingRequest,
-    EmbedRequest,
-    GenerateRequest,
-)
 
 _BYTES_PER_TOKEN = 4
 

@@ -10,7 +10,7 @@ from ollama_proxy.catalog.target import Target
 from ollama_proxy.catalog.virtual import FREE
 from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
 from ollama_proxy.ollama.models.tags import Listed, context_length
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.library_bodies import read_web
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing
 from ollama_proxy.web.context import request_body, runtime
@@ -35,13 +35,13 @@ def signout(**_key: str) -> NoReturn:
 
 def web_search() -> NoReturn:
     """POST /api/experimental/web_search."""
-    schemas.read_web(request_body())
+    read_web(request_body())
     raise Forbidden("ollama cloud is disabled: web search is unavailable")
 
 
 def web_fetch() -> NoReturn:
     """POST /api/experimental/web_fetch."""
-    schemas.read_web(request_body())
+    read_web(request_body())
     raise Forbidden("ollama cloud is disabled: web fetch is unavailable")
 
 

@@ -24,9 +24,14 @@ from ollama_proxy.ollama.answer.from_openrouter import (
 )
 from ollama_proxy.ollama.models.lookup import answering_target
 from ollama_proxy.ollama.models.tags import Listed
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.chat_bodies import (
+    AnswerRequest,
+    ChatRequest,
+    GenerateRequest,
+    read_chat,
+    read_generate,
+)
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
-from ollama_proxy.ollama.request.types import AnswerRequest, ChatRequest, GenerateRequest
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.web.context import observation, request_body, runtime
@@ -37,7 +42,7 @@ Request = TypeVar("Request", ChatRequest, GenerateRequest)
 
 def chat() -> Response:
     """POST /api/chat."""
-    asked = schemas.read_chat(request_body())
+    asked = read_chat(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     return _serve(asked, translate_chat, ChatAnswer)
@@ -45,7 +50,7 @@ def chat() -> Response:
 
 def generate() -> Response:
     """POST /api/generate."""
-    asked = schemas.read_generate(request_body())
+    asked = read_generate(request_body())
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
     return _serve(asked, translate_generate, partial(GenerateAnswer, raw=asked.raw))

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ollama.models.lookup import shown_target
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.web.context import request_body, runtime
@@ -34,7 +34,7 @@ def ps() -> Response:
 
 def show() -> Response:
     """POST /api/show."""
-    asked = schemas.read_show(request_body())
+    asked = read_show(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     catalog = runtime().backend.catalog()

@@ -16,9 +16,8 @@ from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.embed_answer import EmbedAnswer, Reply
 from ollama_proxy.ollama.answer.vectors import fitting, unit
 from ollama_proxy.ollama.models.lookup import check_name, embedding_model
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest, read_embed, read_embedding
 from ollama_proxy.ollama.request.to_openrouter import translate_embed
-from ollama_proxy.ollama.request.types import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
@@ -28,7 +27,7 @@ from ollama_proxy.web.pump import respond_whole
 
 def embed() -> Response:
     """POST /api/embed: one vector of length 1 for each text."""
-    asked = schemas.read_embed(request_body())
+    asked = read_embed(request_body())
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
     check_name(asked.asked, runtime().backend.catalog())
@@ -41,7 +40,7 @@ def embed() -> Response:
 
 def embeddings() -> Response:
     """POST /api/embeddings, the older form: one text, one vector, as the model gave it."""
-    asked = schemas.read_embedding(request_body())
+    asked = read_embedding(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
 

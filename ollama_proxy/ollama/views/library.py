@@ -13,7 +13,7 @@ from flask import Response
 from ollama_proxy.errors import BadRequest, NotImplementedHere, ProxyError
 from ollama_proxy.ollama.answer import lines
 from ollama_proxy.ollama.models.lookup import check_name, listed_model
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
 from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
 from ollama_proxy.web.context import observation, request_body, runtime
 
@@ -24,7 +24,7 @@ _WHY = "the models of this server are OpenRouter's"
 
 def pull() -> Response:
     """POST /api/pull. The refusal is Ollama's own for a model that its registry does not have: the CLI looks for it."""
-    asked = schemas.read_pull(request_body())
+    asked = read_pull(request_body())
     observation().asked = asked.asked
     if listed_model(asked.asked, runtime().backend.catalog()) is None:
         raise _refused("pull model manifest: file does not exist")
@@ -35,7 +35,7 @@ def pull() -> Response:
 
 def push() -> Response:
     """POST /api/push."""
-    asked = schemas.read_push(request_body())
+    asked = read_push(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     raise _refused(f"models cannot be pushed: {_WHY}")
@@ -43,14 +43,14 @@ def push() -> Response:
 
 def create() -> Response:
     """POST /api/create."""
-    asked = schemas.read_create(request_body())
+    asked = read_create(request_body())
     check_name(asked.asked, runtime().backend.catalog())
     raise _refused(f"models cannot be created: {_WHY}")
 
 
 def copy() -> Response:
     """POST /api/copy."""
-    asked = schemas.read_copy(request_body())
+    asked = read_copy(request_body())
     for field, name in (("source", asked.source), ("destination", asked.destination)):
         _check(name, f'{field} "{name}" is invalid')
     raise NotImplementedHere(f"models cannot be copied: {_WHY}")
@@ -58,7 +58,7 @@ def copy() -> Response:
 
 def delete() -> Response:
     """DELETE /api/delete."""
-    asked = schemas.read_delete(request_body())
+    asked = read_delete(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
     _check(asked.asked, f'name "{asked.asked}" is invalid')

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_proxy.openrouter.errors import limits, wordings
+from ollama_proxy.openrouter.errors import retry_times, wordings
 from ollama_proxy.openrouter.errors.error_body import ErrorBody, read_error_body, text_of
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
 from ollama_proxy.openrouter.errors.safe_text import MESSAGE_LIMIT, name, one_line, quotable
@@ -86,10 +86,10 @@ class _Case:
         return quotable(text, self.body.private)
 
     def retry_at(self) -> float | None:
-        return limits.retry_at(self.failure.headers, self.body, self.now)
+        return retry_times.retry_at(self.failure.headers, self.body, self.now)
 
     def reset_at(self) -> float | None:
-        return self.retry_at() or limits.reset_at(self.failure.headers, self.body, self.now)
+        return self.retry_at() or retry_times.reset_at(self.failure.headers, self.body, self.now)
 
 
 def classify(failure: Failure, *, now: float) -> Verdict:
@@ -123,7 +123,7 @@ def _no_answer(failure: Failure) -> Verdict:
 def _is_page(failure: Failure) -> bool:
     """A web page in place of an answer: a web site listens at that address."""
     is_answer = failure.kind is FailureKind.MALFORMED and (failure.status or 200) == 200
-    return is_answer and limits.header(failure.headers, "content-type").lower().startswith("text/html")
+    return is_answer and retry_times.header(failure.headers, "content-type").lower().startswith("text/html")
 
 
 def _wrong_address(what: str) -> Verdict:
@@ -147,16 +147,17 @@ def _account_limit(case: _Case) -> Verdict | None:
     if not named and not case.body.limit_source.startswith("openrouter_free_tier"):
         return None
     label = named["label"].lower().rstrip("-") if named else quotable(case.body.limit_source, limit=60)
-    per, seconds = limits.period_of(label)
-    retry_at = limits.account_reset(seconds, case.failure.headers, case.body, case.now)
+    per, seconds = retry_times.period_of(label)
+    headers = case.failure.headers
+    retry_at = retry_times.account_reset(seconds, headers, case.body, case.now)
     stealth = "stealth" in label
     echoed = case.body.metadata.get("headers")
-    ceiling = limits.header(echoed, "x-ratelimit-limit") or limits.header(case.failure.headers, "x-ratelimit-limit")
+    ceiling = retry_times.header(echoed, "x-ratelimit-limit") or retry_times.header(headers, "x-ratelimit-limit")
     amount = f", {ceiling} a {per}" if ceiling.isdecimal() and len(ceiling) < 8 else ""
     said = (
         f"OpenRouter's free limit for {'stealth models of this' if stealth else 'this'} account is reached"
         f" ({label}{amount}):"
-        f" resets at {limits.clock_time(retry_at)}, in {limits.in_words(retry_at - case.now)}"
+        f" resets at {retry_times.clock_time(retry_at)}, in {retry_times.in_words(retry_at - case.now)}"
     )
     reason = f"stealth limit per {per}" if stealth else f"free limit per {per}"
     blame = Blame.STEALTH_LIMIT if stealth else Blame.ACCOUNT_LIMIT
@@ -179,14 +180,14 @@ def _rate_limit(case: _Case) -> Verdict | None:
     # What came inside a good answer had passed OpenRouter's own checks, unless it says that no provider spoke.
     begun = case.in_answer and "provider_name" not in case.body.metadata
     if known is not None or case.has_provider or begun:
-        wait = f": try again in {limits.in_words(retry_at - case.now)}" if retry_at else ": try again shortly"
+        wait = f": try again in {retry_times.in_words(retry_at - case.now)}" if retry_at else ": try again shortly"
         by = f" ({case.provider})" if case.provider else ""
         said = f"the model is rate limited upstream{by}{wait}"
         return _verdict(Blame.MODEL_RATE_LIMIT, 429, said, "rate limited upstream", retry_at=retry_at)
-    soon = case.now + limits.UNKNOWN_LIMIT_SECONDS
+    soon = case.now + retry_times.UNKNOWN_LIMIT_SECONDS
     # What is not in OpenRouter's own form may be anybody's between us and it: it is not believed for long.
     retry_at = soon if retry_at is None or (case.body.code is None and retry_at > soon) else retry_at
-    said = f"OpenRouter refuses requests for now (HTTP 429): try again in {limits.in_words(retry_at - case.now)}"
+    said = f"OpenRouter refuses requests for now (HTTP 429): try again in {retry_times.in_words(retry_at - case.now)}"
     return _verdict(Blame.UNKNOWN_LIMIT, 429, _joined(said, case.said()), "HTTP 429 unknown limit", retry_at=retry_at)
 
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import requests
 
+from ollama_proxy.openrouter.http.fair_reads import FairReads
 from ollama_proxy.openrouter.http.framing import CloseFraming, Framing, FramingError, framing_of
-from ollama_proxy.openrouter.http.turns import Turns
 
 #: The most one read takes: what a loopback or TLS socket hands over at once.
 READ_SIZE = 65536
@@ -90,7 +90,7 @@ class SocketBody:
         self._framing = framing
         self._ahead: Callable[[], bytes] | None = ahead
         self._end: Callable[[bool], None] | None = end
-        self._turns = Turns()
+        self._fair_reads = FairReads()
 
     def read(self, timeout: float) -> bytes | None:
         deadline = time.monotonic() + timeout
@@ -106,7 +106,7 @@ class SocketBody:
                 body = self._framing.feed(data)
             except FramingError as error:
                 raise BodyBroken(f"broken chunked encoding: {error}") from error
-            self._turns.took(len(data))
+            self._fair_reads.took(len(data))
             if body:
                 return body
             # A peer that keeps sending what is no part of the body does not make the wait longer.
@@ -148,7 +148,7 @@ class Decompressed:
         self._has_more = False  # the last read was full
         self._begun = False
         self._members = 0  # that have been read whole
-        self._turns = Turns()
+        self._fair_reads = FairReads()
 
     def read(self, timeout: float) -> bytes | None:
         deadline = time.monotonic() + timeout
@@ -159,7 +159,7 @@ class Decompressed:
                     return data if data is None else self._end()
                 self._rest, self._begun = data, True
             if found := self._next():
-                self._turns.took(len(found))
+                self._fair_reads.took(len(found))
                 return found
             if (timeout := deadline - time.monotonic()) <= 0 and not self._rest:
                 return None

@@ -18,9 +18,9 @@ from typing import Any
 import requests
 
 from ollama_proxy.openrouter.http.answer_body import Body, SocketBody, decoded
+from ollama_proxy.openrouter.http.fair_reads import FairReads
 from ollama_proxy.openrouter.http.framing import FramingError, framing_of
 from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, MOST_INTERIM, NotHttp, Transport, unsent
-from ollama_proxy.openrouter.http.turns import Turns
 
 #: A head longer than this is not one.
 LONGEST_HEAD = 65536
@@ -140,7 +140,7 @@ def read_head(sock: Any, timeout: float) -> tuple[int, AnswerHeaders, int, bytes
     NotHttp, BadHead or another OSError.
     """
     deadline = time.monotonic() + timeout
-    turns = Turns()
+    fair_reads = FairReads()
     received = bytearray()
     interim = 0
     while data := sock.recv(_HEAD_READ):
@@ -158,7 +158,7 @@ def read_head(sock: Any, timeout: float) -> tuple[int, AnswerHeaders, int, bytes
             raise NotHttp("not HTTP/1")
         if len(received) > LONGEST_HEAD:
             raise BadHead("an answer without an end of its head")
-        turns.took(len(data))
+        fair_reads.took(len(data))
         if (left := deadline - time.monotonic()) <= 0:
             raise TimeoutError("an answer's head that comes too slowly")
         sock.settimeout(left)

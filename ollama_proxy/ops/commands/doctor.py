@@ -1,4 +1,4 @@
-"""`ollama-proxy doctor`: prints what `ops.doctor` finds."""
+"""`ollama-proxy doctor`: prints what `ops.checks` finds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import click
 from flask.cli import with_appcontext
 
+from ollama_proxy.ops.checks import Finding, Grade, examine
 from ollama_proxy.ops.commands.output import current_runtime, examples, json_option, print_json
-from ollama_proxy.ops.doctor import Finding, Grade, examine
 
 
 @click.command("doctor", epilog=examples("ollama-proxy doctor", "ollama-proxy doctor --json"))

@@ -12,7 +12,7 @@ from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.cooldown import all_believed
-from ollama_proxy.openrouter.errors.limits import in_words
+from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.commands.models import is_cooling
 from ollama_proxy.ops.commands.output import (
     current_runtime,

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.cooldown import all_believed
 from ollama_proxy.fallback.memory import is_outdated
-from ollama_proxy.openrouter.errors.limits import in_words
+from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.commands.output import (
     catalog_of,
     current_runtime,

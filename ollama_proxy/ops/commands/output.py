@@ -12,8 +12,8 @@ import click
 from flask import current_app
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.openrouter.errors.limits import in_words
-from ollama_proxy.ops.doctor import find_catalog
+from ollama_proxy.openrouter.errors.retry_times import in_words
+from ollama_proxy.ops.checks import find_catalog
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.storage.failure_table import LimitRow

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.access.hosts import machine_addresses
-from ollama_proxy.access.policy import AccessPolicy, Decision, client_address, describe
+from ollama_proxy.access.policy import AccessPolicy, Decision, client_address, describe_access
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Forbidden, Unauthorized
 from tests.servers import MEASURED
@@ -412,14 +412,14 @@ def test_all_other_paths_are_protected(path: str) -> None:
 def test_the_start_log_says_who_is_served_and_warns_of_strangers(
     settings: dict[str, Any], who: str, warnings: list[str]
 ) -> None:
-    first, *rest = describe(Settings(**settings))
+    first, *rest = describe_access(Settings(**settings))
     assert who in first
     assert len(rest) == len(warnings)
     assert all(word in line for word, line in zip(warnings, rest, strict=True))
 
 
 def test_no_key_is_in_the_start_log() -> None:
-    assert "s3cret" not in " ".join(describe(Settings(proxy_api_keys=("s3cret",))))
+    assert "s3cret" not in " ".join(describe_access(Settings(proxy_api_keys=("s3cret",))))
 
 
 @pytest.mark.skipif(MEASURED, reason="measuring coverage takes longer than what is timed")

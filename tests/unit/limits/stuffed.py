@@ -26,7 +26,7 @@ from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama import error_form as ollama_errors
 from ollama_proxy.ollama.models import lookup
 from ollama_proxy.ollama.models.show import show
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request import chat_bodies, embed_bodies, library_bodies
 from ollama_proxy.ollama.request.to_openrouter import translate_chat, translate_embed, translate_generate
 from ollama_proxy.openai import error_form as openai_errors
 from ollama_proxy.openai.embeddings import check_input, read_embeddings
@@ -89,7 +89,7 @@ def _embed(reader: Callable[[bytes], Any], data: bytes) -> None:
 
 
 def _show(data: bytes) -> None:
-    asked = schemas.read_show(data)
+    asked = library_bodies.read_show(data)
     target = lookup.shown_target(asked.asked, FREE, strict=False)
     encode_body(show(target.model or FREE.free[0], asked.asked, system=asked.system))
 
@@ -99,7 +99,7 @@ def _named(reader: Callable[[bytes], Any], data: bytes) -> None:
 
 
 def _copy(data: bytes) -> None:
-    asked = schemas.read_copy(data)
+    asked = library_bodies.read_copy(data)
     lookup.check_name(asked.source, FREE)
     lookup.check_name(asked.destination, FREE)
 
@@ -252,28 +252,36 @@ MESSAGES = {
 Way = Callable[[bytes], None]
 WAYS: dict[str, tuple[Way, dict[str, Any], Any]] = {
     "/api/chat": (
-        lambda data: _ollama(schemas.read_chat, translate_chat, data),
+        lambda data: _ollama(chat_bodies.read_chat, translate_chat, data),
         OLLAMA_CHAT,
         ollama_errors,
     ),
     "/api/generate": (
-        lambda data: _ollama(schemas.read_generate, translate_generate, data),
+        lambda data: _ollama(chat_bodies.read_generate, translate_generate, data),
         OLLAMA_GENERATE,
         ollama_errors,
     ),
     "/api/embed": (
-        lambda data: _embed(schemas.read_embed, data),
+        lambda data: _embed(embed_bodies.read_embed, data),
         {"model": "embed:free", "input": ["a"], "dimensions": 1, "keep_alive": "5m", "options": {"seed": 1}},
         ollama_errors,
     ),
     "/api/embeddings": (
-        lambda data: _embed(schemas.read_embedding, data),
+        lambda data: _embed(embed_bodies.read_embedding, data),
         {"model": "embed:free", "prompt": "a", "options": {"seed": 1}},
         ollama_errors,
     ),
     "/api/show": (_show, {"model": "gale:free", "system": "a", "template": "a", "options": {"seed": 1}}, ollama_errors),
-    "/api/pull": (lambda data: _named(schemas.read_pull, data), {"model": "gale:free", "name": "a"}, ollama_errors),
-    "/api/create": (lambda data: _named(schemas.read_create, data), {"model": "m", "from": "gale"}, ollama_errors),
+    "/api/pull": (
+        lambda data: _named(library_bodies.read_pull, data),
+        {"model": "gale:free", "name": "a"},
+        ollama_errors,
+    ),
+    "/api/create": (
+        lambda data: _named(library_bodies.read_create, data),
+        {"model": "m", "from": "gale"},
+        ollama_errors,
+    ),
     "/api/copy": (_copy, {"source": "gale:free", "destination": "a"}, ollama_errors),
     "/v1/chat/completions": (
         lambda data: _passed(read_chat, data, free_mode=False),

@@ -14,9 +14,8 @@ import pytest
 from sqlalchemy import make_url, select
 
 from ollama_proxy.storage.database import Database, StatementRefused, StorageUnavailable, sqlalchemy_url
-from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.failure_table import MODEL_FAILURES, FailureTable
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.tables import MODEL_FAILURES
 from tests.postgres import new_database, postgres_url
 from tests.storage_databases import database, record_failure
 

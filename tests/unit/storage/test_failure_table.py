@@ -15,7 +15,7 @@ from ollama_proxy.fallback.cooldown import Cooldown, merged_limit
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import NAME, FailureRow, FailureTable, LimitRow
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.tables import REVISIONS
+from ollama_proxy.storage.revisions import REVISIONS
 from ollama_proxy.storage.write_behind import Write
 from tests.postgres import new_database, postgres_url
 from tests.storage_databases import database, record_failure

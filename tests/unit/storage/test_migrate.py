@@ -22,7 +22,7 @@ from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.migrate import current, head, history, upgrade
-from ollama_proxy.storage.tables import Base
+from ollama_proxy.storage.tables import all_tables
 from tests.postgres import new_database, postgres_url
 from tests.servers import wait_for
 from tests.version_1_0_0 import FAIL, LIMIT, READ, SAVE_LIST, SAVE_MODEL
@@ -69,7 +69,7 @@ def test_the_migrations_make_what_the_tables_say(empty_url: str) -> None:
     database = Database(empty_url)
     options = {"compare_type": True, "compare_server_default": True}
     context = lambda connection: MigrationContext.configure(connection, opts=options)  # noqa: E731
-    assert database.run(lambda connection: compare_metadata(context(connection), Base.metadata)) == []
+    assert database.run(lambda connection: compare_metadata(context(connection), all_tables())) == []
     database.dispose()
 
 

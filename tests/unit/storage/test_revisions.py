@@ -11,8 +11,7 @@ import pytest
 
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.revisions import PATIENCE, Revisions, moved
-from ollama_proxy.storage.tables import REVISIONS
+from ollama_proxy.storage.revisions import PATIENCE, REVISIONS, Revisions, moved
 from tests.postgres import postgres_url
 from tests.servers import wait_for
 from tests.storage_databases import ScriptedDatabase, database

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from ollama_proxy.storage import write_behind as module
 from ollama_proxy.storage.database import REST_SECONDS, Database, sqlalchemy_url
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.tables import REVISIONS
+from ollama_proxy.storage.revisions import REVISIONS
 from ollama_proxy.storage.write_behind import Write, WriteBehind
 from tests.servers import wait_for
 from tests.storage_databases import ScriptedDatabase
@@ -356,7 +356,7 @@ def test_in_a_process_that_gevent_has_patched_nobody_waits(tmp_path: Path) -> No
         url,
         """
 from ollama_proxy.storage.write_behind import WriteBehind
-from ollama_proxy.storage.tables import REVISIONS
+from ollama_proxy.storage.revisions import REVISIONS
 database = Database(url)
 behind = WriteBehind(database)
 queue = behind.queue("one", within=0.2, most=10_000)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request import chat_bodies, embed_bodies
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_embed, translate_generate
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(3000)).decode()
@@ -21,11 +21,11 @@ HI = {"role": "user", "content": "hi"}
 
 def chat(**fields: Any) -> Translation:
     fields.setdefault("messages", [HI])
-    return translate_chat(schemas.read_chat(orjson.dumps({"model": "x", **fields})))
+    return translate_chat(chat_bodies.read_chat(orjson.dumps({"model": "x", **fields})))
 
 
 def generate(**fields: Any) -> Translation:
-    return translate_generate(schemas.read_generate(orjson.dumps({"model": "x", **fields})))
+    return translate_generate(chat_bodies.read_generate(orjson.dumps({"model": "x", **fields})))
 
 
 def test_a_plain_chat_is_nothing_but_its_messages() -> None:
@@ -285,9 +285,11 @@ def test_generate_has_options_format_and_think_too() -> None:
 
 
 def test_embed() -> None:
-    request = schemas.read_embed(b'{"model":"e","input":["ab",""],"dimensions":3,"truncate":true,"options":{"a":null}}')
+    request = embed_bodies.read_embed(
+        b'{"model":"e","input":["ab",""],"dimensions":3,"truncate":true,"options":{"a":null}}'
+    )
     assert translate_embed(request).body == {"input": ["ab", " "], "encoding_format": "float"}
-    old = schemas.read_embedding(b'{"model":"e","prompt":"abcdefgh"}')
+    old = embed_bodies.read_embedding(b'{"model":"e","prompt":"abcdefgh"}')
     assert translate_embed(old) == Translation(
         {"input": ["abcdefgh"], "encoding_format": "float"}, Needs(prompt_tokens=2)
     )
@@ -302,7 +304,7 @@ def test_what_is_accepted_can_be_written_however_deep(depth: int) -> None:
         b'{"messages":[{"tool_calls":[{"function":{"name":"f","arguments":%s}}]}]}',
     ):
         try:
-            request = schemas.read_chat(body % schema)
+            request = chat_bodies.read_chat(body % schema)
             request.check_values()
             made = translate_chat(request)
         except BadRequest as refusal:
@@ -394,10 +396,10 @@ BODY = st.fixed_dictionaries(
 def test_any_json_is_translated_or_refused(value: Any) -> None:
     body = json.dumps(value).encode()
     for read, translate in (
-        (schemas.read_chat, translate_chat),
-        (schemas.read_generate, translate_generate),
-        (schemas.read_embed, translate_embed),
-        (schemas.read_embedding, translate_embed),
+        (chat_bodies.read_chat, translate_chat),
+        (chat_bodies.read_generate, translate_generate),
+        (embed_bodies.read_embed, translate_embed),
+        (embed_bodies.read_embedding, translate_embed),
     ):
         try:
             request: Any = read(body)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ollama_proxy.ops.checks import Finding, Grade
 from ollama_proxy.ops.commands.doctor import findings_as_json, print_findings
-from ollama_proxy.ops.doctor import Finding, Grade
 
 FINDINGS = [Finding(Grade.FINE, "a", "x"), Finding(Grade.NOTE, "b", "y"), Finding(Grade.WRONG, "c", "z")]
 

@@ -1,35 +1,23 @@
-"""The typed requests of the Ollama API: one frozen dataclass per request body.
-
-The fields have these types already. Values that Ollama checks only when the model is known are checked by
-`check_values`, which the route calls after it has resolved the name (docs/contract.md, "Requests").
-"""
+"""The bodies of chat and generate: their typed requests, their schemas, and how they are read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from marshmallow import post_load
 
 from ollama_proxy import limits
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body, encode_part
+from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
 from ollama_proxy.gojson.text import quote
+from ollama_proxy.ollama.request.base import ModelRequest, ModelSchema, read_request
+from ollama_proxy.ollama.request.field_types import Images, KeepAlive, Messages, Think, Tools
 from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import check_options
 
 _MOST_TOP_LOGPROBS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRequest:
-    """A request that names a model. `name` is the older spelling of `model`."""
-
-    model: str = ""
-    name: str = ""
-
-    @property
-    def asked(self) -> str:
-        """The model's name as the client wrote it; replies repeat it unchanged."""
-        return self.model or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,81 +111,62 @@ def _check_template(template: str) -> None:
         position = template.find("{{", end)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedRequest(ModelRequest):
-    """POST /api/embed. `input` is unchecked, see `texts`; `dimensions` is applied to the answer."""
-
-    input: Any = None
-    truncate: bool = True
-    dimensions: int = 0
-    keep_alive: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def texts(self) -> list[str]:
-        """Return the texts to embed; none means that the model is only loaded.
-
-        Raises BadRequest. The route calls it before it looks for the model.
-        """
-        if self.input in (None, ""):
-            return []
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise BadRequest("invalid input type")
-        return texts
-
-    def check_values(self) -> None:
-        """Raise BadRequest for an option of a wrong type."""
-        check_options(self.options)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingRequest(ModelRequest):
-    """POST /api/embeddings, the older form: one text, one vector."""
-
-    prompt: str = ""
-    keep_alive: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def texts(self) -> list[str]:
-        """Return the one text; an empty list means that the model is only loaded."""
-        return [self.prompt] if self.prompt else []
-
-    def check_values(self) -> None:
-        """Raise BadRequest for an option of a wrong type."""
-        check_options(self.options)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShowRequest(ModelRequest):
-    """POST /api/show."""
-
-    verbose: bool = False
-    system: str = ""
-    template: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRequest(ModelRequest):
-    """POST /api/pull, /api/push and /api/create, which answer with status lines."""
-
-    stream: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteRequest(ModelRequest):
-    """DELETE /api/delete."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyRequest:
-    """POST /api/copy."""
-
-    source: str = ""
-    destination: str = ""
-
-
-def check_top_logprobs(request: AnswerRequest) -> None:
+def _check_top_logprobs(request: AnswerRequest) -> None:
     """Raise BadRequest if `top_logprobs` is out of range; this is checked before the model's name."""
     if not 0 <= request.top_logprobs <= _MOST_TOP_LOGPROBS:
         raise BadRequest(f"top_logprobs must be between 0 and {_MOST_TOP_LOGPROBS}")
+
+
+class AnswerSchema(ModelSchema):
+    stream = Flag()
+    format = Anything()
+    keep_alive = KeepAlive()
+    options = Options()
+    think = Think()
+    truncate = Flag()
+    shift = Flag()
+    logprobs = Flag()
+    top_logprobs = Integer()
+    debug_render_only = Flag(data_key="_debug_render_only")
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_kwargs: Any) -> Any:
+        request = self.request(**data)
+        _check_top_logprobs(request)
+        return request
+
+
+class ChatSchema(AnswerSchema):
+    struct = "ChatRequest"
+    request = ChatRequest
+
+    messages = Messages()
+    tools = Tools()
+    tool_choice = Anything()
+
+
+class GenerateSchema(AnswerSchema):
+    struct = "GenerateRequest"
+    request = GenerateRequest
+
+    prompt = Text()
+    suffix = Text()
+    system = Text()
+    template = Text()
+    # A field cannot be called `context`: marshmallow uses that name itself.
+    context_tokens = Integers(data_key="context", attribute="context")
+    raw = Flag()
+    images = Images()
+
+
+_CHAT, _GENERATE = ChatSchema(), GenerateSchema()
+
+
+def read_chat(body: bytes) -> ChatRequest:
+    """Read the body of POST /api/chat."""
+    return cast(ChatRequest, read_request(_CHAT, body))
+
+
+def read_generate(body: bytes) -> GenerateRequest:
+    """Read the body of POST /api/generate."""
+    return cast(GenerateRequest, read_request(_GENERATE, body))

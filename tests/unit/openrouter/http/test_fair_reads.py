@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ollama_proxy.openrouter.http import direct, turns
+from ollama_proxy.openrouter.http import direct, fair_reads
 from ollama_proxy.openrouter.http.answer_body import BodyBroken, SocketBody
 from ollama_proxy.openrouter.http.direct import BadHead, read_head
 from ollama_proxy.openrouter.http.framing import ChunkedFraming, CloseFraming, Framing
@@ -31,7 +31,7 @@ class Flooding:
         self._reads = 0
         self.total = 0
         self.longest = 0
-        monkeypatch.setattr(turns, "give_turn", self._turn)
+        monkeypatch.setattr(fair_reads, "give_turn", self._turn)
 
     def _turn(self) -> None:
         self._reads = 0
@@ -58,7 +58,7 @@ def test_a_body_at_full_speed(monkeypatch: pytest.MonkeyPatch, size: int) -> Non
     for _ in range(200):
         assert body.read(1)
     assert sock.total == 200
-    assert sock.longest <= turns.TURN // size + 1
+    assert sock.longest <= fair_reads.TURN // size + 1
     assert sock.longest <= MOST_READS
 
 
@@ -116,7 +116,7 @@ GREENLETS = textwrap.dedent("""
 
     reads = longest = 0
 
-    class Counting(answer_body.Turns):
+    class Counting(answer_body.FairReads):
         def took(self, size):
             global reads, longest
             reads += 1
@@ -129,7 +129,7 @@ GREENLETS = textwrap.dedent("""
             gevent.sleep(0.000001)  # which needs the event loop to come round
             reads = 0
 
-    answer_body.Turns = Counting
+    answer_body.FairReads = Counting
     client = Client(sys.argv[1], "sk-or-key")
     gevent.spawn(ticks)
     body = client.post("/chat/completions", b"{}").body

@@ -1,4 +1,4 @@
-"""ops.doctor: what the findings say about given facts."""
+"""ops.checks: what the findings say about given facts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.doctor import clock_error, look_at_credits
+from ollama_proxy.ops.checks import clock_error, look_at_credits
 
 
 @pytest.mark.parametrize(

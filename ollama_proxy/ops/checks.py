@@ -16,12 +16,12 @@ from typing import Any
 
 import requests
 
-from ollama_proxy.access.policy import describe
+from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings, missing_key_text
 from ollama_proxy.fallback.cooldown import all_believed
-from ollama_proxy.openrouter.errors.limits import in_words
+from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -67,7 +67,7 @@ def examine(runtime: Runtime) -> Iterator[Finding]:
         yield from look_at_filters(runtime, catalog)
     yield from look_at_limits(runtime, time.time())
     yield from look_at_port(settings)
-    who, *warnings = describe(settings)
+    who, *warnings = describe_access(settings)
     yield Finding(Grade.FINE, "access", who)
     yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 

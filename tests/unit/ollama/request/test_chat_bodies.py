@@ -8,19 +8,20 @@ import orjson
 import pytest
 
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.request import schemas
+from ollama_proxy.ollama.request.chat_bodies import read_chat, read_generate
 from ollama_proxy.ollama.request.keep_alive import parse_duration
 from ollama_proxy.ollama.request.messages import Message, ToolCall
+from tests.unit.ollama.request.go_texts import go
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 
 
 def chat(**fields: Any) -> Any:
-    return schemas.read_chat(orjson.dumps(fields))
+    return read_chat(orjson.dumps(fields))
 
 
 def generate(**fields: Any) -> Any:
-    return schemas.read_generate(orjson.dumps(fields))
+    return read_generate(orjson.dumps(fields))
 
 
 def refusal(read: Callable[..., Any], **fields: Any) -> str:
@@ -28,10 +29,6 @@ def refusal(read: Callable[..., Any], **fields: Any) -> str:
         read(**fields).check_values()
     assert caught.value.status == 400
     return caught.value.message
-
-
-def go(path: str, shown: str, go_type: str) -> str:
-    return f"json: cannot unmarshal {shown} into Go struct field {path} of type {go_type}"
 
 
 @pytest.mark.parametrize(
@@ -266,47 +263,12 @@ def test_messages(item: Any, message: Message) -> None:
 
 def test_names() -> None:
     assert chat(model="X:latest").asked == "X:latest"
-    assert schemas.read_show(b'{"model":"","name":"x"}').asked == "x"
-    assert schemas.read_show(b'{"model":"a","name":"x"}').asked == "a"
-    assert schemas.read_delete(b"{}").asked == ""
+    assert chat(model="", name="x").asked == "x"
 
 
 def test_defaults() -> None:
-    request = schemas.read_chat(b"null")
+    request = read_chat(b"null")
     assert (request.stream, request.truncate, request.think, request.keep_alive) == (True, True, None, None)
     assert request.is_load
     assert generate(system="s", images=[PNG]).is_load
     assert not generate(prompt=" ").is_load
-    assert schemas.read_pull(b'{"stream":false}').stream is False
-    assert schemas.read_copy(b'{"source":"a","destination":"b"}').destination == "b"
-
-
-@pytest.mark.parametrize(
-    ("value", "texts"), [(None, []), ("", []), ([], []), ("a", ["a"]), (["a", ""], ["a", ""]), ([""], [""])]
-)
-def test_embed_input(value: Any, texts: list[str]) -> None:
-    assert schemas.read_embed(orjson.dumps({"model": "e", "input": value})).texts() == texts
-
-
-@pytest.mark.parametrize("value", [5, ["a", 5], {}, True, [["a"]]])
-def test_embed_input_of_another_type(value: Any) -> None:
-    request = schemas.read_embed(orjson.dumps({"model": "e", "input": value}))
-    with pytest.raises(BadRequest, match=r"^invalid input type$"):
-        request.texts()
-
-
-@pytest.mark.parametrize(
-    ("read", "body", "text"),
-    [
-        (schemas.read_embed, b'{"dimensions":"5"}', go("EmbedRequest.dimensions", "string", "int")),
-        (schemas.read_embedding, b'{"prompt":[]}', go("EmbeddingRequest.prompt", "array", "string")),
-        (schemas.read_show, b'{"verbose":"x"}', go("ShowRequest.verbose", "string", "bool")),
-        (schemas.read_pull, b'{"model":1}', go("PullRequest.model", "number", "string")),
-        (schemas.read_show, b"[]", "json: cannot unmarshal array into Go value of type api.ShowRequest"),
-        (schemas.read_embed, b'""', "json: cannot unmarshal string into Go value of type api.EmbedRequest"),
-    ],
-)
-def test_other_bodies(read: Callable[[bytes], Any], body: bytes, text: str) -> None:
-    with pytest.raises(BadRequest) as caught:
-        read(body)
-    assert caught.value.message == text

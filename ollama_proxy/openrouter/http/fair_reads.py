@@ -22,7 +22,7 @@ def give_turn() -> None:
     time.sleep(_SHORTEST_SLEEP)
 
 
-class Turns:
+class FairReads:
     """Counts the reads of one connection and gives others their turn in time."""
 
     __slots__ = ("_left",)
