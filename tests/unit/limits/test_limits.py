@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy import limits
-from tests.unit.limits.stuffed import FREE, OLLAMA_CHAT, OLLAMA_GENERATE, PNG, WAYS, go
+from tests.unit.limits.ways import FREE, OLLAMA_CHAT, OLLAMA_GENERATE, PNG, WAYS, go
 
 USER = {"role": "user", "content": "a"}
 CALL = {"function": {"name": "f", "arguments": {}}}
