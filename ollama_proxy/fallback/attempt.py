@@ -95,7 +95,7 @@ class Pulse:
         return BEAT
 
     def missed(self) -> None:
-        """The client heard nothing after all of what `beat` was called for last."""
+        """Take the last `beat` back: nothing was written to the client for it."""
         self._heard = self._heard_before
 
 

@@ -78,7 +78,7 @@ def encoded(body: bytes, *, as_base64: bool) -> bytes:
             item["embedding"] = turn(item["embedding"])
         return dump_payload(answer)
     except (struct.error, OverflowError, ValueError) as error:
-        raise UpstreamFailed("upstream error: the model answered with vectors that are none") from error
+        raise UpstreamFailed("upstream error: the model did not answer with vectors") from error
 
 
 def _to_base64(vector: list[float]) -> str:

@@ -91,10 +91,10 @@ def embeddings() -> Response:
         check_input(asked.body, model)
         return _fitted(asked, free_mode, model, without, at_most)
 
-    free_mode = _free_mode()
-    target = embedding_target(asked.name, context.runtime().backend.catalog())
+    runtime = context.runtime()
+    free_mode = runtime.settings.free_mode
     call = Call(
-        target,
+        embedding_target(asked.name, runtime.backend.catalog()),
         asked.needs,
         body_for,
         streamed=False,
@@ -102,30 +102,28 @@ def embeddings() -> Response:
         dialect=EMBEDDINGS,
         caller=observation.caller,
     )
-    exchange = Exchange(context.runtime().backend, call)
+    exchange = Exchange(runtime.backend, call)
     return respond_whole(exchange, WholeBody(partial(encoded, as_base64=as_base64)))
 
 
 def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:
-    context.observation().asked = asked.name
-    exchange = Exchange(context.runtime().backend, _call(asked, path, dialect))
-    if asked.stream:
-        return respond_streamed(exchange, stream, content_type=SSE)
-    return respond_whole(exchange, WholeBody())
-
-
-def _call(asked: PassedRequest, path: str, dialect: Dialect) -> Call:
-    runtime = context.runtime()
-    return Call(
-        chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models),
+    runtime, observation = context.runtime(), context.observation()
+    observation.asked = asked.name
+    settings, backend = runtime.settings, runtime.backend
+    call = Call(
+        chat_target(asked.name, backend.catalog(), strict=settings.strict_models),
         asked.needs,
-        partial(_fitted, asked, _free_mode()),
+        partial(_fitted, asked, settings.free_mode),
         streamed=asked.stream,
         path=path,
         dialect=dialect,
         own_provider="provider" in asked.body,
-        caller=context.observation().caller,
+        caller=observation.caller,
     )
+    exchange = Exchange(backend, call)
+    if asked.stream:
+        return respond_streamed(exchange, stream, content_type=SSE)
+    return respond_whole(exchange, WholeBody())
 
 
 def _fitted(asked: PassedRequest, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:

@@ -28,11 +28,11 @@ def observation() -> Observation:
 
 def request_body(*, zstd: bool = False) -> bytes:
     """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
-    settings = runtime().settings
+    settings, environ = runtime().settings, request.environ
     data = read_body(
-        request.environ,
+        environ,
         limit_bytes=int(settings.max_body_mb * MEGABYTE),
         timeout_seconds=settings.body_timeout_seconds,
         total_bytes=int(settings.max_bodies_mb * MEGABYTE),
     )
-    return decoded_zstd(request.environ, data) if zstd else data
+    return decoded_zstd(environ, data) if zstd else data

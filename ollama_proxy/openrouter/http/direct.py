@@ -20,7 +20,15 @@ import requests
 from ollama_proxy.openrouter.http.answer_body import Body, SocketBody, decoded
 from ollama_proxy.openrouter.http.fair_reads import FairReads
 from ollama_proxy.openrouter.http.framing import FramingError, framing_of
-from ollama_proxy.openrouter.http.transport import CLOSED, CONNECT_TIMEOUT, MOST_INTERIM, NotHttp, Transport, unsent
+from ollama_proxy.openrouter.http.transport import (
+    CLOSED,
+    CONNECT_TIMEOUT,
+    MOST_INTERIM,
+    NotHttp,
+    Transport,
+    mark_unsent,
+    unsent,
+)
 
 #: A head longer than this is not one.
 LONGEST_HEAD = 65536
@@ -121,10 +129,12 @@ class DirectPost:
         """Send the request. False: the peer closed before it had all, though it may have answered before it did."""
         own = "".join([f"\r\n{name}: {value}" for name, value in more.items()]).encode("latin-1")
         try:
-            with unsent(reused=reused):
-                sock.sendall(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body))
+            sock.sendall(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body))
         except CLOSED:
             return False
+        except Exception as error:
+            mark_unsent(error, reused=reused)
+            raise
         return True
 
     def _end(self, connection: Any, clean: bool, *, kept: bool) -> None:

@@ -54,8 +54,13 @@ def unsent(*, reused: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        setattr(error, _UNSENT, reused and isinstance(error, CLOSED))
+        mark_unsent(error, reused=reused)
         raise
+
+
+def mark_unsent(error: Exception, *, reused: bool) -> None:
+    """What `unsent` does, for the one place where a context manager costs too much: every request passes it."""
+    setattr(error, _UNSENT, reused and isinstance(error, CLOSED))
 
 
 def was_sent(error: BaseException) -> bool:
