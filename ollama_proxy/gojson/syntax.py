@@ -15,7 +15,9 @@ _MOST_ESCAPES = 500_000
 _MOST_DEPTH = 10_000
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
-_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
+# The outer repetition is not possessive: in Python 3.11.2, Debian's, such a group ends inside of what it failed on
+# (https://github.com/python/cpython/issues/101955).
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?P<fraction>\.[0-9]++)?(?P<exponent>[eE][+-]?[0-9]++)?")
 _EXPONENT_START = re.compile(r"[eE][+-]?")
 _HEX = re.compile(r"[0-9a-fA-F]{0,4}")
