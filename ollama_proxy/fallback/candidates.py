@@ -29,7 +29,7 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
         return (asked,)
     pool: Sequence[Model] = ORDERS[target.order].arrange(catalog.free)
     if asked is not None:
-        pool = [asked, *[model for model in pool if model is not asked]]
+        pool = [asked, *[model for model in pool if model.id != asked.id]]
     able = _able(pool, needs)
     if not able:
         raise _nobody(target.name, asked, pool, needs)

@@ -27,6 +27,7 @@ class Standing:
         self._suspicions = suspicions
         self._caller = caller
         self._suspected: dict[str, tuple[Model, Verdict, float]] = {}
+        self._failed_on: set[str] = set()
 
     def unavailable(self, model: Model, now: float) -> Cooling | None:
         """Why `model` is not tried for this caller at `now`, or None: it cools down, or just failed for the caller."""
@@ -50,7 +51,9 @@ class Standing:
         """An attempt with `model` failed. What may be the request's fault is held back until it is proven."""
         if verdict.blame is not Blame.MODEL_FAILING:
             self._memory.failed(model, verdict, began_at=began_at)
-        elif self._suspicions.failed(model.id, self._caller, now):
+            return
+        self._failed_on.add(model.id)
+        if self._suspicions.failed(model.id, self._caller, now):
             self._file(model, verdict, began_at)
         else:
             self._suspected[model.id] = (model, verdict, began_at)
@@ -69,9 +72,9 @@ class Standing:
 
     def is_the_request(self, now: float) -> bool:
         """Whether the request is more likely to blame than the models it failed on: most of them serve others."""
-        if len(self._suspected) < FAILED_ON:
+        if len(self._failed_on) < FAILED_ON:
             return False
-        answered = [self._suspicions.answered_another(model, self._caller, now) for model in self._suspected]
+        answered = [self._suspicions.answered_another(model, self._caller, now) for model in self._failed_on]
         return sum(answered) >= ANSWERED_OTHERS
 
     def _file(self, model: Model, verdict: Verdict, began_at: float) -> None:

@@ -29,6 +29,8 @@ class _Record:
 
     failed: dict[str, float] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
+    #: When anybody was last answered: failures before that prove nothing.
+    last_answer: float = float("-inf")
 
 
 class Suspicions:
@@ -48,20 +50,23 @@ class Suspicions:
         """
         record = self._records.setdefault(model, _Record())
         proven = not self.answered_another(model, caller, now) and any(
-            other != caller and now - at <= PROOF_SECONDS for other, at in record.failed.items()
+            other != caller and at > record.last_answer and now - at <= PROOF_SECONDS
+            for other, at in record.failed.items()
         )
         _note(record.failed, caller, now)
         self._suspect_until = max(self._suspect_until, now + self._seconds)
         return proven
 
     def answered(self, model: str, caller: str, now: float) -> None:
-        """A request of `caller` was answered by `model`: earlier failures prove nothing any more."""
+        """A request of `caller` was answered by `model`: earlier failures prove nothing any more.
+
+        They still keep their own callers away for a while.
+        """
         record = self._records.get(model)
         if record is None:
             record = self._records[model] = _Record()
-        elif record.failed:
-            # They still keep their callers away for a while, but are too old to prove another failure.
-            record.failed = {one: min(at, now - PROOF_SECONDS) for one, at in record.failed.items() if one != caller}
+        record.failed.pop(caller, None)
+        record.last_answer = now
         _note(record.answered, caller, now)
 
     def filed(self, model: str) -> None:

@@ -203,6 +203,30 @@ def test_the_failure_of_a_second_caller_proves_the_first(seconds: float, proven:
     assert suspicions.failed("m", "two", 1000.0 + seconds) is proven
 
 
+def test_an_answer_to_somebody_else_does_not_send_the_caller_back_to_a_suspect() -> None:
+    suspicions = Suspicions()
+    suspicions.failed("m", "one", 1000.0)
+    suspicions.answered("m", "other", 1002.0)
+    assert suspicions.barred_until("m", "one", 1003.0) == 1000.0 + SUSPECT_SECONDS
+    assert suspicions.is_suspect("m", 1003.0)
+    suspicions.answered("m", "one", 1004.0)
+    assert suspicions.barred_until("m", "one", 1005.0) is None
+    assert not suspicions.is_suspect("m", 1005.0)
+
+
+def test_models_proven_to_fail_count_when_the_request_is_looked_at(world: World) -> None:
+    world.backend.suspicions.failed(FIRST, "another", world.clock.time())
+    world.clock.sleep(SUSPECT_SECONDS)
+    for name in (SECOND, THIRD):
+        assert ask(world, "other", name) == name
+    for name in (FIRST, SECOND, THIRD):
+        world.upstream.replies[name] = [DOWN]
+    asked = len(world.upstream.asked)
+    assert isinstance(ask(world, "one"), ProxyError), "one that is down, two that answer others: the request"
+    assert len(world.upstream.asked) - asked == 3
+    assert rows(world) == {FIRST: 1}
+
+
 def test_what_is_kept_is_bounded() -> None:
     suspicions = Suspicions()
     for number in range(10_000):
