@@ -68,8 +68,9 @@ def _settings():
         _stop(f"DATABASE_URL cannot be used (its value is not shown here): {error}")
     from ollama_proxy.ops import starting
 
-    if (line := starting.unusable_host(loaded.host)) is not None:
-        _stop(line)
+    for line in (starting.unusable_host(loaded.host), starting.unusable_certificates()):
+        if line is not None:
+            _stop(line)
     return loaded
 
 
@@ -115,6 +116,8 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _OWN_METRICS = "ollama-proxy-metrics-"
 #: prometheus-client's files. The folder may be anybody's: nothing else in it is touched.
 _COUNTS = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_\d+\.db")
+#: How long a worker may take at its end to write what waits.
+_LAST_WRITES_SECONDS = 1.0
 #: What OpenRouter says of the key, for the workers' readiness.
 _key_state = "unknown"
 
@@ -152,6 +155,8 @@ def _guard_reload(server):
             loaded = _settings()
         except SystemExit:
             server.log.error("Not reloaded: the settings cannot be used. The server goes on with the earlier ones")
+        except Exception:
+            server.log.exception("Not reloaded: the settings cannot be read. The server goes on with the earlier ones")
         else:
             keep_settings(starting.at_the_address_of(kept_settings(), loaded, warn=server.log.warning))
             reload()
@@ -209,6 +214,13 @@ def post_worker_init(worker):
     if extension is not None:
         extension.key_state = _key_state
         extension.start_background()
+
+
+def worker_exit(server, worker):  # noqa: ARG001
+    """In each worker, at its end: what was learned and waits to be written is written, if the database is there."""
+    extension = getattr(worker.app.callable, "extensions", {}).get("ollama_proxy")
+    if extension is not None:
+        extension.writes.flush(_LAST_WRITES_SECONDS)
 
 
 def child_exit(server, worker):  # noqa: ARG001 - gunicorn counts the arguments

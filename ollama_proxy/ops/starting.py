@@ -19,6 +19,7 @@ from gevent import Timeout
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
+from ollama_proxy.openrouter.http.transport import tls_context
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.server.listener import EXHAUSTED
@@ -73,6 +74,18 @@ def at_the_address_of(earlier: Settings, loaded: Settings, *, warn: Callable[[st
         return loaded
     warn(f"HOST and PORT change at a restart only: the server still listens on {earlier.host}, port {earlier.port}")
     return replace(loaded, host=earlier.host, port=earlier.port)
+
+
+def unusable_certificates() -> str | None:
+    """Return the line that ends a start if the CA bundle that the environment names cannot be read, else None."""
+    try:
+        tls_context()
+    except OSError as error:
+        return (
+            "the certificates that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names cannot be read: "
+            f"{error.strerror or error}"
+        )
+    return None
 
 
 def unusable_port(host: str, port: int) -> str | None:

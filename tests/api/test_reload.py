@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import certifi
+
 from tests.servers import ProxyServer, free_port, wait_for
 
 Start = Callable[..., ProxyServer]
@@ -60,6 +62,16 @@ def test_a_file_that_cannot_be_used_changes_nothing_even_if_a_worker_dies(start_
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: workers(server) - before, what="a worker in its place")
     assert version(server) == "9.9.1"
+    assert server.chat().status_code == 200
+
+
+def test_certificates_that_are_gone_at_a_reload_change_nothing(start_proxy: Start, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes())
+    server = start_proxy(requests_ca_bundle=bundle)
+    bundle.unlink()
+    server.signal(signal.SIGHUP)
+    wait_for(lambda: "Not reloaded" in server.log(), what="the reload is refused")
     assert server.chat().status_code == 200
 
 

@@ -127,6 +127,13 @@ def test_a_secret_that_is_missing_or_ambiguous_is_one_line(
     assert "s3cret" not in said
 
 
+def test_certificates_that_are_not_there_are_one_line(tmp_path: Path) -> None:
+    ended = start(tmp_path, "-m", "ollama_proxy", OPENROUTER_API_KEY="sk-or-x", REQUESTS_CA_BUNDLE="/nowhere.pem")
+    assert ended.returncode == 1
+    [said] = (ended.stderr + ended.stdout).strip().splitlines()
+    assert said.startswith("the certificates that REQUESTS_CA_BUNDLE"), said
+
+
 def test_a_flask_command_takes_the_same_secret_as_the_server(tmp_path: Path) -> None:
     """Flask copies `.env` into the environment, where its `NAME_FILE` would stand beside the real `NAME`."""
     (tmp_path / ".env").write_text("OPENROUTER_API_KEY_FILE=/nowhere/key\n")
