@@ -16,7 +16,7 @@ _MOST_DEPTH = 10_000
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
 # The outer repetition is not possessive: in Python 3.11.2, Debian's, such a group ends inside of what it failed on
-# (https://github.com/python/cpython/issues/101955).
+# (https://github.com/python/cpython/issues/106052).
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?P<fraction>\.[0-9]++)?(?P<exponent>[eE][+-]?[0-9]++)?")
 _EXPONENT_START = re.compile(r"[eE][+-]?")
