@@ -65,7 +65,6 @@ class Background(Generic[T]):
 
 def _start(run: Callable[[], None]) -> _Runner:
     # Only a gevent that is fully loaded can have patched this process; another thread may still be importing it.
-
     is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     if is_patched is not None and is_patched("threading"):
         return sys.modules["gevent"].spawn(run)  # type: ignore[no-any-return]

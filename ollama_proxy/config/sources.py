@@ -30,7 +30,7 @@ def environment(directory: Path | None = None) -> dict[str, str]:
     """
     in_file, found = read_env_file(directory), dict(os.environ)
     for forms in _FORMS:
-        # The `flask` command copies `.env` into the environment: what is the same in both is taken for the file's.
+        # The `flask` command copies `.env` into the environment: a value that is the same in both counts as the file's.
         if any(found.get(form, "").strip() and found[form] != in_file.get(form) for form in forms):
             for form in forms:
                 if found.get(form) == in_file.pop(form, None):

@@ -23,10 +23,10 @@ from ollama_proxy.server.turns import Turn
 
 #: An unread body of up to this size is read and thrown away, to keep the connection.
 DRAINED_BYTES = 64 * 1024
-#: Bytes of one read: an agent's history has a hundred kilobytes, which with gunicorn's own 8 would be many calls.
+#: Bytes of one read. gunicorn reads 8 kB at a time: many calls for an agent's history of a hundred kilobytes.
 READ_BYTES = 64 * 1024
-#: A head, or the trailers of a chunked body, may have so many bytes, a read's worth of what follows them included:
-#: gunicorn looks through all of them again with each read. Its own limit is 1.6 MB.
+#: The most bytes of a head, or of the trailers of a chunked body. One read may bring bytes behind them, which count too.
+#: gunicorn searches all of them again after each read, and its own limit is 1.6 MB.
 MOST_HEAD_BYTES = 2 * READ_BYTES
 #: The line that begins a chunk: its size, and extensions that nobody here understands.
 MOST_CHUNK_LINE_BYTES = 4096
@@ -66,11 +66,12 @@ class FairChunks(ChunkedReader):  # type: ignore[misc]
     def __init__(self, req: Any, unreader: FairUnreader) -> None:
         super().__init__(req, unreader)
         self.limit_chunk_size_line = MOST_CHUNK_LINE_BYTES
-        # With each chunk what was read behind it is copied. The data of a large chunk is read as a whole all the same.
+        # For each chunk, gunicorn copies all bytes that were read after it. Small reads keep these copies small; the
+        # data of a large chunk is still read as a whole.
         unreader.mxchunk = MOST_CHUNK_LINE_BYTES
 
     def parse_chunk_size(self, unreader: FairUnreader, data: bytes | None = None) -> Any:
-        """A chunk's size and what was read behind its line; InvalidChunkSize for a line longer than any sane one."""
+        """Return a chunk's size and the bytes after its first line. Raises InvalidChunkSize if that line is too long."""
         data = data or unreader.read()
         if len(data) > MOST_CHUNK_LINE_BYTES and data.find(b"\n", 0, MOST_CHUNK_LINE_BYTES) < 0:
             raise InvalidChunkSize(b"a line too long")
@@ -94,7 +95,7 @@ class ProxyRequest(Request):  # type: ignore[misc]
     max_buffer_headers: int
 
     def parse(self, unreader: FairUnreader) -> bytes:
-        """Read the head; what was read behind it is returned."""
+        """Read the head. Returns the bytes that were read after it."""
         unreader.mxchunk = READ_BYTES
         self.max_buffer_headers = min(self.max_buffer_headers, MOST_HEAD_BYTES)
         rest: bytes = super().parse(unreader)

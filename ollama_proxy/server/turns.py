@@ -34,8 +34,8 @@ class Turn:
     def offer(self) -> None:
         """Let the others run if this connection has worked for SLICE_SECONDS without having waited for anything.
 
-        Whether it has waited is told by the event loop, which turns only then: a fifth of a microsecond, and nothing
-        more for a connection that waits between its requests. A greenlet that is killed does not end in here.
+        The event loop's counter tells whether it has waited: the loop only runs then. That costs a fifth of a
+        microsecond. If the greenlet is killed in here, the kill is delivered where it waits next.
         """
         now = time.monotonic()
         if self._loop.iteration != self._seen:
@@ -44,5 +44,5 @@ class Turn:
             try:
                 let_others_run()
             except gevent.GreenletExit as end:
-                # The work itself must see it, to write a last line: it comes again where that waits next.
+                # The work itself must see it, so that it can write a last line.
                 self._loop.run_callback(gevent.getcurrent().throw, end)

@@ -2,8 +2,9 @@
 
 Most of what a call costs is spent in them: checking headers that never change, parsing the answer's head as if it were
 e-mail, wrapping the answer three times. Here the bytes of the head are made once, and the answer's head is read from
-the socket (RFC 9112). The pool, connecting, TLS and all that is rare stay the library's. `pool_of` gives None where
-this cannot be done: the pool's two methods below are not public, and a proxy wants more; then `Transport.send` is used.
+the socket (RFC 9112). The pool, connecting, TLS and all that is rare stay the library's. `pool_of` returns None if
+this is not possible: behind a proxy, or in a version of the library without the two methods of the pool that are used
+here, which are not public. Then `Transport.send` is used.
 """
 
 from __future__ import annotations
