@@ -25,7 +25,7 @@ from ollama_proxy.server.turns import Turn
 DRAINED_BYTES = 64 * 1024
 #: Bytes of one read. gunicorn reads 8 kB at a time: many calls for an agent's history of a hundred kilobytes.
 READ_BYTES = 64 * 1024
-#: The most bytes of a head, or of the trailers of a chunked body. One read may bring bytes behind them, which count too.
+#: The most bytes of a head, or of the trailers of a chunked body. Bytes that the same read brought after it count too.
 #: gunicorn searches all of them again after each read, and its own limit is 1.6 MB.
 MOST_HEAD_BYTES = 2 * READ_BYTES
 #: The line that begins a chunk: its size, and extensions that nobody here understands.
@@ -71,7 +71,7 @@ class FairChunks(ChunkedReader):  # type: ignore[misc]
         unreader.mxchunk = MOST_CHUNK_LINE_BYTES
 
     def parse_chunk_size(self, unreader: FairUnreader, data: bytes | None = None) -> Any:
-        """Return a chunk's size and the bytes after its first line. Raises InvalidChunkSize if that line is too long."""
+        """Return a chunk's size and the bytes after its first line. Raises InvalidChunkSize if it is too long."""
         data = data or unreader.read()
         if len(data) > MOST_CHUNK_LINE_BYTES and data.find(b"\n", 0, MOST_CHUNK_LINE_BYTES) < 0:
             raise InvalidChunkSize(b"a line too long")
