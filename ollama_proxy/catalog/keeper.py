@@ -33,6 +33,9 @@ _STORE_CHECK, _STORE_CHECK_EMPTY = 5.0, 1.0
 _LEASE = 90.0
 #: Seconds. A stored copy older than this is refreshed at the start, whatever the TTL: key and address may have changed.
 _FRESH_AT_START = 60.0
+#: The most models that are read of one list, some ten times what OpenRouter has: making twenty thousand takes half a
+#: second, in which nobody else is served.
+MOST_RECORDS = 5000
 #: Seconds before the first retry of a failed refresh; doubled up to the TTL.
 _FIRST_RETRY = 5.0
 #: Seconds between refreshes that a "no such model" asked for.
@@ -314,8 +317,11 @@ class CatalogKeeper:
 
 
 def _usable(records: object) -> list[dict[str, Any]]:
-    """Return the records that can be stored: objects with a valid id. Others are mistakes of upstream."""
-    found = records if isinstance(records, list) else []
+    """Return the records that can be stored: objects with a valid id. Others are mistakes of upstream.
+
+    At most MOST_RECORDS are looked at.
+    """
+    found = records[:MOST_RECORDS] if isinstance(records, list) else []
     return [
         record
         for record in found

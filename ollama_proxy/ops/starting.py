@@ -130,5 +130,7 @@ def migrate_database(settings: Settings, instance: Path) -> None:
     """Migrate the database, if it can be reached. Other machines may do so at the same time."""
     try:
         migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
+    except migrate.NewerDatabase as error:
+        _log(settings).warning(f"the database is used as it is: {error}")
     except StorageUnavailable as error:
         _log(settings).warning(f"the database could not be migrated, going on without it: {error}")

@@ -32,6 +32,10 @@ MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 ADVISORY_LOCK: Final = 0x6F6C6C616D61
 
 
+class NewerDatabase(StorageUnavailable):
+    """A newer version has migrated the database. This version can use it all the same: migrations only add."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One migration: its id, the id it follows (None for the first) and what it does."""
@@ -45,8 +49,8 @@ def upgrade(url: str) -> bool:
     """Migrate the database at SQLAlchemy URL `url` to the newest version. Returns True if there was anything to do.
 
     May be called by any number of processes at once: one works, the others wait at most 30 s. A database that is
-    current is only read. A missing SQLite folder is made. Raises StorageUnavailable: also for a database that a newer
-    version has migrated further.
+    current is only read. A missing SQLite folder is made. Raises StorageUnavailable, and NewerDatabase for one that
+    a newer version has migrated further.
     """
     target = make_url(url)
     with storage_errors(target):
@@ -116,9 +120,9 @@ def _migrated_to(connection: Connection) -> str | None:
 def _at_head(connection: Connection, url: URL) -> bool:
     revision = _migrated_to(connection)
     if revision is not None and revision not in {known.id for known in history()}:
-        raise StorageUnavailable(
+        raise NewerDatabase(
             f"database {safe_url(url)}: a newer version of ollama-proxy has migrated it (revision {revision} is "
-            "unknown here): update this program, or give it another DATABASE_URL"
+            "unknown here); update this program, or give it another DATABASE_URL"
         )
     return revision == head()
 

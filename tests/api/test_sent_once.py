@@ -29,7 +29,7 @@ ROUTES: dict[str, tuple[str, Json]] = {
     "embed": ("/api/embed", {"input": "hello"}),
     "embeddings": ("/v1/embeddings", {"input": "hello"}),
 }
-EMBEDDING = {"embed", "embeddings"}
+EMBEDDING = ("embed", "embeddings")
 
 #: What upstream does after it has read the whole request.
 ENDS: dict[str, Json] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.catalog.filters import Filters
-from ollama_proxy.catalog.keeper import CatalogKeeper, FetchedCatalog
+from ollama_proxy.catalog.keeper import MOST_RECORDS, CatalogKeeper, FetchedCatalog
 from ollama_proxy.config import Settings
 from ollama_proxy.storage.catalog_table import StoredCatalog
 from ollama_proxy.storage.database import StorageUnavailable
@@ -210,6 +210,16 @@ def test_junk_records_are_neither_listed_nor_stored(world: World) -> None:
     assert keeper.refresh_if_due()
     assert world.table.stored
     assert len(world.table.stored.chat) == 2
+
+
+def test_of_an_endless_list_only_so_many_models_are_read(world: World) -> None:
+    world.chat = [record(f"v/m{number}:free") for number in range(MOST_RECORDS + 1000)]
+    keeper = world.keeper()
+    assert keeper.refresh_if_due()
+    catalog = keeper.current()
+    assert catalog is not None
+    assert world.table.stored
+    assert len(world.table.stored.chat) == MOST_RECORDS
 
 
 def test_embedding_models_stay_when_their_list_did_not_come(world: World) -> None:

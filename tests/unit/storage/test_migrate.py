@@ -167,7 +167,7 @@ def test_a_database_of_a_newer_version_is_refused_in_words(empty_url: str) -> No
     database = Database(empty_url)
     version = database.run(lambda connection: Table("alembic_version", MetaData(), autoload_with=connection))
     database.run(lambda connection: connection.execute(version.update().values(version_num="9999")), write=True)
-    with pytest.raises(StorageUnavailable, match=r"newer version .* \(revision 9999 is unknown here\)"):
+    with pytest.raises(migrate.NewerDatabase, match=r"newer version .* \(revision 9999 is unknown here\)"):
         upgrade(empty_url)
     assert database.run(lambda connection: connection.execute(select(version)).all()) == [("9999",)]
     database.dispose()
