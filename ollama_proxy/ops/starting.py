@@ -7,6 +7,7 @@ If OpenRouter or the database is away, the server starts and works without them 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from gevent import Timeout
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
-from ollama_proxy.openrouter.http.transport import tls_context
+from ollama_proxy.openrouter.http.transport import CA_BUNDLES, tls_context
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.server.listener import EXHAUSTED
@@ -78,13 +79,13 @@ def at_the_address_of(earlier: Settings, loaded: Settings, *, warn: Callable[[st
 
 def unusable_certificates() -> str | None:
     """Return the line that ends a start if the CA bundle that the environment names cannot be read, else None."""
+    named = [name for name in CA_BUNDLES if os.environ.get(name)]
+    if not named:
+        return None  # certifi's are there; reading them once more would make the start slower
     try:
         tls_context()
     except OSError as error:
-        return (
-            "the certificates that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names cannot be read: "
-            f"{error.strerror or error}"
-        )
+        return f"the certificates that {named[0]} names cannot be read: {error.strerror or error}"
     return None
 
 

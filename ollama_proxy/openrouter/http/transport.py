@@ -154,6 +154,10 @@ class _SecurePool(_NotesIdling, HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+#: The environment variables that may name a CA bundle; the first one counts.
+CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
 def tls_context(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     """The process's TLS context.
 
@@ -161,7 +165,7 @@ def tls_context(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     if a named bundle cannot be read.
     """
     bundle = next(
-        (environ[name] for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE") if environ.get(name)),
+        (environ[name] for name in CA_BUNDLES if environ.get(name)),
         certifi.where(),
     )
     if os.path.isdir(bundle):
