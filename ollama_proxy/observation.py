@@ -67,7 +67,8 @@ class ObservedExchange(Protocol):
 class Observation:
     """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
-    `caller` is the name of who calls, `route` the route's template ("" for a path that has none), `cost` dollars.
+    `caller` is the name of who calls, `api` the blueprint that answers ("ollama", "openai", "anthropic", or one of our
+    own), `route` the route's template (both "" for a path that has none), `cost` dollars.
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
     by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """
@@ -78,6 +79,7 @@ class Observation:
     began: float = field(default_factory=time.monotonic)
     status: int = 0
     caller: str = ""
+    api: str = ""
     route: str = ""
     asked: str = ""
     streamed: bool = False
