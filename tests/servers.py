@@ -78,6 +78,7 @@ class ProxyServer:
             "DATABASE_URL": f"sqlite:///{directory / 'proxy.db'}",
             "LOG_FORMAT": "json",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PYTHONFAULTHANDLER": "1",
         }
         if ca_file is not None:
             environment["REQUESTS_CA_BUNDLE"] = ca_file
@@ -97,9 +98,18 @@ class ProxyServer:
             wait_for(self._answers, what="the proxy listens")
             if ready:
                 wait_for(lambda: requests.get(f"{self.url}/api/tags", timeout=PATIENCE).ok, what="a catalogue")
-        except BaseException:
+        except BaseException as error:
+            self._say_where_it_stands(error)
             self.stop()
             raise
+
+    def _say_where_it_stands(self, error: BaseException) -> None:
+        """Add to `error` what the server has written, and the stack of each of its threads if it still runs."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler writes the stacks, and the process ends
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(MEASURED_END)
+        error.add_note(f"the proxy's log:\n{self.log()}")
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the proxy ended:\n{self.log()}"
