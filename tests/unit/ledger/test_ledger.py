@@ -167,7 +167,9 @@ def test_the_hours_sums(process: Process) -> None:
 
 
 def test_failed_attempts_by_what_is_to_blame(process: Process) -> None:
-    rate, failing = (Verdict(blame, 429, "message", "reason") for blame in (Blame.MODEL_RATE_LIMIT, Blame.MODEL_FAILING))
+    rate, failing = (
+        Verdict(blame, 429, "message", "reason") for blame in (Blame.MODEL_RATE_LIMIT, Blame.MODEL_FAILING)
+    )
     process.ledger.failed("a", rate)
     process.ledger.failed("a", rate)
     process.written()
