@@ -30,7 +30,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
-    from ollama_proxy.ops import commands, health, logs, metrics
+    from ollama_proxy.ops import commands, health, logs
+    from ollama_proxy.ops.metrics import page as metrics
+    from ollama_proxy.ops.metrics.counting import Metrics
     from ollama_proxy.runtime import build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
@@ -42,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
-    counts = metrics.Metrics()
+    counts = Metrics()
     runtime = build_runtime(
         settings,
         instance_path=app.instance_path,

@@ -1,27 +1,18 @@
-"""The metrics for Prometheus: counted when a request begins and ends, never per token.
+"""What is counted for Prometheus: when a request begins and ends, never per token.
 
 Counters of several workers are added up through files that prometheus-client shares between processes, so
-gunicorn.conf.py names their folder before this module is imported. States (cooling models, limits) are read when the
-page is asked for, in the worker that answers. No label holds what a client sent.
+gunicorn.conf.py names their folder before this module is imported. No label holds what a client sent.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
 
-from flask import Blueprint, Flask, Response, current_app, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 
-from ollama_proxy.observation import ENVIRON_KEY, Observation
+from ollama_proxy.observation import Observation
 from ollama_proxy.openrouter.errors.failure import Verdict
-from ollama_proxy.runtime import Runtime
-from ollama_proxy.version import __version__
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -33,8 +24,6 @@ CLIENT_GONE = 499
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120)
-
-blueprint = Blueprint("metrics", __name__)
 
 
 class Metrics:
@@ -113,77 +102,10 @@ class Metrics:
             self._by_labels[route, method, status] = child
         return child
 
-    def page(self, state: Callable[[], Iterable[Metric]]) -> bytes:
-        """Return Prometheus' text format: the counts of all workers, and the states that `state` yields."""
+    def counts(self) -> CollectorRegistry:
+        """Return what has been counted, by all workers together."""
         if self._registry is not None:
-            return generate_latest(_Page(self._registry, state))
+            return self._registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(_Page(registry, state))
-
-
-class _Page(Collector):
-    def __init__(self, counts: CollectorRegistry, state: Callable[[], Iterable[Metric]]) -> None:
-        self._counts = counts
-        self._state = state
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._counts.collect()
-        yield from self._state()
-
-
-def states(runtime: Runtime, now: float) -> Iterator[Metric]:
-    """Yield the states at `now` (epoch seconds), as far as this process knows them: all share them through the
-    database.
-    """
-    memory, keeper = runtime.backend.memory, runtime.backend.keeper
-    memory.freshen()
-    catalog = keeper.current()
-    limit = memory.limit(now, free=True)
-    for name, text, value in (
-        ("cooling_models", "Models left out because of earlier failures.", sum(r.until > now for r in memory.rows())),
-        (
-            "account_limit_until_timestamp_seconds",
-            "When the limit of the OpenRouter account that holds now ends; 0 without one.",
-            0 if limit is None else limit.until,
-        ),
-        ("catalog_models", "Models that are listed.", 0 if catalog is None else len(catalog.models)),
-        (
-            "catalog_fetched_timestamp_seconds",
-            "When the model list was fetched; 0 without one.",
-            0 if catalog is None else catalog.fetched_at,
-        ),
-        ("database_degraded", "1 while failures are remembered by each process alone.", int(is_degraded(runtime))),
-    ):
-        yield GaugeMetricFamily(f"ollama_proxy_{name}", text, value)
-    info = GaugeMetricFamily("ollama_proxy_info", "The version that runs.", labels=["version"])
-    info.add_metric([__version__], 1)
-    yield info
-
-
-def is_degraded(runtime: Runtime) -> bool:
-    """Return True if the database was away when this process last used it."""
-    return runtime.database.degraded
-
-
-def register(app: Flask, metrics: Metrics) -> None:
-    """Add `/metrics`, and let each request note its route's template, which becomes its label."""
-    app.extensions["ollama_proxy.metrics"] = metrics
-    app.register_blueprint(blueprint)
-    app.before_request(_note_route)
-
-
-def _note_route() -> None:
-    rule = request.url_rule
-    observation = request.environ.get(ENVIRON_KEY)
-    if rule is not None and observation is not None:
-        observation.route = rule.rule
-        observation.api = request.blueprint or ""
-
-
-@blueprint.route("/metrics", methods=["GET"])
-def metrics_page() -> Response:
-    """GET /metrics."""
-    metrics: Metrics = current_app.extensions["ollama_proxy.metrics"]
-    runtime: Runtime = current_app.extensions["ollama_proxy"]
-    return Response(metrics.page(lambda: states(runtime, time.time())), content_type=CONTENT_TYPE_LATEST)
+        return registry

@@ -9,7 +9,8 @@ import pytest
 
 from ollama_proxy.observation import Observation, Observers
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.ops.metrics import FOLDER_VARIABLE, Metrics
+from ollama_proxy.ops.metrics.counting import FOLDER_VARIABLE, Metrics
+from ollama_proxy.ops.metrics.page import page
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
 
 def lines(metrics: Metrics) -> set[str]:
     """The samples of the page, without the times of creation."""
-    text = metrics.page(lambda: ()).decode()
+    text = page(metrics, lambda: ()).decode()
     return {line for line in text.splitlines() if not line.startswith("#") and "_created" not in line}
 
 
