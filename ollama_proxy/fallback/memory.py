@@ -104,6 +104,10 @@ class FailureMemory:
         """Return all that is remembered of models, for the gauges."""
         return tuple(self._models.values())
 
+    def limits(self) -> Iterable[LimitRow]:
+        """Return all limits of the account that are remembered, for the gauges."""
+        return tuple(self._limits.values())
+
     # Writing
 
     def failed(self, model: Model, verdict: Verdict, *, began_at: float) -> None:
