@@ -30,10 +30,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
-    from ollama_proxy.ops import commands, health, logs
+    from ollama_proxy.ops import commands, health, logs, request_log
     from ollama_proxy.ops.metrics import page as metrics
     from ollama_proxy.ops.metrics.counting import Metrics
-    from ollama_proxy.runtime import build_runtime
+    from ollama_proxy.runtime import Observing, build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
@@ -45,12 +45,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
     counts = Metrics()
-    runtime = build_runtime(
-        settings,
-        instance_path=app.instance_path,
-        observer=Observers(logs.RequestLog(), counts),
-        observe_failure=counts.failed,
+    log = request_log.RequestLog()
+    observers = Observers(log, counts, on_error=request_log.observer_failed)
+    observing = Observing(
+        observers,
+        failure=observers.safely(counts.failed),
+        slow=observers.safely(log.slow),
+        lost=observers.safely(counts.lost),
+        explainer=request_log.explanations(settings.log_level),
     )
+    runtime = build_runtime(settings, instance_path=app.instance_path, observing=observing)
     app.extensions["ollama_proxy"] = runtime
     app.register_blueprint(ollama)
     app.register_blueprint(openai)

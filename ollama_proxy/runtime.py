@@ -6,6 +6,7 @@ Nothing here starts by itself: the gunicorn worker, or the development server's 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
-from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
+from ollama_proxy.fallback.backend import Backend, Explainer, FailureObserver, SlowObserver, in_background
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
@@ -60,9 +61,22 @@ class Runtime:
                 self._thread.start()
 
 
-def build_runtime(
-    settings: Settings, *, instance_path: str, observer: Observer, observe_failure: FailureObserver
-) -> Runtime:
+@dataclass(frozen=True, slots=True)
+class Observing:
+    """Who is told of what a serving process does, for log and metrics. None of them may raise or wait.
+
+    `failure` and `slow` are told of attempts, `lost` of writes to the database that were dropped: the queue's name, how
+    many. `explainer` is None where the log is not to explain each request.
+    """
+
+    requests: Observer
+    failure: FailureObserver
+    slow: SlowObserver
+    lost: Callable[[str, int], None]
+    explainer: Explainer | None = None
+
+
+def build_runtime(settings: Settings, *, instance_path: str, observing: Observing) -> Runtime:
     """Join the parts. Opens no connection and starts no thread.
 
     Raises FilterError if the named filter file is missing, SettingsError if the database URL is not valid.
@@ -81,7 +95,7 @@ def build_runtime(
     )
     database = Database(database_url, on_warning=_warn)
     failures = FailureTable(database)
-    writes = WriteBehind(database, on_warning=_warn)
+    writes = WriteBehind(database, on_warning=_warn, on_lost=observing.lost)
     revisions = Revisions(database, on_warning=_warn)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(
@@ -99,9 +113,14 @@ def build_runtime(
         memory=FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions)),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
         suspicions=Suspicions(suspect_seconds(settings)),
-        observe_failure=observe_failure,
+        observe_failure=observing.failure,
+        observe_slow=observing.slow,
+        explainer=observing.explainer,
     )
-    return Runtime(settings, backend, database, failures, writes, revisions, filters, AccessPolicy(settings), observer)
+    access = AccessPolicy(settings)
+    return Runtime(
+        settings, backend, database, failures, writes, revisions, filters, access, observer=observing.requests
+    )
 
 
 def _warn(text: str) -> None:

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from ollama_proxy.observation import Observation
-from ollama_proxy.ops.logs import LONGEST_NAME, RequestLog, shown, standard_formatter
+from ollama_proxy.ops.logs import standard_formatter
+from ollama_proxy.ops.request_log import LONGEST_NAME, RequestLog, shown
 
 
 def formatted(log_format: str, message: str, *arguments: object) -> str:
