@@ -72,7 +72,7 @@ def explain(
 
 def _why(model: Model, target: Target, needs: Needs, *, listed: bool, unavailable: str | None) -> str:
     if not model.is_free:
-        return "costs money"
+        return "not free"
     if not listed:
         return "filtered, or gone"
     asked = target.model is not None and target.model.id == model.id
