@@ -48,13 +48,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     log = request_log.RequestLog()
     observers = Observers(log, counts, on_error=request_log.observer_failed)
     observing = Observing(
-        observers,
         failure=observers.safely(counts.failed),
         slow=observers.safely(log.slow),
-        lost=observers.safely(counts.lost),
+        writes_lost=observers.safely(counts.writes_lost),
+        records_lost=observers.safely(counts.records_lost),
         explainer=request_log.explanations(settings.log_level),
     )
     runtime = build_runtime(settings, instance_path=app.instance_path, observing=observing)
+    observers.add(runtime.ledger)
+    log.safe = runtime.kept_name
     app.extensions["ollama_proxy"] = runtime
     app.register_blueprint(ollama)
     app.register_blueprint(openai)
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = Front(  # type: ignore[method-assign]
         MergedSlashes(app.wsgi_app),
         runtime.access,
-        runtime.observer,
+        observers,
         error_forms=ErrorForms(("/v1/messages", anthropic_errors), ("/v1/", openai_errors), ("", ollama_errors)),
         first_request=runtime.start_background,
     )

@@ -38,11 +38,12 @@ class Outcome(StrEnum):
 
 
 class ObservedAttempt(Protocol):
-    """One attempt: the model's id, why it failed (None if it did not), how long it took in seconds, and how long until
-    its first token came (None if none came).
+    """One attempt: the model's id, whether it is free, why it failed (None if it did not), how long it took in seconds,
+    and how long until its first token came (None if none came).
     """
 
     model: str
+    is_free: bool
     reason: str | None
     seconds: float
     first_token_seconds: float | None
@@ -74,7 +75,8 @@ class Observation:
 
     `address` is the client's, `key` the name of its key ("" without one), `caller` the one of them under which it is
     counted. `api` is the blueprint that answers ("ollama", "openai", "anthropic", or one of our own), `route` the
-    route's template (both "" for a path that has none), `cost` dollars.
+    route's template (both "" for a path that has none), `cost` dollars. `asked` is the model name that the client sent,
+    "" if it might be something else than a name (`ledger/names.py`).
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
     by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """
@@ -136,7 +138,7 @@ class Observers:
         """`on_error` is called while the error is handled (`sys.exc_info`), with the name of what raised: once for each
         name, as what fails for one request would fill the log for all.
         """
-        self._observers = observers
+        self._observers = [*observers]
         self._on_error = on_error
         self._told: set[str] = set()
 
@@ -160,6 +162,10 @@ class Observers:
                 observer.ended(observation)
             except Exception:  # noqa: BLE001 - as above
                 self._failed(observer.ended)
+
+    def add(self, observer: Observer) -> None:
+        """Tell one more observer from now on."""
+        self._observers.append(observer)
 
     def safely(self, call: Callable[Told, None]) -> Callable[Told, None]:
         """Return `call` as one that never raises either: for what log and metrics are told besides."""

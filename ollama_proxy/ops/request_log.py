@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -17,6 +18,10 @@ from ollama_proxy.observation import Observation
 
 #: The most characters of a name that are logged: a client can send a name of any length.
 LONGEST_NAME = 120
+#: Likewise of a path.
+LONGEST_PATH = 200
+#: What stands in place of a part of a path that may be a key.
+MASK = "***"
 
 #: What load balancers, container engines and Prometheus ask all day long.
 _PROBED = frozenset({"/", "/health", "/health/ready", "/metrics"})
@@ -26,6 +31,17 @@ _REPORTS = "/api/proxy/"
 def shown(text: str) -> str:
     """Return a client's text as a log may hold it: cut short, and without control characters."""
     return text[:LONGEST_NAME].encode("unicode_escape").decode()
+
+
+def shown_path(observation: Observation, safe: Callable[[str], str]) -> str:
+    """Return the path of a request as a log may hold it: `safe` returns what may be kept of a name, "" for a key.
+
+    Only a path that is a route's whole template is the server's own words.
+    """
+    path = observation.path[:LONGEST_PATH]
+    if observation.route and "<" not in observation.route:
+        return shown(path)
+    return shown("/".join(part and (safe(part) or MASK) for part in path.split("/")))
 
 
 def is_probe(observation: Observation) -> bool:
@@ -42,7 +58,9 @@ def is_probe(observation: Observation) -> bool:
 class RequestLog:
     """An observer that writes one line per request, with the models that were tried."""
 
-    def __init__(self) -> None:
+    def __init__(self, safe: Callable[[str], str] = lambda _: "") -> None:
+        """`safe` returns what may be kept of a name that a client sent, "" where it may be a key."""
+        self.safe = safe
         self._log = structlog.get_logger("ollama_proxy")
 
     def began(self, observation: Observation) -> None:
@@ -55,10 +73,10 @@ class RequestLog:
         """Write the line. `tried` reads like "a:free (rate limited), b:free"."""
         if is_probe(observation):
             if self._log.is_enabled_for(logging.DEBUG):
-                self._log.debug("request", **_fields(observation))
+                self._log.debug("request", **self._fields(observation))
             return
         write = self._log.warning if observation.status >= 500 or observation.broken else self._log.info
-        write("request", **_fields(observation))
+        write("request", **self._fields(observation))
 
     def slow(self, observation: Observation, model: str, seconds: float) -> None:
         """Write a line about an attempt that has not begun to answer; `Backend.observe_slow` calls this."""
@@ -71,33 +89,32 @@ class RequestLog:
             streamed=observation.streamed,
         )
 
-
-def _fields(observation: Observation) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "request_id": observation.request_id,
-        "method": observation.method,
-        "path": shown(observation.path),
-        "status": observation.status,
-        "ms": round((time.monotonic() - observation.began) * 1000, 1),
-        **observation.who(),
-        "outcome": observation.outcome,
-    }
-    if observation.asked:
-        fields["asked"] = shown(observation.asked)
-    exchange = observation.exchange
-    if exchange is not None:
-        fields["model"] = exchange.model.id if exchange.model is not None else None
-        fields["tried"] = ", ".join(
-            f"{tried.model} ({tried.reason})" if tried.reason else tried.model for tried in exchange.tried
-        )
-        if exchange.first_token_seconds is not None:
-            fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
-        fields["prompt_tokens"] = observation.prompt_tokens
-        fields["completion_tokens"] = observation.completion_tokens
-        fields["cost"] = observation.cost
-    if observation.error:
-        fields["error"] = observation.error
-    return {name: value for name, value in fields.items() if value is not None}
+    def _fields(self, observation: Observation) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "request_id": observation.request_id,
+            "method": observation.method,
+            "path": shown_path(observation, self.safe),
+            "status": observation.status,
+            "ms": round((time.monotonic() - observation.began) * 1000, 1),
+            **observation.who(),
+            "outcome": observation.outcome,
+        }
+        if observation.asked:
+            fields["asked"] = shown(observation.asked)
+        exchange = observation.exchange
+        if exchange is not None:
+            fields["model"] = exchange.model.id if exchange.model is not None else None
+            fields["tried"] = ", ".join(
+                f"{tried.model} ({tried.reason})" if tried.reason else tried.model for tried in exchange.tried
+            )
+            if exchange.first_token_seconds is not None:
+                fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
+            fields["prompt_tokens"] = observation.prompt_tokens
+            fields["completion_tokens"] = observation.completion_tokens
+            fields["cost"] = observation.cost
+        if observation.error:
+            fields["error"] = observation.error
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Explanations:

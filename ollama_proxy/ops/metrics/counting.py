@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from ollama_proxy.ledger.record import ASKING_ROUTES, is_recorded
 from ollama_proxy.observation import Observation, ObservedAttempt, Outcome
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.ops.metrics.recorded import ASKING_ROUTES, is_recorded
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -73,7 +73,7 @@ class _CallerSeries:
 
 
 class Metrics:
-    """Counts requests, as an Observer, failed attempts (`failed`) and dropped writes (`lost`). One per process."""
+    """Counts requests, as an Observer, failed attempts (`failed`) and what the database lost. One per process."""
 
     def __init__(self) -> None:
         # With shared files the counters must not be in a registry: it would show this process's part only.
@@ -103,7 +103,8 @@ class Metrics:
         self._errors = counter("upstream_errors", "Failed attempts.", "blame")
         self._tokens = counter("tokens", "Tokens, as OpenRouter counts.", "direction", "caller")
         self._cost = counter("cost_dollars", "What OpenRouter charged.", "caller")
-        self._lost = counter("writes_dropped", "Writes to the database that were lost.", "queue")
+        self._writes_lost = counter("writes_dropped", "Writes to the database that were lost.", "queue")
+        self._records_lost = counter("ledger_records_dropped", "Requests that the ledger does not hold.")
         self._open = Gauge(
             "ollama_proxy_open_streams",
             "Streamed answers under way.",
@@ -135,7 +136,7 @@ class Metrics:
         for key in keys:
             self._caller(key)
         for queue in queues:
-            self._lost.labels(queue)
+            self._writes_lost.labels(queue)
 
     # What happens
 
@@ -164,9 +165,13 @@ class Metrics:
         self._errors.labels(verdict.blame.value).inc()
         self._model(model).failures.inc()
 
-    def lost(self, queue: str, number: int) -> None:
+    def writes_lost(self, queue: str, number: int) -> None:
         """Count writes to the database that were dropped; `WriteBehind` calls this."""
-        self._lost.labels(queue).inc(number)
+        self._writes_lost.labels(queue).inc(number)
+
+    def records_lost(self, number: int) -> None:
+        """Count requests that the ledger does not hold; `Ledger` calls this."""
+        self._records_lost.inc(number)
 
     def counts(self) -> CollectorRegistry:
         """Return what has been counted, by all workers together."""

@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.memory import FailureMemory
+from ollama_proxy.ledger.key_check import BAD_STATES, KeyState
+from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
 
@@ -22,6 +24,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
     """Yield the states at `now` (epoch seconds), as far as this process knows them."""
     memory, catalog = runtime.backend.memory, runtime.backend.keeper.current()
     memory.freshen()
+    yield from _quota(runtime.quota.now())
     yield from _cooling(memory, catalog, now)
     until = {row.scope: row.until for row in memory.limits() if row.until > now}
     yield _labelled(
@@ -40,6 +43,29 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
         "database_degraded", "1 while failures are remembered by each process alone.", int(is_degraded(runtime))
     )
     yield _labelled("info", "The version that runs.", "version", [(__version__, 1)])
+
+
+def _quota(quota: Quota) -> Iterator[Metric]:
+    """Yield what is left of the account. What is not known has no sample: 0 would say that nothing is left."""
+    for name, text, value in (
+        ("free_requests_used", "Free requests of this UTC day.", quota.free_used),
+        ("free_requests_limit", "Free requests that a day has.", quota.free_limit),
+        ("free_requests_left", "Free requests left of this UTC day.", quota.free_left),
+        ("free_requests_reset_timestamp_seconds", "When the next day begins.", quota.resets_at),
+        ("free_requests_minute_used", "Free attempts in this minute.", quota.minute_used),
+        ("free_requests_minute_limit", "FREE_REQUESTS_PER_MINUTE.", quota.minute_limit),
+        ("credits_left_dollars", "What is left of the key's limit.", quota.credits_left),
+        (
+            "key_accepted",
+            "0 if OpenRouter answers nothing with this key, else 1.",
+            int(quota.key_state not in BAD_STATES),
+        ),
+    ):
+        if value is not None:
+            yield _gauge(name, text, value)
+    yield _labelled(
+        "key_state", "1 for what is known of the key.", "state", [(s, s is quota.key_state) for s in KeyState]
+    )
 
 
 def _cooling(memory: FailureMemory, catalog: Catalog | None, now: float) -> Iterator[Metric]:

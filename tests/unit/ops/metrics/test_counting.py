@@ -248,7 +248,7 @@ def test_there_are_never_more_labels_than_a_bound(metrics: Metrics) -> None:
 
 
 def test_dropped_writes_are_counted_by_queue(metrics: Metrics) -> None:
-    metrics.lost("failures", 3)
+    metrics.writes_lost("failures", 3)
     assert samples(metrics)['writes_dropped_total{queue="failures"}'] == 3
 
 
