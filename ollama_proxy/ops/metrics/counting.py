@@ -11,6 +11,7 @@ in the catalogue: of a counter that is born at 1 `increase()` never sees the fir
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,8 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from ollama_proxy.ledger.record import ASKING_ROUTES, is_recorded
 from ollama_proxy.observation import Observation, ObservedAttempt, Outcome
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from ollama_proxy.ops.metrics.shared_values import FOLDER_VARIABLE, use_quick_values
 
 #: The `route` label of a path without a route: the path itself comes from the client and must not become a label.
 NO_ROUTE = "none"
@@ -78,6 +78,8 @@ class Metrics:
     def __init__(self) -> None:
         # With shared files the counters must not be in a registry: it would show this process's part only.
         registry = self._registry = None if FOLDER_VARIABLE in os.environ else CollectorRegistry()
+        if "gunicorn.arbiter" in sys.modules:
+            use_quick_values()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"ollama_proxy_{name}", text, labels, registry=registry)

@@ -10,8 +10,9 @@ import pytest
 
 from ollama_proxy.observation import Observation, Observers
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
-from ollama_proxy.ops.metrics.counting import FOLDER_VARIABLE, MOST_CALLERS, MOST_MODELS, Metrics
+from ollama_proxy.ops.metrics.counting import MOST_CALLERS, MOST_MODELS, Metrics
 from ollama_proxy.ops.metrics.page import page
+from ollama_proxy.ops.metrics.shared_values import FOLDER_VARIABLE
 
 
 @dataclass
