@@ -35,7 +35,7 @@ from ollama_proxy.config import (  # noqa: E402
     load_settings,
     missing_key_text,
 )
-from ollama_proxy.ops.logs import server_logging  # noqa: E402
+from ollama_proxy.ops.logs import server_level, server_logging  # noqa: E402
 from ollama_proxy.server.worker import raise_file_limit  # noqa: E402
 from ollama_proxy.storage.database import sqlalchemy_url  # noqa: E402
 
@@ -109,7 +109,7 @@ forwarder_headers = ""
 control_socket_disable = True
 accesslog = None
 errorlog = "-"
-loglevel = settings.log_level.lower()
+loglevel = server_level(settings).lower()
 logconfig_dict = server_logging(settings)
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"

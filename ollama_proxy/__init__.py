@@ -30,8 +30,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
-    from ollama_proxy.ops import commands, health, logs, metrics
-    from ollama_proxy.runtime import build_runtime
+    from ollama_proxy.ops import commands, health, logs, request_log
+    from ollama_proxy.ops.metrics import page as metrics
+    from ollama_proxy.ops.metrics.counting import Metrics
+    from ollama_proxy.runtime import Observing, build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
@@ -42,12 +44,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
-    counts = metrics.Metrics()
-    runtime = build_runtime(
-        settings,
-        instance_path=app.instance_path,
-        observe_failure=counts.failed,
+    counts = Metrics()
+    log = request_log.RequestLog()
+    observers = Observers(log, counts, on_error=request_log.observer_failed)
+    observing = Observing(
+        failure=observers.safely(counts.failed),
+        slow=observers.safely(log.slow),
+        writes_lost=observers.safely(counts.writes_lost),
+        records_lost=observers.safely(counts.records_lost),
+        explainer=request_log.explanations(settings.log_level),
     )
+    runtime = build_runtime(settings, instance_path=app.instance_path, observing=observing)
+    observers.add(runtime.ledger)
+    log.safe = runtime.kept_name
     app.extensions["ollama_proxy"] = runtime
     app.register_blueprint(ollama)
     app.register_blueprint(openai)
@@ -59,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = Front(  # type: ignore[method-assign]
         MergedSlashes(app.wsgi_app),
         runtime.access,
-        Observers(logs.RequestLog(), counts, runtime.ledger),
+        observers,
         error_forms=ErrorForms(("/v1/messages", anthropic_errors), ("/v1/", openai_errors), ("", ollama_errors)),
         first_request=runtime.start_background,
     )

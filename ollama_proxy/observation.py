@@ -6,10 +6,12 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import ParamSpec, Protocol
+
+Told = ParamSpec("Told")
 
 #: The key under which `web.front` puts the Observation into the WSGI environment.
 ENVIRON_KEY = "ollama_proxy.observation"
@@ -36,14 +38,15 @@ class Outcome(StrEnum):
 
 
 class ObservedAttempt(Protocol):
-    """One attempt: the model's id, whether it is free, why it failed (None if it did not), how long it took in
-    seconds.
+    """One attempt: the model's id, whether it is free, why it failed (None if it did not), how long it took in seconds,
+    and how long until its first token came (None if none came).
     """
 
     model: str
     is_free: bool
     reason: str | None
     seconds: float
+    first_token_seconds: float | None
 
 
 class ObservedModel(Protocol):
@@ -70,9 +73,10 @@ class ObservedExchange(Protocol):
 class Observation:
     """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
-    `caller` is the name of who calls, `api` the blueprint that answers ("ollama", "openai", "anthropic", or one of our
-    own), `route` the route's template (both "" for a path that has none), `cost` dollars. `asked` is the model name
-    that the client sent, "" if it might be something else than a name (`ledger/names.py`).
+    `address` is the client's, `key` the name of its key ("" without one), `caller` the one of them under which it is
+    counted. `api` is the blueprint that answers ("ollama", "openai", "anthropic", or one of our own), `route` the
+    route's template (both "" for a path that has none), `cost` dollars. `asked` is the model name that the client sent,
+    "" if it might be something else than a name (`ledger/names.py`).
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
     by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """
@@ -83,6 +87,8 @@ class Observation:
     began: float = field(default_factory=time.monotonic)
     status: int = 0
     caller: str = ""
+    address: str = ""
+    key: str = ""
     api: str = ""
     route: str = ""
     asked: str = ""
@@ -94,6 +100,10 @@ class Observation:
     error: str = ""
     broken: bool = False
     left: bool = False
+
+    def who(self) -> dict[str, str]:
+        """Return who calls, as the fields of a log line: the client's address, and its key's name if it has one."""
+        return {"client": self.address, "key": self.key} if self.key else {"client": self.address}
 
     @property
     def outcome(self) -> Outcome:
@@ -122,19 +132,54 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Passes every call on to several observers."""
+    """Passes every call on to several observers. One that raises harms neither the request nor the others."""
 
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+    def __init__(self, *observers: Observer, on_error: Callable[[str], None] | None = None) -> None:
+        """`on_error` is called while the error is handled (`sys.exc_info`), with the name of what raised: once for each
+        name, as what fails for one request would fill the log for all.
+        """
+        self._observers = [*observers]
+        self._on_error = on_error
+        self._told: set[str] = set()
 
     def began(self, observation: Observation) -> None:
         for observer in self._observers:
-            observer.began(observation)
+            try:
+                observer.began(observation)
+            except Exception:  # noqa: BLE001 - whatever it is, it is not the client's
+                self._failed(observer.began)
 
     def answering(self, observation: Observation) -> None:
         for observer in self._observers:
-            observer.answering(observation)
+            try:
+                observer.answering(observation)
+            except Exception:  # noqa: BLE001 - as above
+                self._failed(observer.answering)
 
     def ended(self, observation: Observation) -> None:
         for observer in self._observers:
-            observer.ended(observation)
+            try:
+                observer.ended(observation)
+            except Exception:  # noqa: BLE001 - as above
+                self._failed(observer.ended)
+
+    def add(self, observer: Observer) -> None:
+        """Tell one more observer from now on."""
+        self._observers.append(observer)
+
+    def safely(self, call: Callable[Told, None]) -> Callable[Told, None]:
+        """Return `call` as one that never raises either: for what log and metrics are told besides."""
+
+        def told(*values: Told.args, **named: Told.kwargs) -> None:
+            try:
+                call(*values, **named)
+            except Exception:  # noqa: BLE001 - as above
+                self._failed(call)
+
+        return told
+
+    def _failed(self, call: Callable[..., None]) -> None:
+        name = getattr(call, "__qualname__", type(call).__name__)
+        if name not in self._told and self._on_error is not None:
+            self._told.add(name)
+            self._on_error(name)

@@ -6,6 +6,7 @@ Nothing here starts by itself: the gunicorn worker, or the development server's 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
-from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
+from ollama_proxy.fallback.backend import Backend, Explainer, FailureObserver, SlowObserver, in_background
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
@@ -77,8 +78,24 @@ class Runtime:
                 threading.Thread(target=run, args=(never,), name=name, daemon=True).start()
 
 
-def build_runtime(settings: Settings, *, instance_path: str, observe_failure: FailureObserver) -> Runtime:
-    """Join the parts. Opens no connection and starts no thread. `observe_failure` is told of each failed attempt.
+@dataclass(frozen=True, slots=True)
+class Observing:
+    """Who is told of what a serving process does, for log and metrics. None of them may raise or wait.
+
+    `failure` and `slow` are told of attempts, `writes_lost` of writes to the database that were dropped (the queue's
+    name, how many), `records_lost` of requests that the ledger does not hold. `explainer` is None where the log is not
+    to explain each request.
+    """
+
+    failure: FailureObserver
+    slow: SlowObserver
+    writes_lost: Callable[[str, int], None]
+    records_lost: Callable[[int], None]
+    explainer: Explainer | None = None
+
+
+def build_runtime(settings: Settings, *, instance_path: str, observing: Observing) -> Runtime:
+    """Join the parts. Opens no connection and starts no thread.
 
     Raises FilterError if the named filter file is missing, SettingsError if the database URL is not valid.
     """
@@ -96,7 +113,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observe_failure: Fa
     )
     database = Database(database_url, on_warning=_warn)
     failures = FailureTable(database)
-    writes = WriteBehind(database, on_warning=_warn)
+    writes = WriteBehind(database, on_warning=_warn, on_lost=observing.writes_lost)
     revisions = Revisions(database, on_warning=_warn)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(
@@ -113,10 +130,11 @@ def build_runtime(settings: Settings, *, instance_path: str, observe_failure: Fa
         check=lambda: check_key(client),
         limits=memory.limits,
         log=log,
+        on_lost=observing.records_lost,
     )
 
     def failed(model: str, verdict: Verdict) -> None:
-        observe_failure(model, verdict)
+        observing.failure(model, verdict)
         books.ledger.failed(model, verdict)
         books.quota.failed(verdict)
 
@@ -129,6 +147,8 @@ def build_runtime(settings: Settings, *, instance_path: str, observe_failure: Fa
         free_requests=FreeRequestCount(settings.free_requests_per_minute, observer=books.quota),
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=failed,
+        observe_slow=observing.slow,
+        explainer=observing.explainer,
     )
     return Runtime(
         settings,

@@ -99,7 +99,8 @@ class AccessPolicy:
     ) -> None:
         self._settings = settings
         self._keys = tuple(_fingerprint(key.encode()) for key in settings.proxy_api_keys)
-        self._key_callers = tuple(Caller(f"key {number}") for number in range(1, len(self._keys) + 1))
+        #: The names of the keys, by which their callers are known.
+        self.key_names = tuple(f"key {number}" for number in range(1, len(self._keys) + 1))
         self._origins = OriginRules(settings.ollama_origins)
         names = frozenset((socket.gethostname(),) if hostnames is None else hostnames)
         addresses = machine_addresses() if interface_ips is None else frozenset(interface_ips)
@@ -108,6 +109,7 @@ class AccessPolicy:
         self._is_near = lru_cache(4096)(lambda text: _within_text(text, settings.allow_networks))
         self._is_trusted = lru_cache(4096)(lambda text: _within_text(text, settings.trusted_proxies))
         self._caller_at = lru_cache(4096)(_caller_at)
+        self._caller_with_key = lru_cache(4096)(Caller.with_key)
         # The usual decision is made once per caller.
         self._serve = lru_cache(4096)(Decision)
 
@@ -140,14 +142,15 @@ class AccessPolicy:
         if not self._is_trusted(peer):
             return self._caller_at(peer)
         address = client_address(environ, self._settings.trusted_proxies)
-        return UNKNOWN_CALLER if address is None else Caller(str(address))
+        return UNKNOWN_CALLER if address is None else Caller.at(str(address))
 
     def _check_key(self, environ: Mapping[str, Any], caller: Caller, headers: HeaderPairs) -> Decision:
         given = [_fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
         # Every pair is compared, so that the time tells neither which key matched nor how far one did.
         matches = [any([hmac.compare_digest(mine, theirs) for theirs in given]) for mine in self._keys]  # noqa: C419
         if any(matches):
-            return Decision(self._key_callers[matches.index(True)], headers)
+            key = self.key_names[matches.index(True)]
+            return Decision(self._caller_with_key(key, caller.address), headers)
         message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
         return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
 
@@ -214,7 +217,7 @@ def describe_access(settings: Settings) -> list[str]:
 
 def _caller_at(peer: str) -> Caller:
     address = _address(peer)
-    return UNKNOWN_CALLER if address is None else Caller(str(address))
+    return UNKNOWN_CALLER if address is None else Caller.at(str(address))
 
 
 def _peer_address(environ: Mapping[str, Any]) -> Address | None:

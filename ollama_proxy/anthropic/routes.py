@@ -50,6 +50,7 @@ def messages() -> Response:
         dialect=MESSAGES,
         own_provider="provider" in asked,
         caller=observation.caller,
+        observation=observation,
         headers={} if free_mode else _forwarded(),
     )
     exchange = Exchange(backend, call)

@@ -8,7 +8,7 @@ model can be tried unseen; after it StreamBroken, and the client must be told (d
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ ERROR_BODY_TIMEOUT = 10.0
 
 #: Seconds; a time-out of 0 would mean not to wait for the socket at all.
 SHORTEST_WAIT = 0.001
+
+#: An attempt that has not begun to answer after so many seconds is slow, and the log says so while it goes on.
+SLOW_SECONDS = 10.0
 
 #: Seconds for the connection's last bytes behind `[DONE]`: with them it can be used again.
 TRAILER_TIMEOUT = 0.5
@@ -103,20 +106,36 @@ class Attempt:
     """A call that has been started. Iterate it once; `close` it whatever happens."""
 
     def __init__(
-        self, call: Background[UpstreamAnswer], *, streamed: bool, patience: Patience, pulse: Pulse, dialect: Dialect
+        self,
+        call: Background[UpstreamAnswer],
+        *,
+        streamed: bool,
+        patience: Patience,
+        pulse: Pulse,
+        dialect: Dialect,
+        on_slow: Callable[[float], None],
     ) -> None:
+        """`on_slow` is called once, with the seconds so far, if nothing useful has come after `SLOW_SECONDS`."""
         self._call = call
         self._streamed = streamed
         self._patience = patience
         self._pulse = pulse
         self._dialect = dialect
-        self._began = self._last_byte = time.monotonic()
-        self._deadline = self._began + (patience.first_token if streamed else patience.whole)
+        #: When it began, on the monotonic clock in seconds.
+        self.began = self._last_byte = time.monotonic()
+        self._deadline = self.began + (patience.first_token if streamed else patience.whole)
+        self._on_slow = on_slow
+        self._slow_at = self.began + SLOW_SECONDS
         self._answer: UpstreamAnswer | None = None
         #: When the answer's headers were there, on the monotonic clock in nanoseconds.
         self.accepted_ns: int | None = None
         #: The answer has said that it is complete.
         self.complete = False
+
+    @property
+    def status(self) -> int | None:
+        """Upstream's HTTP status; None before its headers are there."""
+        return None if self._answer is None else self._answer.status
 
     def close(self) -> None:
         """End the call: its connection goes back to the pool if the answer was read to its end, else is closed."""
@@ -148,15 +167,20 @@ class Attempt:
     # Waiting for the first useful delta
 
     def _slice(self) -> float:
-        """How long the next wait may last: until a heartbeat is due or the patience ends."""
-        return max(min(self._pulse.left(), self._deadline - time.monotonic(), self._silence_left()), SHORTEST_WAIT)
+        """How long the next wait may last: until a heartbeat is due, the attempt is slow, or the patience ends."""
+        until = min(self._deadline, self._slow_at) - time.monotonic()
+        return max(min(self._pulse.left(), until, self._silence_left()), SHORTEST_WAIT)
 
     def _silence_left(self) -> float:
         return self._last_byte + self._patience.silence - time.monotonic()
 
     def _still_waiting(self) -> Iterator[Beat]:
         """A beat if one is due. Raises AttemptFailed when the patience has ended."""
-        if time.monotonic() >= self._deadline:
+        now = time.monotonic()
+        if now >= self._slow_at:
+            self._slow_at = float("inf")
+            self._on_slow(now - self.began)
+        if now >= self._deadline:
             if self._streamed:
                 raise AttemptFailed(Failure(FailureKind.FIRST_TOKEN_TIMEOUT, detail="no first token in time"))
             raise AttemptFailed(Failure(FailureKind.TOTAL_TIMEOUT, detail="no whole answer in time"))
@@ -292,7 +316,7 @@ class Attempt:
 
     def _whole(self, answer: UpstreamAnswer) -> Iterator[Beat | Burst]:
         """A JSON body: read to its end, judged, and passed on as one burst."""
-        self._deadline = min(self._deadline, self._began + self._patience.whole)
+        self._deadline = min(self._deadline, self.began + self._patience.whole)
         body = bytearray()
         while data := (yield from self._next(answer)):
             body += data

@@ -13,9 +13,11 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
+from ollama_proxy.fallback.explanation import AttemptReport, Choice
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
+from ollama_proxy.observation import Observation
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.openrouter.http.client import Client, UpstreamAnswer
 
@@ -27,6 +29,20 @@ class FailureObserver(Protocol):
     """Told of each failed attempt, for the metrics."""
 
     def __call__(self, model: str, verdict: Verdict) -> None: ...
+
+
+class SlowObserver(Protocol):
+    """Told, for the log, of an attempt that has not begun to answer after so many seconds. Once for each attempt."""
+
+    def __call__(self, observation: Observation, model: str, seconds: float) -> None: ...
+
+
+class Explainer(Protocol):
+    """Told, where the log is to explain everything, who may answer a request, and how each attempt went."""
+
+    def chosen(self, observation: Observation, choice: Choice) -> None: ...
+
+    def attempted(self, observation: Observation, attempt: AttemptReport) -> None: ...
 
 
 class StartCall(Protocol):
@@ -44,7 +60,7 @@ def in_background(client: Client) -> StartCall:
     return start
 
 
-def _nobody(model: str, verdict: Verdict) -> None:
+def _nobody(*_: object, **__: object) -> None:
     pass
 
 
@@ -61,6 +77,9 @@ class Backend:
     suspicions: Suspicions = field(default_factory=Suspicions)
     clock: Callable[[], float] = time.time
     observe_failure: FailureObserver = field(default=_nobody)
+    observe_slow: SlowObserver = field(default=_nobody)
+    #: None where nobody wants to know, which is the usual case: then nothing is worked out for it.
+    explainer: Explainer | None = None
 
     def catalog(self) -> Catalog:
         """The current catalogue. Waits a moment for the first one; raises Unavailable while there is none."""

@@ -24,7 +24,7 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
     """
     asked = target.model
     if asked is not None and (asked.is_embedding or not catalog.free_mode):
-        if lack := _lacking(asked, needs, judge_size=False):
+        if lack := lacking(asked, needs, judge_size=False):
             raise BadRequest(_does_not_support(target.name, lack))
         return (asked,)
     pool: Sequence[Model] = ORDERS[target.order].arrange(catalog.free)
@@ -47,7 +47,7 @@ _ABILITIES: tuple[tuple[str, str, Callable[[Model], bool]], ...] = (
 )
 
 
-def _lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | None:
+def lacking(model: Model, needs: Needs, *, judge_size: bool = True) -> str | None:
     """Return in words which of the `needs` `model` cannot serve; None if it can serve all."""
     for need, words, has in _ABILITIES:
         if getattr(needs, need) and not has(model):
@@ -61,7 +61,7 @@ def _able(pool: Sequence[Model], needs: Needs) -> list[Model]:
     """Return the models of `pool` that can serve the needs. Every request asks this of all: it is quick."""
     demanded = [has for need, _, has in _ABILITIES if getattr(needs, need)]
     wanted = needs.prompt_tokens + needs.output_tokens  # a model may be asked for less, never for more
-    able = [model for model in pool if model.context_length >= wanted or _lacking(model, needs) is None]
+    able = [model for model in pool if model.context_length >= wanted or lacking(model, needs) is None]
     return [model for model in able if all(has(model) for has in demanded)] if demanded else able
 
 
@@ -78,7 +78,7 @@ def _nobody(name: str, asked: Model | None, pool: Sequence[Model], needs: Needs)
     """Return the error that says why no model of `pool` can serve: what the asked one lacks, else what most lack."""
     if not pool:
         return ModelNotFound(f"model '{name}' not found: no free model passes the filters")
-    lacks = [_lacking(model, needs) for model in pool]
+    lacks = [lacking(model, needs) for model in pool]
     most = lacks[0] if asked is not None else max(lacks, key=lacks.count)
     if most == "context":
         wanted = needs.prompt_tokens + needs.output_tokens

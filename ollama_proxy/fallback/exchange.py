@@ -20,6 +20,8 @@ from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
 from ollama_proxy.fallback.standing import Standing
+from ollama_proxy.fallback.telling import tell_attempt, tell_choice
+from ollama_proxy.observation import Observation
 from ollama_proxy.openrouter.answers.chat_dialect import CHAT
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.errors.classify import classify
@@ -46,7 +48,7 @@ class Call:
     `target` is what the client's model name means, `path` the endpoint. `body_for` makes the body for a model, without
     the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
     `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
-    `caller` is the name of who asks.
+    `caller` is the name of who asks, `observation` the request that it is, for those who are told of attempts.
     """
 
     target: Target
@@ -58,6 +60,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     own_provider: bool = False
     caller: str = ""
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,15 @@ class _Change:
 class Tried:
     """One attempt, for observers: the model's id, whether it is free, why it failed (None: it did not), how many
     seconds it took.
+
+    `first_token_seconds` is from its own start to its first useful delta; None if that never came.
     """
 
     model: str
     is_free: bool
     reason: str | None = None
     seconds: float = 0.0
+    first_token_seconds: float | None = None
 
 
 class Exchange:
@@ -107,7 +113,12 @@ class Exchange:
         self.model: Model | None = None
         self.tried: list[Tried] = []
         self.first_token_seconds: float | None = None
-        self._candidates = self._choose()
+        self._candidates: tuple[Model, ...] = ()
+        try:
+            self._candidates = self._choose()
+        finally:
+            if backend.explainer is not None:
+                tell_choice(backend, call.observation, call.target, call.needs, self._candidates, self._standing)
         self._run = self._attempts()
 
     def __iter__(self) -> Generator[Beat | Burst, None, None]:
@@ -227,12 +238,16 @@ class Exchange:
             patience=patience,
             pulse=self._pulse,
             dialect=call.dialect,
+            on_slow=self._slow,
         )
         try:
             for item in attempt:
                 if self.model is None and not isinstance(item, Beat):
                     self.model = model
-                    self.first_token_seconds = time.monotonic() - self._began
+                    now = time.monotonic()
+                    self.first_token_seconds, tried.first_token_seconds = now - self._began, now - started
+                    if backend.explainer is not None:
+                        tell_attempt(backend.explainer, call.observation, tried, attempt)
                 yield item
         finally:
             tried.seconds = time.monotonic() - started
@@ -281,6 +296,8 @@ class Exchange:
         self._backend.observe_failure(model.id, verdict)
         if model.is_free and verdict.blame in _NOT_COUNTED:
             self._backend.free_requests.not_counted()
+        if self._backend.explainer is not None and self._attempt is not None:
+            tell_attempt(self._backend.explainer, self._call.observation, self.tried[-1], self._attempt)
         return verdict
 
     def _remember(self, model: Model, verdict: Verdict) -> None:
@@ -336,6 +353,12 @@ class Exchange:
                 yield self._pulse.beat()
         # Somebody else may have met the limit again.
         self._backend.memory.freshen()
+
+    # For the log, while it goes on
+
+    def _slow(self, seconds: float) -> None:
+        if self._call.observation is not None:
+            self._backend.observe_slow(self._call.observation, self.tried[-1].model, seconds)
 
 
 __all__ = ["Call", "Exchange", "StreamBroken", "Tried"]

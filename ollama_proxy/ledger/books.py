@@ -51,10 +51,12 @@ def open_books(
     check: Callable[[], KeyCheck],
     limits: Callable[[], Sequence[LimitRow]],
     log: Logger,
+    on_lost: Callable[[int], object] | None = None,
 ) -> Books:
     """Join the parts. Opens no connection and starts no thread.
 
-    `check` asks OpenRouter about the key, `limits` returns what is remembered of the account's limits.
+    `check` asks OpenRouter about the key, `limits` returns what is remembered of the account's limits. `on_lost`
+    is called with the number of records that are lost.
     """
     token = uuid.uuid4().hex[:12]
 
@@ -82,6 +84,7 @@ def open_books(
         answered=quota.answered,
         keeps_log=settings.request_log_days > 0,
         on_warning=log.warning,
+        on_lost=on_lost,
     )
     batches.of(quota, ledger, under_way)
     upkeep = Upkeep(

@@ -47,13 +47,16 @@ class Ledger:
         answered: Callable[[], None],
         keeps_log: bool = True,
         on_warning: Callable[[str], object] | None = None,
+        on_lost: Callable[[int], object] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answered` is called when a model has answered. `keeps_log` False: only sums are kept."""
+        """`answered` is called when a model has answered. `keeps_log` False: only sums are kept. `on_lost` is called
+        with the number of records that are lost.
+        """
         self._table, self._batches, self._under_way = table, batches, under_way
         self._answered = answered
-        self._keeps_log, self._on_warning = keeps_log, on_warning
+        self._keeps_log, self._on_warning, self._on_lost = keeps_log, on_warning, on_lost
         self._clock, self._monotonic = clock, monotonic
         self._records: deque[RequestRecord] = deque()
         self._failures: deque[tuple[int, str, str]] = deque()
@@ -97,6 +100,8 @@ class Ledger:
 
     def _drop(self, count: int) -> None:
         self.dropped += count
+        if self._on_lost is not None:
+            self._on_lost(count)
         if not self._has_warned and self._on_warning is not None:
             self._on_warning("too many records wait for the database: the ledger is no longer complete")
         self._has_warned = True

@@ -101,6 +101,7 @@ def embeddings() -> Response:
         path="/embeddings",
         dialect=EMBEDDINGS,
         caller=observation.caller,
+        observation=observation,
     )
     exchange = Exchange(runtime.backend, call)
     return respond_whole(exchange, WholeBody(partial(encoded, as_base64=as_base64)))
@@ -119,6 +120,7 @@ def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamRea
         dialect=dialect,
         own_provider="provider" in asked.body,
         caller=observation.caller,
+        observation=observation,
     )
     exchange = Exchange(backend, call)
     if asked.stream:

@@ -12,7 +12,7 @@ import orjson
 from flask import Blueprint, Response, current_app
 
 from ollama_proxy.ledger.key_check import BAD_STATES
-from ollama_proxy.ops.metrics import is_degraded
+from ollama_proxy.ops.metrics.states import is_degraded
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
 

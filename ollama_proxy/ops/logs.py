@@ -1,7 +1,6 @@
-"""Structured logs: the form of the lines, and the one line that each request writes.
+"""Structured logs: the form of the lines, which is the same for ours and for the libraries'.
 
-No line holds a key, a prompt or an answer. Model names that clients send are shortened, and control characters are
-escaped, so that they cannot start a new line.
+Control characters are escaped, so that nothing can start a new line. What a request's own lines hold: `request_log.py`.
 """
 
 from __future__ import annotations
@@ -9,17 +8,12 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
 from typing import Any
 
 import orjson
 import structlog
 
 from ollama_proxy.config import Settings
-from ollama_proxy.observation import Observation
-
-#: The most characters of a name that are logged: a client can send a name of any length.
-LONGEST_NAME = 120
 
 _PLAIN = re.compile(r"[!#-<>-~]+")
 
@@ -48,7 +42,7 @@ def server_logging(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's `logconfig_dict`: its lines look like ours, so that a log collector reads one format."""
     formatter = {"()": lambda: standard_formatter(settings.log_format)}
     handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
-    logger = {"level": settings.log_level, "handlers": ["ours"], "filters": ["news"], "propagate": False}
+    logger = {"level": server_level(settings), "handlers": ["ours"], "filters": ["news"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -58,6 +52,11 @@ def server_logging(settings: Settings) -> dict[str, Any]:
         "root": {"level": "WARNING", "handlers": ["ours"]},
         "loggers": {"gunicorn.error": logger},
     }
+
+
+def server_level(settings: Settings) -> str:
+    """Return gunicorn's `loglevel`: at DEBUG it would print its whole configuration and a line for each connection."""
+    return "INFO" if settings.log_level == "DEBUG" else settings.log_level
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -101,50 +100,3 @@ def _one_line(text: str) -> str:
 
 def _json(fields: dict[str, Any], **_: Any) -> str:
     return orjson.dumps(fields, default=str).decode()
-
-
-def shown(text: str) -> str:
-    """Return a client's text as a log may hold it: cut short, and without control characters."""
-    return text[:LONGEST_NAME].encode("unicode_escape").decode()
-
-
-class RequestLog:
-    """An observer that writes one line per request, with the models that were tried."""
-
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("ollama_proxy")
-
-    def began(self, observation: Observation) -> None:
-        """Do nothing: a request is logged when it ends."""
-
-    def answering(self, observation: Observation) -> None:
-        """Do nothing: a request is logged when it ends."""
-
-    def ended(self, observation: Observation) -> None:
-        """Write the line. `tried` reads like "a:free (rate limited), b:free"."""
-        fields: dict[str, Any] = {
-            "request_id": observation.request_id,
-            "method": observation.method,
-            "path": shown(observation.path),
-            "status": observation.status,
-            "ms": round((time.monotonic() - observation.began) * 1000, 1),
-            "client": observation.caller,
-            "outcome": observation.outcome,
-        }
-        if observation.asked:
-            fields["asked"] = shown(observation.asked)
-        exchange = observation.exchange
-        if exchange is not None:
-            fields["model"] = exchange.model.id if exchange.model is not None else None
-            fields["tried"] = ", ".join(
-                f"{tried.model} ({tried.reason})" if tried.reason else tried.model for tried in exchange.tried
-            )
-            if exchange.first_token_seconds is not None:
-                fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
-            fields["prompt_tokens"] = observation.prompt_tokens
-            fields["completion_tokens"] = observation.completion_tokens
-            fields["cost"] = observation.cost
-        if observation.error:
-            fields["error"] = observation.error
-        write = self._log.warning if observation.status >= 500 or observation.broken else self._log.info
-        write("request", **{name: value for name, value in fields.items() if value is not None})

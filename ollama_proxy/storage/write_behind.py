@@ -83,8 +83,17 @@ class WriteQueue:
     def _trim(self) -> list[_Waiting]:
         """Drop the oldest ones above the limit, and return them."""
         lost = [self._waiting.popleft() for _ in range(len(self._waiting) - self._most)]
-        self.dropped += len(lost)
+        if lost:
+            self._lost(len(lost))
         return lost
+
+    def _lost(self, number: int) -> None:
+        self.dropped += number
+        self._owner._on_lost(self.name, number)
+
+
+def _nobody(name: str, number: int) -> None:
+    pass
 
 
 class WriteBehind:
@@ -100,11 +109,15 @@ class WriteBehind:
         database: Database,
         *,
         on_warning: Callable[[str], None] | None = None,
+        on_lost: Callable[[str, int], None] = _nobody,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_warning` gets a line when a write is lost; then no more until nothing waits any longer."""
+        """`on_warning` gets a line when a write is lost; then no more until nothing waits any longer. `on_lost` gets
+        the queue's name and how many writes of it are lost, each time; it must neither raise nor wait.
+        """
         self._database = database
         self._on_warning = on_warning
+        self._on_lost = on_lost
         self._monotonic = monotonic
         self._queues: list[WriteQueue] = []
         self._lock = threading.Lock()  # guards the queues and the three below; never held over a statement
@@ -211,7 +224,7 @@ class WriteBehind:
             if len(batch) > 1:
                 return False
             [(queue, _)] = batch
-            queue.dropped += 1
+            queue._lost(1)
             # Not the error's own text: it may repeat what was to be written.
             self._warn(f"a write of {queue.name} is lost: {type(error.__cause__ or error).__name__}")
             made = False

@@ -68,7 +68,7 @@ def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
         log.error(
             "request failed",
             request_id=noted.request_id,
-            client=noted.caller,
+            **noted.who(),
             route=noted.route,
             error=type(error).__name__,
             exc_info=True,

@@ -53,7 +53,8 @@ class Front:
         environ[ENVIRON_KEY] = observation
         self._observer.began(observation)
         decision = self._access.check(environ)
-        observation.caller = decision.caller.name
+        caller = decision.caller
+        observation.caller, observation.address, observation.key = caller.name, caller.address, caller.key
         extra = [*decision.headers, ("X-Request-Id", observation.request_id), ("Server", SERVER)]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

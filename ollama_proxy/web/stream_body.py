@@ -61,13 +61,8 @@ class StreamBody:
             return self._end(error)
         except Exception as error:
             noted = self._observation
-            log.error(
-                "the stream broke",
-                request_id=noted.request_id,
-                client=noted.caller,
-                error=type(error).__name__,
-                exc_info=True,
-            )
+            why = type(error).__name__
+            log.error("the stream broke", request_id=noted.request_id, **noted.who(), error=why, exc_info=True)
             return self._end(ProxyError("internal error"))
 
     def _end(self, error: ProxyError) -> bytes:

@@ -133,7 +133,8 @@ def test_sigterm_answers_each_waiting_request_in_its_own_form(
 def test_a_named_caller_is_in_the_line_and_no_key_is(start_proxy: Callable[..., ProxyServer]) -> None:
     proxy = start_proxy(proxy_api_keys="first-key-of-two,second-key-of-two", ready=False)
     answer = proxy.get("/api/version", headers={"Authorization": "Bearer second-key-of-two"})
-    assert logged(proxy, answer)["client"] == "key 2"
+    line = logged(proxy, answer)
+    assert (line["client"], line["key"]) == ("127.0.0.1", "key 2")
     refused = proxy.get("/api/version", headers={"Authorization": "Bearer guessed-key"})
     line = logged(proxy, refused)
     assert (line["status"], line["outcome"], line["client"]) == (401, "refused", "127.0.0.1")

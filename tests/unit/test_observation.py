@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.observation import Observation, Outcome
+from ollama_proxy.observation import Observation, Observers, Outcome
 
 ASKED = SimpleNamespace(
     model=None, tried=[SimpleNamespace(model="m", reason="x", seconds=1.0)], first_token_seconds=None
@@ -37,3 +37,71 @@ NOBODY_ASKED = SimpleNamespace(model=None, tried=[], first_token_seconds=None)
 )
 def test_the_outcome(noted: dict[str, Any], outcome: Outcome) -> None:
     assert Observation("id", "POST", "/", **noted).outcome is outcome
+
+
+class Broken:
+    """An observer that raises whatever it is told."""
+
+    def began(self, observation: Observation) -> None:
+        raise RuntimeError("began")
+
+    def answering(self, observation: Observation) -> None:
+        raise RuntimeError("answering")
+
+    def ended(self, observation: Observation) -> None:
+        raise RuntimeError("ended")
+
+
+class Told:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def began(self, observation: Observation) -> None:
+        self.calls.append("began")
+
+    def answering(self, observation: Observation) -> None:
+        self.calls.append("answering")
+
+    def ended(self, observation: Observation) -> None:
+        self.calls.append("ended")
+
+
+def test_an_observer_that_raises_harms_nobody_and_is_reported_once() -> None:
+    reported: list[str] = []
+    told = Told()
+    observers = Observers(Broken(), told, on_error=reported.append)
+    for _ in range(3):
+        observation = Observation("id", "GET", "/")
+        observers.began(observation)
+        observers.answering(observation)
+        observers.ended(observation)
+    assert told.calls == ["began", "answering", "ended"] * 3
+    assert reported == ["Broken.began", "Broken.answering", "Broken.ended"]
+
+
+def test_what_else_is_told_harms_nobody_either() -> None:
+    reported: list[str] = []
+    seen: list[int] = []
+
+    def divide(number: int) -> None:
+        seen.append(1 // number)
+
+    divide_safely = Observers(on_error=reported.append).safely(divide)
+    for number in (1, 0, 0):
+        divide_safely(number)
+    assert seen == [1]
+    assert len(reported) == 1
+
+
+def test_an_observer_that_comes_later_is_told_from_then_on() -> None:
+    told = Told()
+    observers = Observers()
+    observers.began(Observation("id", "GET", "/"))
+    observers.add(told)
+    observers.ended(Observation("id", "GET", "/"))
+    assert told.calls == ["ended"]
+
+
+def test_who_calls_is_an_address_and_a_keys_name() -> None:
+    assert Observation("id", "GET", "/", address="10.0.0.7").who() == {"client": "10.0.0.7"}
+    assert Observation("id", "GET", "/", address="a", key="key 1").who() == {"client": "a", "key": "key 1"}

@@ -102,7 +102,8 @@ def _loaded(asked: AnswerRequest, model: Listed) -> Response:
 def _answered(
     asked: AnswerRequest, target: Target, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
 ) -> Response:
-    call = Call(target, translation.needs, partial(_body_for, translation), caller=observation().caller)
+    asker = observation()
+    call = Call(target, translation.needs, partial(_body_for, translation), caller=asker.caller, observation=asker)
     exchange = Exchange(runtime().backend, call)
     reader = answer(
         asked.asked,

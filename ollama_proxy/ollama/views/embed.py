@@ -76,6 +76,7 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Repl
         path="/embeddings",
         dialect=EMBEDDINGS,
         caller=observation().caller,
+        observation=observation(),
     )
     exchange = Exchange(runtime().backend, call)
     reader = EmbedAnswer(reply, count=count, started_ns=int(observation().began * 1e9))

@@ -57,6 +57,7 @@ def attempt_at(
     streamed: bool = True,
     kind: str = "text/event-stream",
     status: int = 200,
+    slow: list[float] | None = None,
     **patience: float,
 ) -> Attempt:
     call = ScriptedCall(Reply(parts, status, {"Content-Type": kind}), clock)
@@ -67,6 +68,7 @@ def attempt_at(
         patience=Patience(**given),
         pulse=Pulse(10),
         dialect=CHAT,
+        on_slow=slow.append if slow is not None else lambda _: None,
     )
 
 

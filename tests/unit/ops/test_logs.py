@@ -7,8 +7,8 @@ import logging
 import orjson
 import pytest
 
-from ollama_proxy.observation import Observation
-from ollama_proxy.ops.logs import LONGEST_NAME, RequestLog, shown, standard_formatter
+from ollama_proxy.config import load_settings
+from ollama_proxy.ops.logs import server_level, standard_formatter
 
 
 def formatted(log_format: str, message: str, *arguments: object) -> str:
@@ -37,31 +37,6 @@ def test_a_text_line_has_time_level_and_words() -> None:
     assert (time[-1], level, words) == ("Z", "info", "hello")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("gpt-4o:latest", "gpt-4o:latest"),
-        ("a\r\nb", "a\\r\\nb"),
-        ("é", "\\xe9"),
-        ("x" * 500, "x" * LONGEST_NAME),
-    ],
-    ids=["a name", "line ends", "not ASCII", "long"],
-)
-def test_a_clients_words_are_short_and_harmless(text: str, expected: str) -> None:
-    assert shown(text) == expected
-
-
-def test_a_request_leaves_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    from structlog.testing import capture_logs
-
-    observation = Observation("id", "POST", "/api/chat\n", status=200, asked="m\n")
-    log = RequestLog()
-    with capture_logs() as lines:
-        log.began(observation)
-        log.answering(observation)
-        assert lines == []
-        log.ended(observation)
-    [line] = lines
-    assert line["path"] == "/api/chat\\n"
-    assert line["asked"] == "m\\n"
-    assert line["log_level"] == "info"
+@pytest.mark.parametrize(("given", "level"), [("debug", "INFO"), ("info", "INFO"), ("warning", "WARNING")])
+def test_gunicorn_never_dumps_its_configuration(given: str, level: str) -> None:
+    assert server_level(load_settings({"LOG_LEVEL": given})) == level

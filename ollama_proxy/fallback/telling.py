@@ -1,0 +1,58 @@
+"""Tells an `Explainer` what an exchange does while it does it. Not called at all where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.target import Target
+from ollama_proxy.fallback.attempt import Attempt
+from ollama_proxy.fallback.backend import Backend, Explainer
+from ollama_proxy.fallback.explanation import AttemptReport, explain
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.standing import Standing
+from ollama_proxy.observation import Observation
+
+
+class TriedModel(Protocol):
+    """The part of `exchange.Tried` that is told."""
+
+    model: str
+    reason: str | None
+    first_token_seconds: float | None
+
+
+def tell_choice(
+    backend: Backend,
+    observation: Observation | None,
+    target: Target,
+    needs: Needs,
+    chosen: Sequence[Model],
+    standing: Standing,
+) -> None:
+    """Tell who may answer the request, in the order of trying, and why the others may not."""
+    explainer, catalog, now = backend.explainer, backend.keeper.current(), backend.clock()
+    if explainer is None or observation is None or catalog is None:
+        return
+
+    def unavailable(model: Model) -> str | None:
+        why = standing.unavailable(model, now)
+        return None if why is None else why.reason
+
+    def suspected(model: Model) -> bool:
+        return backend.suspicions.is_suspect(model.id, now)
+
+    choice = explain(target, catalog, needs, chosen, unavailable=unavailable, suspected=suspected)
+    explainer.chosen(observation, choice)
+
+
+def tell_attempt(explainer: Explainer, observation: Observation | None, tried: TriedModel, attempt: Attempt) -> None:
+    """Tell how an attempt went: that it begins to answer, or that it failed."""
+    if observation is not None:
+        accepted_ns = attempt.accepted_ns
+        headers_seconds = None if accepted_ns is None else accepted_ns / 1e9 - attempt.began
+        explainer.attempted(
+            observation,
+            AttemptReport(tried.model, attempt.status, headers_seconds, tried.first_token_seconds, tried.reason),
+        )
