@@ -9,10 +9,10 @@ from flask import Blueprint
 
 from ollama_proxy.ollama import error_form
 from ollama_proxy.ollama.views import account, chat, discovery, embed, library
-from ollama_proxy.web.error_rendering import render_errors
+from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 
 blueprint = Blueprint("ollama", __name__)
-render_errors(blueprint, error_form)
+render_errors(blueprint, ErrorForms(("", error_form)))
 
 _ROUTES = (
     ("HEAD,GET", "/", discovery.alive),

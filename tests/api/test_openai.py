@@ -65,7 +65,10 @@ def test_the_models_are_those_of_the_tags(proxy: ProxyServer) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ember-4:free", "tidal/ember-4:free", "tidal%2Fember-4%3Afree", "free", "free:latest", "lexicon/embed-small:free"],
+    [
+        *("ember-4:free", "tidal/ember-4:free", "tidal%2Fember-4%3Afree", "free", "free:latest"),
+        *("lexicon/embed-small:free", "nosuch", "gpt-4o", "vectorworks/gizmo-2"),
+    ],
 )
 def test_a_model_is_found_by_all_its_names(proxy: ProxyServer, name: str) -> None:
     found = proxy.get(f"/v1/models/{name}")
@@ -73,7 +76,7 @@ def test_a_model_is_found_by_all_its_names(proxy: ProxyServer, name: str) -> Non
     assert found.json()["id"] == name.replace("%2F", "/").replace("%3A", ":")
 
 
-@pytest.mark.parametrize("name", ["nosuch", "vectorworks/gizmo-2", "tidal/ember-4:free/x"])
+@pytest.mark.parametrize("name", ["beacon-24b", "tidal/ember-4:free/x", "a b"])
 def test_what_may_not_be_asked_for_is_not_found(proxy: ProxyServer, name: str) -> None:
     answer = proxy.get(f"/v1/models/{name}")
     assert answer.status_code in (400, 404)
@@ -286,7 +289,7 @@ def test_what_is_wrong_with_our_account_is_no_fault_of_the_client(
         assert answer.status_code == status
         assert "upstream error" in answer.json()["error"]["message"]
         assert "user_" not in answer.text
-        assert "Retry-After" in answer.headers or status != 429
+        assert " UTC, in " in answer.text or status != 429
     assert len(simulator.chats()) == 1, "it is not asked again while it is known what is wrong"
 
 

@@ -41,6 +41,10 @@ class Listing:
         assert target.model is not None
         return target.model
 
+    def virtual(self, catalog: Catalog) -> list[Listed]:
+        """The virtual models as they are listed, the best first."""
+        return list(self._for(catalog).virtual.values())
+
     def show(self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
         """Return the body of `/api/show` for `model`, which the client called `requested`."""
         replies = self._for(catalog)

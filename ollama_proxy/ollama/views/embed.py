@@ -63,7 +63,7 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
         fitting(texts, target.model.context_length, truncate=truncate)
         return _vectors(asked, target, reply, len(texts))
     finally:
-        running().used(target.model.name, target.model, asked.keep_alive)
+        running().used(target.model, asked.keep_alive, asked=asked.asked)
 
 
 def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, count: int) -> Response:
