@@ -7,8 +7,10 @@ import secrets
 import orjson
 
 from ollama_proxy.errors import ProxyError
+from ollama_proxy.web.long_waits import text_with_wait
 
 CONTENT_TYPE = STREAM_CONTENT_TYPE = "application/json"
+LONG_RETRY_AFTER = False
 
 _TYPES = {
     400: "invalid_request_error",
@@ -30,7 +32,7 @@ def error_body(error: ProxyError) -> bytes:
     return orjson.dumps(
         {
             "type": "error",
-            "error": {"type": kind, "message": error.message},
+            "error": {"type": kind, "message": text_with_wait(error)},
             "request_id": f"req_{secrets.token_hex(12)}",
         }
     )

@@ -12,7 +12,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import chat_target, embedding_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
-from ollama_proxy.openai import error_form
+from ollama_proxy.openai import error_form, response_error_form
 from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings
 from ollama_proxy.openai.model_list import ModelList
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
@@ -23,11 +23,11 @@ from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.web import context
-from ollama_proxy.web.error_rendering import render_errors
+from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-render_errors(blueprint, error_form)
+render_errors(blueprint, ErrorForms(("/v1/responses", response_error_form), ("", error_form)))
 
 #: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -55,7 +55,9 @@ def models() -> Response:
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
     """GET /v1/models/NAME."""
-    return _json(_model_list().model(context.runtime().backend.catalog(), name))
+    runtime = context.runtime()
+    strict = runtime.settings.strict_models
+    return _json(_model_list().model(runtime.backend.catalog(), name, strict=strict))
 
 
 @blueprint.post("/chat/completions")
