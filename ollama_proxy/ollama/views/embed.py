@@ -8,19 +8,20 @@ from typing import Any
 
 from flask import Response
 
+from ollama_proxy.bodies.embedding_inputs import fitting
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.embed_answer import EmbedAnswer, Reply
-from ollama_proxy.ollama.answer.vectors import fitting, unit
 from ollama_proxy.ollama.models.lookup import check_name, embedding_model
 from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest, read_embed, read_embedding
 from ollama_proxy.ollama.request.to_openrouter import translate_embed
 from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.answers.vectors import unit
 from ollama_proxy.web.context import observation, request_body, runtime
 from ollama_proxy.web.pump import respond_whole
 

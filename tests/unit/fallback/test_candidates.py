@@ -87,7 +87,9 @@ def test_who_may_answer(asked: dict[str, Any], expected: list[str]) -> None:
             {"name": "plain", "images": True, "tools": True, "prompt_tokens": 300_000}, BadRequest,
             '"plain" does not support tools', id="nobody: what the asked one lacks",
         ),
-        pytest.param({"prompt_tokens": 2_000_000}, PromptTooLong, "2000000 tokens > 1000000 max", id="too long for all"),
+        pytest.param(
+            {"prompt_tokens": 2_000_000}, PromptTooLong, "2000000 tokens > 1000000 maximum", id="too long for all",
+        ),
         pytest.param(
             {"images": True, "prompt_tokens": 300_000}, BadRequest, "does not support image input",
             id="the most common lack is named",
