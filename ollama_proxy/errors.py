@@ -59,10 +59,13 @@ class PromptTooLong(BadRequest):
     wording, and shorten the conversation (docs/contract.md, "Errors").
     """
 
-    def __init__(self, tokens: int, maximum: int, *, said: str, reason: str | None = None) -> None:
-        """`said` is what else there is to say, such as upstream's own words."""
+    def __init__(
+        self, tokens: int, maximum: int, *, said: str, reason: str | None = None, estimated: bool = True
+    ) -> None:
+        """`said` is what else there is to say, such as upstream's own words, `estimated` that the numbers are ours."""
         self.tokens = tokens
         self.maximum = maximum
+        self.estimated = estimated
         message = (
             f"prompt is too long: {tokens} tokens > {maximum} maximum. This model's maximum context length is "
             f"{maximum} tokens ({said})"

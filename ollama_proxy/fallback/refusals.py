@@ -33,7 +33,9 @@ def refused(verdict: Verdict, *, now: float, note: str = "") -> ProxyError:
         wait = SHORTLY
     message = verdict.message + (f" ({note})" if note else "")
     if (overflow := verdict.overflow) is not None and overflow.given and overflow.most:
-        return PromptTooLong(overflow.given, overflow.most, said=message, reason=verdict.reason)
+        return PromptTooLong(
+            overflow.given, overflow.most, said=message, reason=verdict.reason, estimated=overflow.estimated
+        )
     return ProxyError(message, status=verdict.status, retry_after=wait, reason=verdict.reason)
 
 
@@ -42,11 +44,12 @@ def counted(verdict: Verdict, model: Model, needs: Needs) -> Verdict:
 
     What upstream does not name comes from the model's record and from the estimate, which was too low if it fits.
     """
-    if (overflow := verdict.overflow) is None:
+    overflow = verdict.overflow
+    if overflow is None or (overflow.given and overflow.most):
         return verdict
     most = overflow.most or model.context_length
     given = overflow.given or needs.prompt_tokens + needs.output_tokens
-    return replace(verdict, overflow=Overflow(max(given, most + 1), most))
+    return replace(verdict, overflow=Overflow(max(given, most + 1), most, estimated=True))
 
 
 def limited(limit: LimitRow, *, now: float) -> ProxyError:

@@ -24,7 +24,7 @@ def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
     if all(type(entry.get("index")) is int for entry in entries):
         entries.sort(key=lambda entry: int(entry["index"]))
     found = [entry.get("embedding") for entry in entries]
-    if len(found) != count or not all(map(_is_vector, found)):
+    if len(found) != count or not all(map(is_vector, found)):
         raise MalformedVectors("the answer does not hold one vector for each input")
     return [vector for vector in found if isinstance(vector, list)]
 
@@ -39,5 +39,6 @@ def unit(vector: list[float], dimensions: int = 0) -> list[float]:
     return [value / length for value in vector]
 
 
-def _is_vector(value: object) -> bool:
+def is_vector(value: object) -> bool:
+    """Return True for a list of numbers that is not empty."""
     return isinstance(value, list) and bool(value) and {type(number) for number in value} <= {int, float}

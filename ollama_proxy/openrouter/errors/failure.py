@@ -66,11 +66,12 @@ class Blame(StrEnum):
 class Overflow:
     """The prompt is larger than the window: the tokens `given` and the `most` that fit, None where no number is known.
 
-    `most` is always smaller than `given` where both are known.
+    `most` is always smaller than `given` where both are known. `estimated`: upstream did not name both.
     """
 
     given: int | None = None
     most: int | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
