@@ -16,6 +16,7 @@ render_errors(blueprint, ErrorForms(("", error_form)))
 
 _ROUTES = (
     ("HEAD,GET", "/", discovery.alive),
+    ("HEAD", "/api/hello", discovery.hello),
     ("HEAD,GET", "/api/version", discovery.version),
     ("HEAD,GET", "/api/tags", discovery.tags),
     ("GET", "/api/ps", discovery.ps),

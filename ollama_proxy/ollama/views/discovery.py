@@ -22,6 +22,11 @@ def alive() -> Response:
     return Response("Ollama is running", content_type="text/plain; charset=utf-8")
 
 
+def hello() -> Response:
+    """HEAD /api/hello: with it Claude Code sees whether its server is there."""
+    return Response(content_type="text/plain; charset=utf-8")
+
+
 def version() -> Response:
     """HEAD, GET /api/version: one key and no other, because some clients fail on more."""
     return json_reply({"version": runtime().settings.ollama_version})

@@ -21,6 +21,8 @@ PATHS = {
     "the version is the only key": Row("GET", "/api/version", want='{"version":"0.32.7"}'),
     "HEAD of the version": Row("HEAD", "/api/version", want=""),
     "HEAD of the list": Row("HEAD", "/api/tags", want=""),
+    "what Claude Code asks first": Row("HEAD", "/api/hello", want="", type=UTF8_TEXT),
+    "and nothing else": Row("GET", "/api/hello", None, 405, WRONG_METHOD, TEXT),
     "an unknown path": Row("GET", "/api/nope", None, 404, NOT_FOUND, TEXT),
     "paths have a case": Row("GET", "/API/version", None, 404, NOT_FOUND, TEXT),
     "what only ollama.com has": Row("POST", "/api/web_search", {}, 404, NOT_FOUND, TEXT),
