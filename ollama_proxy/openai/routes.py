@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openai import error_form, response_error_form
 from ollama_proxy.openai.embeddings import asked_of, check_input, encoded, inputs_of, read_embeddings, with_inputs
 from ollama_proxy.openai.model_list import ModelList
+from ollama_proxy.openai.nothing import loaded_completion, loaded_response
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
@@ -74,6 +76,8 @@ def chat() -> Response:
 def completions() -> Response:
     """POST /v1/completions."""
     asked = read_completion(context.request_body(zstd=True))
+    if asked.says_nothing:
+        return _loaded(asked, loaded_completion)
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
@@ -81,6 +85,8 @@ def completions() -> Response:
 def responses() -> Response:
     """POST /v1/responses."""
     asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
+    if asked.says_nothing:
+        return _loaded(asked, loaded_response)
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
@@ -112,6 +118,15 @@ def _embedding_call(asked: PassedRequest, target: Target, caller: str, inputs: l
         dialect=EMBEDDINGS,
         caller=caller,
     )
+
+
+def _loaded(asked: PassedRequest, body_for: Callable[..., bytes]) -> Response:
+    """Answer a request that says nothing, if its model exists."""
+    runtime, observation = context.runtime(), context.observation()
+    observation.asked, observation.streamed = asked.name, asked.stream
+    chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models)
+    body = body_for(asked.name, stream=asked.stream)
+    return Response(body, content_type=SSE if asked.stream else error_form.CONTENT_TYPE)
 
 
 def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:
