@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ollama import error_form as ollama_errors
     from ollama_proxy.ollama.routes import blueprint as ollama
     from ollama_proxy.openai import error_form as openai_errors
+    from ollama_proxy.openai import response_error_form as response_errors
     from ollama_proxy.openai.routes import blueprint as openai
     from ollama_proxy.ops import commands, health, logs, request_log
     from ollama_proxy.ops.metrics import page as metrics
@@ -65,11 +66,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.register(app, counts)
     plain_text_errors(app)
     commands.register(app)
-    app.wsgi_app = Front(  # type: ignore[method-assign]
-        MergedSlashes(app.wsgi_app),
+    front = Front(
+        app.wsgi_app,
         runtime.access,
         observers,
-        error_forms=ErrorForms(("/v1/messages", anthropic_errors), ("/v1/", openai_errors), ("", ollama_errors)),
+        error_forms=ErrorForms(
+            ("/v1/messages", anthropic_errors),
+            ("/v1/responses", response_errors),
+            ("/v1/", openai_errors),
+            ("", ollama_errors),
+        ),
         first_request=runtime.start_background,
     )
+    app.wsgi_app = MergedSlashes(front)  # type: ignore[method-assign]
     return app

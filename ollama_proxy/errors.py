@@ -52,6 +52,27 @@ class BadRequest(ProxyError):
     status = 400
 
 
+class PromptTooLong(BadRequest):
+    """The prompt does not fit the window of any model that could answer.
+
+    `tokens` is what the prompt needs, `maximum` what fits. Agents look for these very words and numbers, in either
+    wording, and shorten the conversation (docs/contract.md, "Errors").
+    """
+
+    def __init__(
+        self, tokens: int, maximum: int, *, said: str, reason: str | None = None, estimated: bool = True
+    ) -> None:
+        """`said` is what else there is to say, such as upstream's own words, `estimated` that the numbers are ours."""
+        self.tokens = tokens
+        self.maximum = maximum
+        self.estimated = estimated
+        message = (
+            f"prompt is too long: {tokens} tokens > {maximum} maximum. This model's maximum context length is "
+            f"{maximum} tokens ({said})"
+        )
+        super().__init__(message, reason=reason)
+
+
 class Unauthorized(ProxyError):
     """A key is demanded, and the client sent none or a wrong one."""
 
@@ -101,7 +122,10 @@ class Unavailable(ProxyError):
 
 
 class ShuttingDown(Unavailable):
-    """The server ends while the request is under way."""
+    """The server ends while the request is under way.
+
+    An "upstream error" to its client: without these words an error ends Ollama's interactive command line.
+    """
 
     def __init__(self) -> None:
-        super().__init__("the server is shutting down: please send the request again", retry_after=1)
+        super().__init__("upstream error: the server is shutting down, please send the request again", retry_after=1)

@@ -34,6 +34,9 @@ _MOST_HOPS = 32
 
 _UNKNOWN = "unknown"
 
+#: How the User-Agent of Ollama's Go client begins. It throws the body of a 401 away, and speaks of a sign-in instead.
+_LOSES_401 = "ollama/"
+
 _NOT_STRANGERS = tuple(
     ip_network(text)
     for text in (
@@ -152,6 +155,8 @@ class AccessPolicy:
             key = self.key_names[matches.index(True)]
             return Decision(self._caller_with_key(key, caller.address), headers)
         message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
+        if environ.get("HTTP_USER_AGENT", "").startswith(_LOSES_401):
+            return Decision(caller, headers, error=Forbidden(f"{message}, which this program cannot send"))
         return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
 
     def _network_refusal(self, environ: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_proxy import limits
+from ollama_proxy.anthropic.error_form import ThreadNotFound
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
@@ -32,9 +33,10 @@ LEAST_THINKING = 1024
 
 
 def read_messages(body: bytes) -> dict[str, Any]:
-    """Return the request in `body`, with all fields that the client sent.
+    """Return the request in `body`, with all fields that the client sent but `thread`: no thread is kept here.
 
-    Raises BadRequest in Ollama's order: the JSON and its types, then `model`, `max_tokens` and `messages`.
+    Raises BadRequest in Ollama's order: the JSON and its types, then `model`, `max_tokens` and `messages`. Raises
+    ThreadNotFound for messages that only continue what was sent before.
     """
     if not body.strip():
         raise BadRequest("EOF")
@@ -57,6 +59,9 @@ def read_messages(body: bytes) -> dict[str, Any]:
         raise BadRequest("messages is required")
     for message in messages:
         _check_type(message, dict, f"{_STRUCT}.messages", "anthropic.MessageParam")
+    thread = asked.pop("thread", None)
+    if isinstance(thread, dict) and thread.get("type") == "continue":
+        raise ThreadNotFound
     return asked
 
 

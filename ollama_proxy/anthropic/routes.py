@@ -18,11 +18,11 @@ from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
-from ollama_proxy.web.error_rendering import render_errors
+from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("anthropic", __name__)
-render_errors(blueprint, error_form)
+render_errors(blueprint, ErrorForms(("", error_form)))
 
 #: The client's headers that are part of the request and are passed on. Its key never is.
 _FORWARDED = ("anthropic-version", "anthropic-beta")

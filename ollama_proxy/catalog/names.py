@@ -25,6 +25,10 @@ _NAME = re.compile(
     r"(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}))?"
 )
+# Anthropic's API has no dots in names, and puts a date or "latest" behind them.
+_CLAUDE = re.compile(
+    r"(?:anthropic/)?(?P<name>claude-[a-z0-9.-]*?)(?:-(?:\d{8}|latest))?(?P<tag>:[^:]*)", re.IGNORECASE
+)
 # An id is written to headers and log lines, so it must be visible ASCII without an empty part.
 _ID = re.compile(r"[~@]?[A-Za-z0-9_][!-~]{0,254}")
 
@@ -56,9 +60,28 @@ def tagged(name: str) -> str:
     return name if variant(name) else f"{name}:{DEFAULT_TAG}"
 
 
+def bare(name: str) -> str:
+    """Return the name as people write it, without the tag that Ollama adds: `gpt-4o:latest` becomes `gpt-4o`."""
+    return name.removesuffix(f":{DEFAULT_TAG}")
+
+
 def name_key(name: str) -> str:
     """Return a key that is equal for all spellings of a name: the tagged name in lower case."""
     return tagged(name.strip()).lower()
+
+
+def anthropic_keys(name: str) -> tuple[str, ...]:
+    """Return keys for a name of Anthropic's as OpenRouter or Anthropic spells it, the most exact one first.
+
+    They are equal for `anthropic/claude-sonnet-4.5` and `claude-sonnet-4-5`; the second key is without the date of
+    `claude-sonnet-4-5-20250929`. Other vendors' names have none. Source: https://docs.anthropic.com/en/docs/about-claude/models
+    """
+    key = name_key(name)
+    match = _CLAUDE.fullmatch(key)
+    if match is None:
+        return ()
+    exact = key.removeprefix("anthropic/").replace(".", "-")
+    return tuple(dict.fromkeys((exact, match["name"].replace(".", "-") + match["tag"])))
 
 
 def without_vendor(model_id: str) -> str:

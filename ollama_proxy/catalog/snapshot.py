@@ -18,6 +18,7 @@ from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.names import (
     DEFAULT_TAG,
     FREE_TAG,
+    anthropic_keys,
     assign_names,
     is_valid_name,
     name_key,
@@ -81,9 +82,12 @@ class Catalog:
         self._allowed = allowed
         self._by_name: dict[str, Model] = {}
         short: defaultdict[str, list[str]] = defaultdict(list)
+        self._claudes: defaultdict[str, list[Model]] = defaultdict(list)
         for model in self._by_id.values():
             self._by_name[name_key(model.name)] = self._by_name[name_key(model.id)] = model
             short[name_key(without_vendor(model.id))].append(model.id)
+            if model.id.startswith("anthropic/") and (spellings := anthropic_keys(model.id)):
+                self._claudes[spellings[0]].append(model)
         self._shared = {name: ids for name, ids in short.items() if len(ids) > 1}
         self.models = self.embeddings = self.free = ()
 
@@ -149,7 +153,8 @@ class Catalog:
         look-ups.
 
         Accepted without regard to case: the listed name, the full id, each with or without `:latest`; in free mode a
-        name without a tag also means its own `:free` variant. It never means another variant or a part of a name.
+        name without a tag also means its own `:free` variant; outside it a model of Anthropic's may be spelled as
+        Anthropic does. It never means another variant or a part of a name.
         """
         name = name.strip()
         key = name_key(name)
@@ -167,8 +172,15 @@ class Catalog:
                 return self._judge(model, embedding=embedding)
             if model is None and (ids := self._askable(one)):
                 return Resolution(NameKind.AMBIGUOUS, candidates_text=ids)
+        if not self.free_mode and (model := self._claude(name)) is not None:
+            return self._judge(model, embedding=embedding)
         known = any(one in self._by_name or one in self._shared for one in keys)
         return Resolution(NameKind.UNKNOWN if known or is_valid_name(name) else NameKind.INVALID)
+
+    def _claude(self, name: str) -> Model | None:
+        """Return the one model that Anthropic itself calls `name`; None if there is none, or more than one."""
+        found = next((self._claudes[key] for key in anthropic_keys(name) if key in self._claudes), [])
+        return found[0] if len(found) == 1 else None
 
     def _judge(self, model: Model, *, embedding: bool) -> Resolution:
         if model.id not in self._allowed:

@@ -78,18 +78,15 @@ def embedding_target(name: str, catalog: Catalog) -> Target:
             raise ModelNotFound(f'model "{name}" not found, try pulling it first')
 
 
-def listed_target(name: str, catalog: Catalog) -> Target | None:
-    """The model of any kind that is listed under `name`, None without one. Raises BadRequest for an invalid name."""
-    resolution = catalog.resolve(name)
-    match resolution.kind:
-        case NameKind.MODEL | NameKind.EMBEDDING_ON_CHAT:
-            return Target(name, resolution.model)
-        case NameKind.VIRTUAL if resolution.virtual is not None and catalog.free:
-            return Target(name, virtual=resolution.virtual, order=resolution.virtual.order)
-        case NameKind.INVALID:
-            raise _invalid()
-        case _:
-            return None
+def served_target(name: str, catalog: Catalog, *, strict: bool) -> Target:
+    """What `name` means to those who ask before they chat or embed: the model of any kind that would answer.
+
+    Raises as `chat_target` does, and ModelNotFound too where the free models are meant and there is none.
+    """
+    target = chat_target(name, catalog, strict=strict, may_embed=True)
+    if target.virtual is not None and not catalog.free:
+        raise ModelNotFound(f"model '{name}' not found")
+    return target
 
 
 def _invalid() -> ProxyError:

@@ -320,8 +320,8 @@ class Settings:
         group=REST,
     )
     ollama_version: str = setting(
-        "0.31.0",
-        line("a version, such as 0.31.0"),
+        "0.32.7",
+        line("a version, such as 0.32.7"),
         help="what /api/version says",
         group=REST,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
-from ollama_proxy.errors import BadRequest, ModelNotFound
+from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.order import ORDERS
 
@@ -83,9 +83,7 @@ def _nobody(name: str, asked: Model | None, pool: Sequence[Model], needs: Needs)
     if most == "context":
         wanted = needs.prompt_tokens + needs.output_tokens
         largest = max(model.context_length for model, lack in zip(pool, lacks, strict=True) if lack == most)
-        return BadRequest(
-            f"the request needs a context of about {wanted} tokens, more than any model here has "
-            f"that can serve it (the largest: {largest}): shorten it or ask for fewer tokens"
-        )
+        said = "no model here that can serve the request has a larger window: shorten it or ask for fewer tokens"
+        return PromptTooLong(wanted, largest, said=said)
     text = _does_not_support(name, str(most))
     return BadRequest(text if asked is not None else f"{text}: no free model does")

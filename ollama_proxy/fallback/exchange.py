@@ -18,7 +18,7 @@ from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, P
 from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.fallback.refusals import all_cooling, given_up, limited, refused
+from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
 from ollama_proxy.fallback.standing import Standing
 from ollama_proxy.fallback.telling import tell_attempt, tell_choice
 from ollama_proxy.observation import Observation
@@ -290,7 +290,7 @@ class Exchange:
     # Judging
 
     def _judge(self, model: Model, failure: Failure) -> Verdict:
-        verdict = classify(failure, now=self._backend.clock())
+        verdict = counted(classify(failure, now=self._backend.clock()), model, self._call.needs)
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
         self._backend.observe_failure(model.id, verdict)

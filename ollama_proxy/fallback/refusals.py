@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.errors import ProxyError, Unavailable, UpstreamFailed
+from ollama_proxy.errors import PromptTooLong, ProxyError, Unavailable, UpstreamFailed
 from ollama_proxy.fallback.memory import Cooling
-from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.openrouter.errors.failure import Blame, Overflow, Verdict
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.openrouter.errors.wordings import PRIVACY_PAGE
 from ollama_proxy.storage.failure_table import LimitRow
@@ -30,7 +32,24 @@ def refused(verdict: Verdict, *, now: float, note: str = "") -> ProxyError:
     if wait is None and verdict.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = SHORTLY
     message = verdict.message + (f" ({note})" if note else "")
+    if (overflow := verdict.overflow) is not None and overflow.given and overflow.most:
+        return PromptTooLong(
+            overflow.given, overflow.most, said=message, reason=verdict.reason, estimated=overflow.estimated
+        )
     return ProxyError(message, status=verdict.status, retry_after=wait, reason=verdict.reason)
+
+
+def counted(verdict: Verdict, model: Model, needs: Needs) -> Verdict:
+    """`verdict` with both numbers of a prompt that is too long.
+
+    What upstream does not name comes from the model's record and from the estimate, which was too low if it fits.
+    """
+    overflow = verdict.overflow
+    if overflow is None or (overflow.given and overflow.most):
+        return verdict
+    most = overflow.most or model.context_length
+    given = overflow.given or needs.prompt_tokens + needs.output_tokens
+    return replace(verdict, overflow=Overflow(max(given, most + 1), most, estimated=True))
 
 
 def limited(limit: LimitRow, *, now: float) -> ProxyError:

@@ -8,6 +8,7 @@ from ollama_proxy.ollama.answer.lines import json_line
 CONTENT_TYPE = "application/json; charset=utf-8"
 #: Ollama sends an early error of a streamed answer from inside the stream, without a charset.
 STREAM_CONTENT_TYPE = "application/json"
+LONG_RETRY_AFTER = True
 
 
 def error_body(error: ProxyError) -> bytes:

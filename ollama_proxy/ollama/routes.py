@@ -9,13 +9,14 @@ from flask import Blueprint
 
 from ollama_proxy.ollama import error_form
 from ollama_proxy.ollama.views import account, chat, discovery, embed, library
-from ollama_proxy.web.error_rendering import render_errors
+from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 
 blueprint = Blueprint("ollama", __name__)
-render_errors(blueprint, error_form)
+render_errors(blueprint, ErrorForms(("", error_form)))
 
 _ROUTES = (
     ("HEAD,GET", "/", discovery.alive),
+    ("HEAD", "/api/hello", discovery.hello),
     ("HEAD,GET", "/api/version", discovery.version),
     ("HEAD,GET", "/api/tags", discovery.tags),
     ("GET", "/api/ps", discovery.ps),

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import orjson
 
-from ollama_proxy.errors import ProxyError
+from ollama_proxy.errors import PromptTooLong, ProxyError
+from ollama_proxy.web.long_waits import text_with_wait
 
 CONTENT_TYPE = STREAM_CONTENT_TYPE = "application/json"
+LONG_RETRY_AFTER = False
+
+#: Agents and libraries shorten the conversation when they read this code.
+_TOO_LONG = "context_length_exceeded"
 
 _TYPES = {
     400: "invalid_request_error",
@@ -24,9 +29,16 @@ _TYPES = {
 
 
 def error_object(error: ProxyError) -> dict[str, object]:
-    """Return the object under `error` (docs/contract.md, "Errors"). `param` and `code` are null, as in Ollama."""
+    """Return the object under `error` (docs/contract.md, "Errors"). `param` and, but for too long a prompt, `code` are
+    null, as in Ollama.
+    """
     kind = _TYPES.get(error.status, "api_error")
-    return {"message": error.message, "type": kind, "param": None, "code": None}
+    return {"message": text_with_wait(error), "type": kind, "param": None, "code": code_of(error)}
+
+
+def code_of(error: ProxyError) -> str | None:
+    """Return the word that programs know the error by; None for most errors."""
+    return _TOO_LONG if isinstance(error, PromptTooLong) else None
 
 
 def error_body(error: ProxyError) -> bytes:

@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from ollama_proxy.catalog.names import tagged
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import listed_target
+from ollama_proxy.catalog.target import served_target
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.errors import ModelNotFound
 
@@ -34,14 +35,16 @@ class ModelList:
         """Return the body of `/v1/models`: the names of `/api/tags`, in the same order."""
         return self._for(catalog).models
 
-    def model(self, catalog: Catalog, name: str) -> bytes:
+    def model(self, catalog: Catalog, name: str, *, strict: bool) -> bytes:
         """Return the body of `/v1/models/NAME`, which repeats the name. Raises ModelNotFound, BadRequest.
 
-        Here a client asks whether a model exists, so an unknown name never means another model, in free mode neither.
+        Programs ask before they chat, so there is an answer for every name that a chat is answered for.
         """
-        target = listed_target(name, catalog)
-        if target is None:
-            raise ModelNotFound(f"model '{name if ':' in name else f'{name}:latest'}' not found")
+        try:
+            target = served_target(name, catalog, strict=strict)
+        except ModelNotFound as error:
+            asked = f"model '{name}' not found"
+            raise ModelNotFound(error.message.replace(asked, f"model '{tagged(name)}' not found")) from None
         if target.model is not None:
             entry = _entry(target.model)
         else:

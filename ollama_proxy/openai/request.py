@@ -42,9 +42,16 @@ class PassedRequest:
 
     @property
     def include_usage(self) -> bool:
-        """True if the client wants the usage in its stream."""
-        options = self.body.get("stream_options")
+        """True if the client wants the usage in its stream, in OpenAI's words or in OpenRouter's."""
+        options, usage = self.body.get("stream_options"), self.body.get("usage")
+        if isinstance(usage, dict) and usage.get("include") is True:
+            return True
         return isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def says_nothing(self) -> bool:
+        """True for a completion without a prompt, or a response without input: there is nothing to answer."""
+        return "messages" not in self.body and not (self.body.get("prompt") or self.body.get("input"))
 
 
 def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:

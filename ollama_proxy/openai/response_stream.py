@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.openai.error_form import error_object
+from ollama_proxy.openai.response_error_form import error_object, failed_response
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
@@ -79,8 +79,7 @@ class ResponseStream:
     def failed(self, error: ProxyError) -> bytes:
         """Return the response as failed, which agents read, then the error event, for which the SDKs raise an error."""
         number = _sequence_number(self._last) + 1
-        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        told = {"code": code, "message": error.message}
+        told = failed_response(error)
         response = {**(self._created or {"object": "response", "output": []}), "status": "failed", "error": told}
         return _named("response.failed", {"response": response, "sequence_number": number}) + _named(
             "error", {**told, "param": None, "sequence_number": number + 1, "error": error_object(error)}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from flask import Blueprint, Response, current_app
 
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.catalog.target import chat_target, embedding_target
+from ollama_proxy.catalog.target import Target, chat_target, embedding_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
-from ollama_proxy.openai import error_form
-from ollama_proxy.openai.embeddings import check_input, encoded, read_embeddings
+from ollama_proxy.observation import Observation
+from ollama_proxy.openai import error_form, response_error_form
+from ollama_proxy.openai.embeddings import asked_of, check_input, encoded, inputs_of, read_embeddings, with_inputs
 from ollama_proxy.openai.model_list import ModelList
+from ollama_proxy.openai.nothing import loaded_completion, loaded_response
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream
 from ollama_proxy.openai.stream import CompletionStream
@@ -23,11 +28,12 @@ from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.web import context
-from ollama_proxy.web.error_rendering import render_errors
+from ollama_proxy.web.embedding import respond_embedded, widths
+from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
-render_errors(blueprint, error_form)
+render_errors(blueprint, ErrorForms(("/v1/responses", response_error_form), ("", error_form)))
 
 #: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -55,7 +61,9 @@ def models() -> Response:
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
     """GET /v1/models/NAME."""
-    return _json(_model_list().model(context.runtime().backend.catalog(), name))
+    runtime = context.runtime()
+    strict = runtime.settings.strict_models
+    return _json(_model_list().model(runtime.backend.catalog(), name, strict=strict))
 
 
 @blueprint.post("/chat/completions")
@@ -69,6 +77,8 @@ def chat() -> Response:
 def completions() -> Response:
     """POST /v1/completions."""
     asked = read_completion(context.request_body(zstd=True))
+    if asked.says_nothing:
+        return _loaded(asked, loaded_completion)
     return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
 
 
@@ -76,6 +86,8 @@ def completions() -> Response:
 def responses() -> Response:
     """POST /v1/responses."""
     asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
+    if asked.says_nothing:
+        return _loaded(asked, loaded_response)
     return _answer(asked, "/responses", RESPONSES, ResponseStream())
 
 
@@ -83,28 +95,41 @@ def responses() -> Response:
 def embeddings() -> Response:
     """POST /v1/embeddings."""
     asked = read_embeddings(context.request_body(zstd=True))
-    as_base64 = asked.body.get("encoding_format") == "base64"
-    observation = context.observation()
     context.asked_for(asked.name)
+    target = embedding_target(asked.name, context.runtime().backend.catalog())
+    model = target.model
+    assert model is not None
+    check_input(asked.body, model)
+    reader_for = partial(
+        WholeBody, partial(encoded, **asked_of(asked.body), learn=partial(widths().__setitem__, model.id))
+    )
+    inputs = inputs_of(asked.body, model.context_length)
+    call_for = partial(_embedding_call, asked, target, context.observation())
+    return respond_embedded(inputs, call_for, reader_for, content_type=error_form.CONTENT_TYPE)
 
-    def body_for(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
-        check_input(asked.body, model)
-        return _fitted(asked, free_mode, model, without, at_most)
 
-    runtime = context.runtime()
-    free_mode = runtime.settings.free_mode
-    call = Call(
-        embedding_target(asked.name, runtime.backend.catalog()),
+def _embedding_call(asked: PassedRequest, target: Target, observation: Observation, inputs: list[Any]) -> Call:
+    body = replace(asked, body=with_inputs(asked.body, inputs))
+    return Call(
+        target,
         asked.needs,
-        body_for,
+        partial(_fitted, body, _free_mode()),
         streamed=False,
         path="/embeddings",
         dialect=EMBEDDINGS,
         caller=observation.caller,
         observation=observation,
     )
-    exchange = Exchange(runtime.backend, call)
-    return respond_whole(exchange, WholeBody(partial(encoded, as_base64=as_base64)))
+
+
+def _loaded(asked: PassedRequest, body_for: Callable[..., bytes]) -> Response:
+    """Answer a request that says nothing, if its model exists."""
+    runtime, observation = context.runtime(), context.observation()
+    context.asked_for(asked.name)
+    observation.streamed = asked.stream
+    chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models)
+    body = body_for(asked.name, stream=asked.stream)
+    return Response(body, content_type=SSE if asked.stream else error_form.CONTENT_TYPE)
 
 
 def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:

@@ -67,6 +67,15 @@ class Whole(GoField):
         raise wrong_type(value, self.path(attr), self.go_type)
 
 
+class Prompt(Text):
+    """The prompt of a completion. OpenAI takes lists as well, which are no prompts to most models."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, list):
+            raise BadRequest("prompt must be one string: lists of prompts and lists of tokens are not taken")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class PassedSchema(Schema):
     """A body that goes on to OpenRouter; `struct` is Ollama's name for it, which error texts mention."""
 
@@ -105,7 +114,7 @@ class ChatCompletionSchema(SampledSchema):
 class CompletionSchema(SampledSchema):
     struct = "CompletionRequest"
 
-    prompt = Text()
+    prompt = Prompt()
     suffix = Text()
 
 

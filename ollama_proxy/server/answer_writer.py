@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from time import time
 
 from gunicorn.http.wsgi import Response
@@ -18,6 +19,16 @@ from gunicorn.http.wsgi import Response
 def _date(second: int) -> str:
     """Return the Date header for a second (RFC 9110, 5.6.7)."""
     return formatdate(second, usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def status_line(status: str) -> str:
+    """Return `502 BAD GATEWAY` as HTTP writes it, `502 Bad Gateway` (RFC 9110, 15): Ollama's clients show it."""
+    code = status[:3]
+    try:
+        return f"{code} {HTTPStatus(int(code)).phrase}"
+    except ValueError:
+        return status  # a status that is not in the standard
 
 
 class AnswerWriter(Response):  # type: ignore[misc]
@@ -33,7 +44,7 @@ class AnswerWriter(Response):  # type: ignore[misc]
         self.headers_sent = True
         major, minor = self.req.version
         lines = [
-            f"HTTP/{major}.{minor} {self.status}",
+            f"HTTP/{major}.{minor} {status_line(self.status)}",
             f"Server: {self.version}",
             f"Date: {_date(int(time()))}",
             f"Connection: {'close' if self.should_close() else 'keep-alive'}",

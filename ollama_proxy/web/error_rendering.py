@@ -10,19 +10,25 @@ from http import HTTPStatus
 from typing import Protocol
 
 import structlog
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.web.context import free_left, observation
+from ollama_proxy.web.long_waits import waits_long
 
 log = structlog.get_logger("ollama_proxy")
 
 
 class ErrorForm(Protocol):
-    """An API's `error_form` module. `STREAM_CONTENT_TYPE` is that of an error in place of a stream's first line."""
+    """An API's `error_form` module.
+
+    `STREAM_CONTENT_TYPE` is that of an error in place of a stream's first line. `LONG_RETRY_AFTER`: the API's clients
+    are told of a wait that is longer than LONGEST_WAIT in a header; else only the text says it, and no SDK tries again.
+    """
 
     CONTENT_TYPE: str
     STREAM_CONTENT_TYPE: str
+    LONG_RETRY_AFTER: bool
 
     def error_body(self, error: ProxyError) -> bytes: ...
 
@@ -34,7 +40,9 @@ def rendered(form: ErrorForm, error: ProxyError, *, streamed: bool = False) -> t
         ("Content-Type", form.STREAM_CONTENT_TYPE if streamed else form.CONTENT_TYPE),
         ("Content-Length", str(len(body))),
     ]
-    if error.retry_after is not None:
+    if waits_long(error) and not form.LONG_RETRY_AFTER:
+        headers.append(("x-should-retry", "false"))  # the SDKs of OpenAI and Anthropic look for it
+    elif error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
     return headers, body
 
@@ -50,14 +58,14 @@ class ErrorForms:
         return next(form for prefix, form in self._forms if path.startswith(prefix))
 
 
-def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
+def render_errors(blueprint: Blueprint, forms: ErrorForms) -> None:
     """Let `blueprint` answer every error in its API's own form. An unexpected one is logged, not told."""
 
     @blueprint.errorhandler(ProxyError)
     def refused(error: ProxyError) -> Response:
         noted = observation()
         noted.error = error.reason
-        headers, body = rendered(form, error, streamed=noted.streamed)
+        headers, body = rendered(forms.of(request.path), error, streamed=noted.streamed)
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             headers += free_left().items()
         return Response(body, status=error.status, headers=headers)

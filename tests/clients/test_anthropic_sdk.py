@@ -226,3 +226,36 @@ def test_cancelling_a_task_ends_the_upstream_call(proxy: ProxyServer, simulator:
 
     asyncio.run(cancelled())
     wait_for(lambda: simulator.log(path=UPSTREAM, outcome="client_gone"), what="upstream is closed")
+
+
+def test_the_tool_runner_sends_everything_again_because_no_thread_is_kept(client: Any, simulator: Simulator) -> None:
+    """Its later turns hold only what is new, until the server says that it does not know the thread."""
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"sunny in {city}"
+
+    question = {"role": "user", "content": "what is the weather in Paris?"}
+    runner = client.beta.messages.tool_runner(model=FIRST, max_tokens=500, tools=[get_weather], messages=[question])
+    final = runner.until_done()
+    assert "The tool said: sunny in" in final.content[-1].text
+    sent = [entry["body"] for entry in simulator.log(path=UPSTREAM)]
+    assert [len(body["messages"]) for body in sent] == [1, 3], "a refused turn is sent to nobody"
+    assert all("thread" not in body for body in sent)
+
+
+def test_a_continued_thread_is_refused_as_the_sdk_knows_it(client: Any, simulator: Simulator) -> None:
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.beta.messages.create(**ASK, thread={"type": "continue", "previous_message_id": "msg_1"})
+    assert caught.value.body["error"]["details"] == {"error_code": "thread_not_found"}
+    assert simulator.chats() == []
+    assert client.beta.messages.create(**ASK, thread={"type": "create"}).content[-1].text.endswith("hello there")
+
+
+def test_a_long_wait_is_not_slept_through(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
+    simulator.scenario("*", error_name="free_per_day", reset_in=7200)
+    patient = anthropic.Anthropic(base_url=start_proxy().url, api_key="ollama", max_retries=2, timeout=30)
+    with pytest.raises(anthropic.RateLimitError, match=" UTC, in "):
+        patient.messages.create(**ASK)
+    assert len(simulator.chats()) == 1, "x-should-retry stops the SDK"

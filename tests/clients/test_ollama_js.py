@@ -75,7 +75,7 @@ def test_list_show_ps_and_version(proxy: ProxyServer, call: Call) -> None:
     assert any(model["name"] == "ember-4:free" for model in call(proxy, "list")["result"]["models"])
     assert call(proxy, "show", {"model": "ember-4"})["result"]["capabilities"] == ["completion", "tools"]
     assert isinstance(call(proxy, "ps")["result"]["models"], list)
-    assert call(proxy, "version")["result"] == {"version": "0.31.0"}
+    assert call(proxy, "version")["result"] == {"version": "0.32.7"}
 
 
 def test_tools(proxy: ProxyServer, call: Call) -> None:

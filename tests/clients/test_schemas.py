@@ -21,9 +21,9 @@ def said(**message: Any) -> dict[str, Any]:
 CALL = {"id": "call_1", "function": {"index": 0, "name": "f", "arguments": {}}}
 KNOWN_MISTAKES = {
     "copilot: too old": ("version", {"version": "0.1.0"}),
-    "codex: a suffix": ("version", {"version": "0.31.0-openrouter"}),
-    "open_webui: a build": ("version", {"version": "0.31.0+openrouter"}),
-    "ollama4j: one key more": ("version", {"version": "0.31.0", "proxy": "1.0"}),
+    "codex: a suffix": ("version", {"version": "0.32.7-openrouter"}),
+    "open_webui: a build": ("version", {"version": "0.32.7+openrouter"}),
+    "ollama4j: one key more": ("version", {"version": "0.32.7", "proxy": "1.0"}),
     "content null": ("chat", said(content=None)),
     "no content": ("chat", LINE | {"message": {"role": "assistant"}}),
     "arguments as text": ("chat", said(tool_calls=[CALL | {"function": {"name": "f", "arguments": "{}"}}])),

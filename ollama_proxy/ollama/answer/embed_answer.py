@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.ollama.answer.lines import json_line
-from ollama_proxy.ollama.answer.vectors import MalformedVectors, vectors_of
 from ollama_proxy.openrouter.answers.chunks import MalformedChunk, count_of, parse_payload, usage_of
+from ollama_proxy.openrouter.answers.vectors import MalformedVectors, vectors_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 
 Reply = Callable[[list[list[float]], Mapping[str, int]], dict[str, Any]]

@@ -21,7 +21,7 @@ class _Replies:
     tags: bytes
     virtual: dict[str, Listed]
     basenames: dict[str, str]
-    show: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    show: dict[tuple[str, str, int | None], bytes] = field(default_factory=dict)
 
 
 class Listing:
@@ -41,27 +41,34 @@ class Listing:
         assert target.model is not None
         return target.model
 
-    def show(self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
-        """Return the body of `/api/show` for `model`, which the client called `requested`."""
+    def virtual(self, catalog: Catalog) -> list[Listed]:
+        """The virtual models as they are listed, the best first."""
+        return list(self._for(catalog).virtual.values())
+
+    def show(
+        self, catalog: Catalog, model: Listed, requested: str, *, copilot: bool, system: str, width: int | None
+    ) -> bytes:
+        """Return the body of `/api/show` for `model`, which the client called `requested`.
+
+        `width` is the length of its vectors, if it is known.
+        """
         replies = self._for(catalog)
-        key = (model.name, requested if copilot else "")
-        if system:
-            return self._show(replies, model, requested, copilot=copilot, system=system)
-        if (body := replies.show.get(key)) is None:
-            body = self._show(replies, model, requested, copilot=copilot, system="")
-            if len(replies.show) < 4096:  # clients choose the names, so the memory for them needs a limit
+        key = (model.name, requested if copilot else "", width)
+        body = None if system else replies.show.get(key)
+        if body is None:
+            body = json_line(
+                show(
+                    model,
+                    requested,
+                    basename=replies.basenames.get(model.name),
+                    user_agent="GitHubCopilotChat/" if copilot else "",
+                    system=system,
+                    width=width,
+                )
+            )
+            if not system and len(replies.show) < 4096:  # clients choose the names, so the memory needs a limit
                 replies.show[key] = body
         return body
-
-    def _show(self, replies: _Replies, model: Listed, requested: str, *, copilot: bool, system: str) -> bytes:
-        reply = show(
-            model,
-            requested,
-            basename=replies.basenames.get(model.name),
-            user_agent="GitHubCopilotChat/" if copilot else "",
-            system=system,
-        )
-        return json_line(reply)
 
     def _for(self, catalog: Catalog) -> _Replies:
         replies = self._replies

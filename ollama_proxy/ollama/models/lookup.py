@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 
-from ollama_proxy.catalog.names import tagged
+from ollama_proxy.catalog.names import name_key, tagged
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import Target, chat_target, embedding_target, listed_target
+from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
+
+_NO_MANIFEST = "pull model manifest: file does not exist"
 
 
 def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
@@ -40,9 +42,23 @@ def embedding_model(asked: str, catalog: Catalog) -> Target:
     return embedding_target(without_source(asked), catalog)
 
 
-def listed_model(asked: str, catalog: Catalog) -> Target | None:
-    """The model of any kind that is listed under `asked`, None without one. Raises BadRequest for an invalid name."""
-    return listed_target(without_source(asked), catalog)
+def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+    """What `asked` means to pull: what chat would answer with, if anything. Raises BadRequest for an invalid name.
+
+    ModelNotFound has Ollama's own text for a model that its registry does not have, which the CLI searches for; behind
+    it is what else there is to say, such as which models an ambiguous name may mean.
+    """
+    name = without_source(asked)
+    try:
+        return served_target(name, catalog, strict=strict or _is_cloud(name))
+    except ModelNotFound as error:
+        more = error.message.partition(" not found: ")[2]
+        raise ModelNotFound(_NO_MANIFEST + (f" ({more})" if more else "")) from error
+
+
+def stands_in(asked: str, target: Target) -> bool:
+    """Return True if `asked` is no model's name: the free models answer for it."""
+    return target.virtual is not None and name_key(without_source(asked)) != target.virtual.name
 
 
 def check_name(asked: str, catalog: Catalog) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from ollama_proxy.catalog.names import name_key, tagged
 from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed, context_length, details
 from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
+from ollama_proxy.openrouter.errors.safe_text import redacted
 
 DEFAULT_KEEP_ALIVE = 300.0
 """Seconds; Ollama's default."""
@@ -15,41 +19,64 @@ DEFAULT_KEEP_ALIVE = 300.0
 _FOREVER = 2**63 - 1  # nanoseconds, 292 years: Ollama adds this to the current time for "forever"
 
 
+#: The names that are kept at most: clients choose them. The ones that would be unloaded first make room.
+_MOST_NAMES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A name under which a model counts as loaded; `expires` is epoch nanoseconds."""
+
+    name: str
+    model: Listed
+    expires: int
+
+
 class Running:
-    """The models in use, by their listed name, with the time at which each would be unloaded.
+    """The models in use, by their listed name and by the names that clients called them, with the time at which each
+    would be unloaded.
 
     `clock` gives epoch nanoseconds.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
-        self._models: dict[str, tuple[int, Listed]] = {}
+        self._loaded: dict[str, _Loaded] = {}
 
-    def used(self, name: str, model: Listed, keep_alive: float | None = None) -> None:
-        """Note that a request to a model ended, or that it was loaded.
+    def used(self, model: Listed, keep_alive: float | None = None, *, asked: str = "") -> None:
+        """Note that a request to a model ended, or that it was loaded. `asked` is what the client called it.
 
         `keep_alive` is in seconds: None is the default, a negative number means forever, 0 unloads.
         """
         seconds = DEFAULT_KEEP_ALIVE if keep_alive is None else keep_alive
         if seconds == 0:
-            self.unload(name)
+            self.unload(model.name)
             return
         span = _FOREVER if seconds < 0 or seconds * NANOSECONDS >= _FOREVER else int(seconds * NANOSECONDS)
-        self._models[name] = (self._clock() + span, model)
+        for name in {model.name, _shown(asked) or model.name}:
+            self._loaded[name_key(name)] = _Loaded(name, model, self._clock() + span)
+        if len(self._loaded) > _MOST_NAMES:
+            self._loaded = {name_key(one.name): one for one in self._latest_first()[:_MOST_NAMES]}
 
     def unload(self, name: str) -> None:
-        """Remove a model; no error if it is not loaded."""
-        self._models.pop(name, None)
+        """Remove the model that is listed as `name`, under all its names; no error if it is not loaded."""
+        self._loaded = {key: one for key, one in self._loaded.items() if one.model.name != name}
 
-    def entries(self, now: int | None = None) -> list[dict[str, Any]]:
-        """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over.
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over."""
+        now = self._clock()
+        self._loaded = {key: one for key, one in self._loaded.items() if one.expires > now}
+        return [_entry(one.name, one.model, one.expires) for one in self._latest_first()]
 
-        `now` is epoch nanoseconds, by default the clock's.
-        """
-        now = self._clock() if now is None else now
-        self._models = {name: known for name, known in self._models.items() if known[0] > now}
-        latest_first = sorted(self._models.items(), key=lambda item: item[1][0], reverse=True)
-        return [_entry(name, model, expires) for name, (expires, model) in latest_first]
+    def _latest_first(self) -> list[_Loaded]:
+        return sorted(self._loaded.values(), key=lambda one: one.expires, reverse=True)
+
+
+@lru_cache(maxsize=1024)
+def _shown(asked: str) -> str:
+    """Return the name as /api/ps shows it to everybody; "" for one that may be a secret: people paste keys."""
+    name = tagged(asked.strip()) if asked else ""
+    return name if redacted(name) == name else ""
 
 
 def _entry(name: str, model: Listed, expires: int) -> dict[str, Any]:

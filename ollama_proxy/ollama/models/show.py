@@ -16,7 +16,8 @@ _PROMPT = "{{ .Prompt }}"
 _TOOLS_AND_PROMPT = (
     "{{ if .Tools }}<tools>{{ .Tools }}</tools>\n{{ end }}{{ .Prompt }}"  # some clients look for "tools" in it
 )
-_UNKNOWN_WIDTH = 4096  # clients demand a number; OpenRouter does not tell the real one
+#: Clients demand a number; OpenRouter does not tell the real one.
+UNKNOWN_WIDTH = 4096
 _COPILOT = "GitHubCopilotChat/"
 
 
@@ -28,17 +29,25 @@ def basenames(models: Iterable[Listed]) -> dict[str, str]:
 
 
 def show(
-    model: Listed, requested: str, *, basename: str | None = None, user_agent: str = "", system: str = ""
+    model: Listed,
+    requested: str,
+    *,
+    basename: str | None = None,
+    user_agent: str = "",
+    system: str = "",
+    width: int | None = None,
 ) -> dict[str, Any]:
     """Return the whole answer of /api/show.
 
     `requested` is the name as the client wrote it, `basename` the unique one of `basenames` (else the title). Copilot
-    gets the requested name instead, as from Ollama. `system` is the one in the request, which Ollama repeats.
+    gets the requested name instead, as from Ollama. `system` is the one in the request, which Ollama repeats. `width`
+    is the length of an embedding model's vectors: programs make tables of that width, so nothing else is told there.
     """
     template = _TOOLS_AND_PROMPT if "tools" in model.capabilities else _PROMPT
     if user_agent.startswith(_COPILOT):
         basename = requested
     window = context_length(model)
+    width = width or (None if "embedding" in model.capabilities else UNKNOWN_WIDTH)
     return {
         "license": "",
         "modelfile": _modelfile(model, template, system, window),
@@ -50,7 +59,7 @@ def show(
             "general.architecture": model.family,
             "general.basename": basename or model.title,
             f"{model.family}.context_length": window,
-            f"{model.family}.embedding_length": _UNKNOWN_WIDTH,
+            **({f"{model.family}.embedding_length": width} if width else {}),
         },
         "capabilities": list(model.capabilities),
         "modified_at": modified_at(model),

@@ -6,16 +6,12 @@ from typing import NoReturn
 
 from flask import Response
 
-from ollama_proxy.catalog.target import Target
-from ollama_proxy.catalog.virtual import FREE
 from ollama_proxy.errors import Forbidden, NotImplementedHere, Unauthorized
-from ollama_proxy.ollama.models.tags import Listed, context_length
+from ollama_proxy.ollama.models.recommended import recommended
 from ollama_proxy.ollama.request.library_bodies import read_web
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing
 from ollama_proxy.web.context import request_body, runtime
-
-_MOST_RECOMMENDED = 6
 
 
 def status() -> Response:
@@ -46,12 +42,6 @@ def web_fetch() -> NoReturn:
 
 
 def recommendations() -> Response:
-    """GET /api/experimental/model-recommendations: the first listed models that an agent can use."""
+    """GET /api/experimental/model-recommendations."""
     catalog = runtime().backend.catalog()
-    models: list[Listed] = [listing().listed(catalog, Target(FREE.name, virtual=FREE))] if catalog.free else []
-    models += [model for model in catalog.models if model.tools]
-    return json_reply({"recommendations": [_recommendation(model) for model in models[:_MOST_RECOMMENDED]]})
-
-
-def _recommendation(model: Listed) -> dict[str, object]:
-    return {"model": model.name, "description": model.title, "context_length": context_length(model)}
+    return json_reply(recommended(catalog, listing().virtual(catalog)))

@@ -95,7 +95,7 @@ def _unloaded(asked: AnswerRequest, model: Listed) -> Response:
 
 def _loaded(asked: AnswerRequest, model: Listed) -> Response:
     """Count the model as loaded from now on. There is nothing to answer, and OpenRouter is not asked."""
-    running().used(model.name, model, asked.keep_alive)
+    running().used(model, asked.keep_alive, asked=asked.asked)
     return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
 
@@ -114,7 +114,7 @@ def _answered(
         collect=not asked.stream,
         prompt_tokens=translation.needs.prompt_tokens,
     )
-    used = partial(running().used, model.name, model, asked.keep_alive)
+    used = partial(running().used, model, asked.keep_alive, asked=asked.asked)
     used()
     if asked.stream:
         return respond_streamed(exchange, reader, content_type=NDJSON, ended=used)

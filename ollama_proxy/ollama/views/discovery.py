@@ -6,15 +6,25 @@ from flask import Response, request
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ollama.models.lookup import shown_target
+from ollama_proxy.ollama.models.show import UNKNOWN_WIDTH
 from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.web.context import request_body, runtime
+from ollama_proxy.web.embedding import widths
+
+#: How the User-Agent of Ktor begins, with which koog asks: it fails on the whole list if one model tells no width.
+_NEEDS_WIDTH = "ktor"
 
 
 def alive() -> Response:
     """HEAD, GET /: the first thing that clients ask."""
     return Response("Ollama is running", content_type="text/plain; charset=utf-8")
+
+
+def hello() -> Response:
+    """HEAD /api/hello: with it Claude Code sees whether its server is there."""
+    return Response(content_type="text/plain; charset=utf-8")
 
 
 def version() -> Response:
@@ -40,5 +50,9 @@ def show() -> Response:
     catalog = runtime().backend.catalog()
     target = shown_target(asked.asked, catalog, strict=runtime().settings.strict_models)
     shown = listing().listed(catalog, target)
-    copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
-    return json_reply(listing().show(catalog, shown, asked.asked, copilot=copilot, system=asked.system))
+    agent = request.headers.get("User-Agent", "")
+    copilot = agent.startswith("GitHubCopilotChat/")
+    width = widths().get(target.model.id) if target.model is not None else None
+    if agent.lower().startswith(_NEEDS_WIDTH):
+        width = width or UNKNOWN_WIDTH
+    return json_reply(listing().show(catalog, shown, asked.asked, copilot=copilot, system=asked.system, width=width))

@@ -8,21 +8,21 @@ from typing import Any
 
 from flask import Response
 
-from ollama_proxy.catalog.records import Model
+from ollama_proxy.bodies.embedding_inputs import fitting, too_long
 from ollama_proxy.catalog.target import Target
-from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong
+from ollama_proxy.fallback.exchange import Call
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.embed_answer import EmbedAnswer, Reply
-from ollama_proxy.ollama.answer.vectors import fitting, unit
 from ollama_proxy.ollama.models.lookup import check_name, embedding_model
 from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest, read_embed, read_embedding
 from ollama_proxy.ollama.request.to_openrouter import translate_embed
 from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
+from ollama_proxy.openrouter.answers.vectors import unit
 from ollama_proxy.web.context import asked_for, observation, request_body, runtime
-from ollama_proxy.web.pump import respond_whole
+from ollama_proxy.web.embedding import respond_embedded, widths
 
 
 def embed() -> Response:
@@ -61,28 +61,37 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
         if not texts:
             return json_reply(reply([], {}))
         fitting(texts, target.model.context_length, truncate=truncate)
-        return _vectors(asked, target, reply, len(texts))
+        return _vectors(asked, target, reply, truncate=truncate)
     finally:
-        running().used(target.model.name, target.model, asked.keep_alive)
+        running().used(target.model, asked.keep_alive, asked=asked.asked)
 
 
-def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, count: int) -> Response:
-    translation = translate_embed(asked)
-    call = Call(
-        target,
-        translation.needs,
-        partial(_body_for, translation.body),
-        streamed=False,
-        path="/embeddings",
-        dialect=EMBEDDINGS,
-        caller=observation().caller,
-        observation=observation(),
-    )
-    exchange = Exchange(runtime().backend, call)
-    reader = EmbedAnswer(reply, count=count, started_ns=int(observation().began * 1e9))
-    return respond_whole(exchange, reader, content_type=JSON)
+def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, *, truncate: bool) -> Response:
+    model = target.model
+    assert model is not None
+    translation, noted = translate_embed(asked), observation()
 
+    def call_for(inputs: list[str]) -> Call:
+        return Call(
+            target,
+            translation.needs,
+            lambda *_: encode_body({**translation.body, "input": inputs, "model": model.id}),
+            streamed=False,
+            path="/embeddings",
+            dialect=EMBEDDINGS,
+            caller=noted.caller,
+            observation=noted,
+        )
 
-def _body_for(body: Mapping[str, Any], model: Model, *_lessons: object) -> bytes:
-    texts = fitting(body["input"], model.context_length, truncate=True)
-    return encode_body({**body, "input": texts, "model": model.id})
+    def learned(vectors: list[list[float]], metrics: Mapping[str, int]) -> dict[str, Any]:
+        widths()[model.id] = len(vectors[0])
+        return reply(vectors, metrics)
+
+    texts = fitting(translation.body["input"], model.context_length, truncate=True)
+    reader_for = partial(EmbedAnswer, learned, count=len(texts), started_ns=int(noted.began * 1e9))
+    try:
+        return respond_embedded(texts, call_for, reader_for, content_type=JSON, may_cut=truncate)
+    except PromptTooLong as error:
+        if truncate:
+            raise
+        raise too_long() from error

@@ -10,26 +10,32 @@ from collections.abc import Iterable
 
 from flask import Response
 
-from ollama_proxy.errors import BadRequest, NotImplementedHere, ProxyError
+from ollama_proxy.errors import BadRequest, ModelNotFound, NotImplementedHere, ProxyError
 from ollama_proxy.ollama.answer import lines
-from ollama_proxy.ollama.models.lookup import check_name, listed_model
+from ollama_proxy.ollama.models.lookup import check_name, pulled_target, stands_in
 from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
 from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
 from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 
 _PULLED = ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")
+_STANDS_IN = "there is no model of this name: the free models answer in its place"
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 _WHY = "the models of this server are OpenRouter's"
 
 
 def pull() -> Response:
-    """POST /api/pull. The refusal is Ollama's own for a model that its registry does not have: the CLI looks for it."""
+    """POST /api/pull: succeeds for every name with which a chat or an embedding would be answered."""
     asked = read_pull(request_body())
     asked_for(asked.asked)
-    if listed_model(asked.asked, runtime().backend.catalog()) is None:
-        raise _refused("pull model manifest: file does not exist")
+    try:
+        target = pulled_target(asked.asked, runtime().backend.catalog(), strict=runtime().settings.strict_models)
+    except ModelNotFound as error:
+        raise _refused(error.message) from error
+    statuses = list(_PULLED)
+    if stands_in(asked.asked, target):
+        statuses.insert(-1, _STANDS_IN)
     if asked.stream:
-        return _status_lines(_PULLED)
+        return _status_lines(statuses)
     return json_reply({"status": _PULLED[-1]}, content_type=STREAM_JSON)
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from ollama_proxy.openrouter.errors import retry_times, wordings
 from ollama_proxy.openrouter.errors.error_body import ErrorBody, read_error_body, text_of
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Overflow, Verdict
 from ollama_proxy.openrouter.errors.safe_text import MESSAGE_LIMIT, name, one_line, quotable
-from ollama_proxy.openrouter.errors.token_budget import smaller_max_tokens
+from ollama_proxy.openrouter.errors.token_budget import overflow, smaller_max_tokens
 from ollama_proxy.openrouter.errors.wordings import CREDITS_PAGE, KEYS_PAGE
 
 # Failures of the wire that carry no error of upstream: reason, client status, what the client reads.
@@ -235,6 +235,9 @@ def _known(case: _Case) -> Verdict | None:
         refresh=known.refresh,
         smaller_max_tokens=smaller_max_tokens(tokens),
         without=known.without,
+        overflow=overflow(tokens, is_said="context_length_exceeded" in case.body.labels)
+        if known.counts_tokens
+        else None,
     )
 
 
@@ -329,8 +332,10 @@ def _verdict(
     refresh: bool = False,
     smaller_max_tokens: int | None = None,
     without: frozenset[str] = frozenset(),
+    overflow: Overflow | None = None,
 ) -> Verdict:
     """A verdict with a message on one line; all but a fault of the request itself is named an upstream error."""
     if blame is not Blame.REQUEST:
         said = f"u{said[1:]}" if said.startswith("Upstream error from ") else f"upstream error: {said}"
-    return Verdict(blame, status, one_line(said, MESSAGE_LIMIT), reason, retry_at, refresh, smaller_max_tokens, without)
+    message = one_line(said, MESSAGE_LIMIT)
+    return Verdict(blame, status, message, reason, retry_at, refresh, smaller_max_tokens, without, overflow)

@@ -63,6 +63,18 @@ class Blame(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Overflow:
+    """The prompt is larger than the window: the tokens `given` and the `most` that fit, None where no number is known.
+
+    `most` is always smaller than `given` where both are known. `estimated`: upstream did not name both.
+    """
+
+    given: int | None = None
+    most: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What one failure means.
 
@@ -71,7 +83,8 @@ class Verdict:
     `reason` is the short text for logs and the command line, and holds only this program's own words.
     `retry_at` is UTC epoch seconds: always set for the three limits of the account, for models only if upstream named a
     time; at most 24 h ahead. `refresh` says that the model list is stale.
-    `smaller_max_tokens` and `without` (request fields) ask for one more try on the same model.
+    `smaller_max_tokens` and `without` (request fields) ask for one more try on the same model. `overflow` is set if the
+    prompt was too long.
     """
 
     blame: Blame
@@ -82,3 +95,4 @@ class Verdict:
     refresh: bool = False
     smaller_max_tokens: int | None = None
     without: frozenset[str] = frozenset()
+    overflow: Overflow | None = None

@@ -24,7 +24,8 @@ class KnownError:
     Signs: `availability` codes, `steps` (how `failed_routing_step` begins), non-empty metadata `keys`, `limit_source`
     beginnings, `labels` (`error_type` and the like), `text` (a pattern over the lower-case message and raw text).
     `text` counts only below status 500, where the request is spoken of, unless `any_status`. `says` opens the client's
-    message; upstream's own text follows it if `quote`; `page` is the settings page that helps.
+    message; upstream's own text follows it if `quote`; `page` is the settings page that helps. `counts_tokens`: the
+    text may say how many tokens the prompt has and how many fit.
     """
 
     blame: Blame
@@ -42,6 +43,7 @@ class KnownError:
     quote: bool = True
     refresh: bool = False
     without: frozenset[str] = frozenset()
+    counts_tokens: bool = False
 
     def fits(self, body: ErrorBody, status: int | None) -> bool:
         return (
@@ -179,8 +181,10 @@ CAPABILITIES = (
             r"|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|max_tokens: \d+ >"
             r"|max(?:imum)?[_ ](?:completion[_ ]|output[_ ])?tokens.{0,40}(?:too large|exceed|at most)"
             r"|token limit (?:reached|exceeded)|prompt tokens limit exceeded|larger than the (?:\S+ ){0,2}context"
+            r"|longer than the (?:\S+ ){0,2}context|must have less than \d+ tokens|input length \S{0,12} ?exceed"
         ),
         any_status=True,
+        counts_tokens=True,
     ),
     KnownError(
         Blame.CAPABILITY,

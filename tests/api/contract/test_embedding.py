@@ -132,3 +132,72 @@ def test_an_answer_without_all_vectors_is_an_upstream_error(
     simulator.scenario(SMALL, times=1, status=200, body=body)
     answer = check(start_proxy(), Row("POST", "/api/embed", {"model": SMALL, "input": ["a", "b"]}, 502))
     assert "upstream error" in answer.json()["error"]
+
+
+def refuses(tokens: int) -> dict[str, Any]:
+    """The simulator's refusal of a text of so many tokens, as an inference server words it."""
+    text = f"The input ({tokens} tokens) is longer than the model's context length (8192 tokens)."
+    return {"status": 400, "body": {"error": {"code": 400, "message": text}}}
+
+
+PATHS = {
+    "/api/embed": lambda answer: [len(vector) for vector in answer["embeddings"]],
+    "/api/embeddings": lambda answer: [len(answer["embedding"])],
+    "/v1/embeddings": lambda answer: [len(item["embedding"]) for item in answer["data"]],
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_text_that_is_dense_in_tokens_is_cut_until_it_fits(
+    proxy: ProxyServer, simulator: Simulator, path: str
+) -> None:
+    simulator.queue(SMALL, refuses(20_000), refuses(9_000))
+    text = "\u6f22\u5b57" * 4_000
+    answer = proxy.post(path, {"model": SMALL, "input": text, "prompt": text})
+    assert (answer.status_code, PATHS[path](answer.json())) == (200, [384])
+    assert answer.headers["X-Proxy-Attempts"] == "3"
+    sent = [entry["body"]["input"] for entry in simulator.chats()]
+    lengths = [len(one if isinstance(one, str) else one[0]) for one in sent]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) == 3
+    assert lengths[1] / lengths[0] == pytest.approx(0.95 * 8192 / 20_000, rel=0.01)
+
+
+def test_it_is_not_cut_for_ever(proxy: ProxyServer, simulator: Simulator) -> None:
+    simulator.scenario(SMALL, **refuses(20_000))
+    answer = proxy.post("/api/embed", {"model": SMALL, "input": "\u6f22" * 8_000})
+    assert (answer.status_code, len(simulator.chats())) == (400, 3), "what fits for certain is the last try"
+    assert answer.json()["error"].startswith("prompt is too long: 20000 tokens > 8192 maximum")
+
+
+def test_what_may_not_be_cut_is_refused_in_ollamas_words(proxy: ProxyServer, simulator: Simulator) -> None:
+    simulator.queue(SMALL, refuses(20_000))
+    body = {"model": SMALL, "input": "\u6f22" * 8_000, "truncate": False}
+    check(proxy, post("/api/embed", body, 400, "the input length exceeds the context length"))
+    assert len(simulator.chats()) == 1
+
+
+def test_the_openai_api_gives_vectors_of_length_one_cut_as_asked(proxy: ProxyServer, simulator: Simulator) -> None:
+    whole = check(proxy, Row("POST", "/api/embed", {"model": SMALL, "input": "a"})).json()["embeddings"][0]
+    answer = proxy.post("/v1/embeddings", {"model": SMALL, "input": ["a", ""], "dimensions": 3}).json()
+    scale = math.hypot(*whole[:3])
+    assert answer["data"][0]["embedding"] == pytest.approx([value / scale for value in whole[:3]])
+    assert math.hypot(*answer["data"][1]["embedding"]) == pytest.approx(1)
+    sent = simulator.chats()[-1]["body"]
+    assert ("dimensions" in sent, sent["input"]) == (False, ["a", " "]), "an empty text is refused upstream"
+    assert proxy.post("/v1/embeddings", {"model": SMALL, "input": LONG}).ok
+    assert len(simulator.chats()[-1]["body"]["input"]) < 8_192 * 4
+
+
+def test_the_width_of_vectors_is_shown_once_it_is_known(start_proxy: Callable[..., ProxyServer]) -> None:
+    server = start_proxy()
+
+    def shown(**headers: str) -> Any:
+        info = server.post("/api/show", {"model": SMALL}, headers=headers).json()["model_info"]
+        return info.get(f"{info['general.architecture']}.embedding_length")
+
+    assert shown() is None, "programs make tables of this width"
+    assert shown(**{"User-Agent": "ktor-client"}) > 0, "koog fails on the whole list without a number"
+    server.post("/v1/embeddings", {"model": SMALL, "input": "a", "dimensions": 7})
+    assert shown() == 384
+    assert shown(**{"User-Agent": "ktor-client"}) == 384

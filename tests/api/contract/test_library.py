@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,10 +25,37 @@ def test_a_listed_model_is_pulled_at_once(proxy: ProxyServer, name: str) -> None
     check(proxy, whole)
 
 
+@pytest.mark.parametrize("name", ["llama3", "omni-4", "gpt-4o:latest"])
+def test_in_free_mode_a_name_that_would_be_answered_is_pulled_too(proxy: ProxyServer, name: str) -> None:
+    answer = check(proxy, Row("POST", "/api/pull", {"model": name}, type=NDJSON))
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert [line for line in lines if line in PULLED] == PULLED
+    assert any("no model of this name" in line["status"] for line in lines)
+
+
+def test_outside_free_mode_only_what_there_is_is_pulled(start_proxy: Callable[..., ProxyServer]) -> None:
+    server = start_proxy(free_mode=False)
+    check(server, post("/api/pull", {"model": "llama3"}, 501, ABSENT, type=PLAIN_JSON))
+    check(server, Row("POST", "/api/pull", {"model": "omni-4"}, type=NDJSON))
+    found = check(server, Row("GET", "/api/experimental/model-recommendations")).json()["recommendations"]
+    listed = {model["id"] for model in server.get("/v1/models").json()["data"]}
+    assert found
+    for entry in found:
+        assert {entry["model"], f"{entry['model']}:latest"} & listed
+        assert not entry["model"].endswith(":latest")
+    assert server.get("/v1/models/llama3").status_code == 404
+
+
 HERE = "the models of this server are OpenRouter's"
 REFUSED = {
-    "pull of an unknown model": post("/api/pull", {"model": "llama3"}, 501, ABSENT, type=PLAIN_JSON),
-    "pull of a paid model": post("/api/pull", {"model": "omni-4", "stream": False}, 501, ABSENT, type=PLAIN_JSON),
+    "pull of a model of ollama.com": post("/api/pull", {"model": "x:cloud"}, 501, ABSENT, type=PLAIN_JSON),
+    "pull of one of two": post(
+        "/api/pull",
+        {"model": "beacon-24b", "stream": False},
+        501,
+        f"{ABSENT} (say which one you mean, 'harbor/beacon-24b:free' or 'lantern/beacon-24b:free')",
+        type=PLAIN_JSON,
+    ),
     "pull of nothing": post("/api/pull", {}, 400, "invalid model name"),
     "pull of no name": post("/api/pull", {"model": "a b"}, 400, "invalid model name"),
     "push": post("/api/push", {"model": "ember-4"}, 501, f"models cannot be pushed: {HERE}", type=PLAIN_JSON),
@@ -81,6 +109,7 @@ def test_recommended_are_models_of_the_list_that_can_use_tools(proxy: ProxyServe
     able = {tag["name"] for tag in tags if "tools" in tag["capabilities"]}
     found = answer.json()["recommendations"]
     assert 0 < len(found) <= 6
+    assert found[0]["model"] == "free", "the pickers show names as people write them"
     for entry in found:
-        assert entry["model"] in able
+        assert {entry["model"], f"{entry['model']}:latest"} & able
         assert set(entry) == {"model", "description", "context_length"}

@@ -18,15 +18,17 @@ UTF8_TEXT = "text/plain; charset=utf-8"
 PATHS = {
     "the liveness text": Row("GET", "/", want="Ollama is running", type=UTF8_TEXT),
     "the liveness text for HEAD has no body": Row("HEAD", "/", want="", type=UTF8_TEXT),
-    "the version is the only key": Row("GET", "/api/version", want='{"version":"0.31.0"}'),
+    "the version is the only key": Row("GET", "/api/version", want='{"version":"0.32.7"}'),
     "HEAD of the version": Row("HEAD", "/api/version", want=""),
     "HEAD of the list": Row("HEAD", "/api/tags", want=""),
+    "what Claude Code asks first": Row("HEAD", "/api/hello", want="", type=UTF8_TEXT),
+    "and nothing else": Row("GET", "/api/hello", None, 405, WRONG_METHOD, TEXT),
     "an unknown path": Row("GET", "/api/nope", None, 404, NOT_FOUND, TEXT),
     "paths have a case": Row("GET", "/API/version", None, 404, NOT_FOUND, TEXT),
     "what only ollama.com has": Row("POST", "/api/web_search", {}, 404, NOT_FOUND, TEXT),
-    "a query string means nothing": Row("GET", "/api/version?ts=1", want='{"version":"0.31.0"}'),
-    "a slash at the end is tolerated": Row("GET", "/api/version/", want='{"version":"0.31.0"}'),
-    "slashes may be doubled": Row("GET", "//api//version", want='{"version":"0.31.0"}'),
+    "a query string means nothing": Row("GET", "/api/version?ts=1", want='{"version":"0.32.7"}'),
+    "a slash at the end is tolerated": Row("GET", "/api/version/", want='{"version":"0.32.7"}'),
+    "slashes may be doubled": Row("GET", "//api//version", want='{"version":"0.32.7"}'),
     "a slash at the end of a POST": Row("POST", "/api/chat/", HELLO | {"stream": False}, want={"model": "free"}),
 }
 
@@ -45,7 +47,7 @@ UPGRADES = {
     "HTTP/2": {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"},
 }
 UPGRADED = {
-    "GET": Row("GET", "/api/version", want='{"version":"0.31.0"}'),
+    "GET": Row("GET", "/api/version", want='{"version":"0.32.7"}'),
     "POST": Row("POST", "/api/chat", HELLO | {"stream": False}, want={"model": "free"}),
     "unknown": Row("GET", "/ws", None, 404, NOT_FOUND, TEXT),
 }

@@ -335,3 +335,43 @@ def test_66_days_of_joining_and_leaving() -> None:
         before = now
     assert joined
     assert left
+
+
+CLAUDES = ("claude-sonnet-4.5", "claude-3.5-haiku", "claude-3.5-haiku-20241022", "claude-opus-4", "claude-3.7-sonnet")
+SPELLINGS: dict[str, str | None] = {
+    "claude-sonnet-4-5": "claude-sonnet-4.5",
+    "claude-sonnet-4-5:latest": "claude-sonnet-4.5",
+    "Claude-Sonnet-4-5": "claude-sonnet-4.5",
+    "anthropic/claude-sonnet-4-5": "claude-sonnet-4.5",
+    "claude-sonnet-4-5-20250929": "claude-sonnet-4.5",
+    "claude-sonnet-4-5-latest": "claude-sonnet-4.5",
+    "claude-3-5-haiku-20241022": "claude-3.5-haiku-20241022",
+    "claude-3-5-haiku-latest": "claude-3.5-haiku",
+    "claude-opus-4-20250514": "claude-opus-4",
+    "claude-3-7-sonnet:thinking": "claude-3.7-sonnet:thinking",
+    "claude-sonnet-4": None,
+    "claude-sonnet-4-6": None,
+    "claude-sonnet-4-5:free": None,
+    "claude-sonnet-4-5-2025": None,
+    "acme/claude-sonnet-4-5": None,
+    "claude-two-1-x": None,
+    "claude-": None,
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_model_of_anthropics_is_found_as_anthropic_spells_it(name: str) -> None:
+    ids = [f"anthropic/{slug}" for slug in (*CLAUDES, "claude-3.7-sonnet:thinking", "claude-two.1-x", "claude-two-1.x")]
+    records = [paid(model_id) for model_id in ids]
+    found = build(records, free_mode=False).resolve(name)
+    expected = SPELLINGS[name]
+    assert (found.model.id if found.model else None) == (expected and f"anthropic/{expected}")
+    in_free_mode = build(records).resolve(name)
+    assert in_free_mode.model is None, "free mode knows no paid model by any name"
+
+
+def test_a_filter_holds_for_each_spelling() -> None:
+    found = build([paid("anthropic/claude-opus-4.1")], names="gpt-4o", free_mode=False).resolve(
+        "claude-opus-4-1-20250805"
+    )
+    assert found.kind is NameKind.FILTERED

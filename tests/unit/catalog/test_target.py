@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import DEFAULT_ORDER, Target, chat_target, embedding_target, listed_target
+from ollama_proxy.catalog.target import DEFAULT_ORDER, Target, chat_target, embedding_target, served_target
 from ollama_proxy.catalog.virtual import FREE, VIRTUAL_MODELS
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from tests.unit.catalog.free_models import PAID, catalog_of, record
@@ -73,13 +73,17 @@ def test_only_embedding_models_embed(name: str, kind: type[Exception]) -> None:
         embedding_target(name, catalog())
 
 
-def test_what_is_listed() -> None:
+def test_who_asks_first_is_told_what_would_answer() -> None:
     everything = catalog()
     for name in ("note", "embed", "free"):
-        assert listed_target(name, everything) is not None, name
+        assert served_target(name, everything, strict=True).name == name
     for name in ("nosuch", "b/paid"):
-        assert listed_target(name, everything) is None, name
-    assert listed_target("free", catalog_of(record("b/paid", pricing=PAID))) is None, "nothing free, no free model"
+        assert served_target(name, everything, strict=False).virtual is FREE, name
+        with pytest.raises(ModelNotFound):
+            served_target(name, everything, strict=True)
+    for free_mode in (True, False):
+        with pytest.raises(ModelNotFound):  # nothing free, no free model
+            served_target("free", catalog_of(record("b/paid", pricing=PAID), free_mode=free_mode), strict=False)
 
 
 def test_the_names_of_virtual_models_are_listed_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.catalog.target import chat_target, embedding_target
-from ollama_proxy.errors import BadRequest, ModelNotFound, ProxyError
+from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong, ProxyError
 from ollama_proxy.fallback.candidates import candidates
 from ollama_proxy.fallback.needs import Needs
 from tests.unit.catalog.free_models import PAID, catalog_of, record
@@ -87,7 +87,9 @@ def test_who_may_answer(asked: dict[str, Any], expected: list[str]) -> None:
             {"name": "plain", "images": True, "tools": True, "prompt_tokens": 300_000}, BadRequest,
             '"plain" does not support tools', id="nobody: what the asked one lacks",
         ),
-        pytest.param({"prompt_tokens": 2_000_000}, BadRequest, "the largest: 1000000", id="too long for all"),
+        pytest.param(
+            {"prompt_tokens": 2_000_000}, PromptTooLong, "2000000 tokens > 1000000 maximum", id="too long for all",
+        ),
         pytest.param(
             {"images": True, "prompt_tokens": 300_000}, BadRequest, "does not support image input",
             id="the most common lack is named",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.server.answer_writer import AnswerWriter
+from ollama_proxy.server.answer_writer import AnswerWriter, status_line
 
 
 class Wire:
@@ -109,3 +109,21 @@ def test_what_a_full_socket_does_not_take_at_once_follows() -> None:
     answer.close()
     assert [len(data) for data in wire.sent][:1] == [10]
     assert b"".join(wire.sent).endswith(b"\r\n\r\nabc")
+
+
+STATUSES = {
+    "502 BAD GATEWAY": "502 Bad Gateway",
+    "200 OK": "200 OK",
+    "404 NOT FOUND": "404 Not Found",
+    "504 GATEWAY TIMEOUT": "504 Gateway Timeout",
+    "599 SOMETHING ELSE": "599 SOMETHING ELSE",
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_status_is_written_as_http_writes_it(status: str) -> None:
+    assert status_line(status) == STATUSES[status]
+    answer, wire = writer()
+    answer.start_response(status, [("Content-Length", "0")])
+    answer.close()
+    assert wire.sent[0].startswith(f"HTTP/1.1 {STATUSES[status]}\r\n".encode())

@@ -10,7 +10,13 @@ import pytest
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.ollama.models.lookup import answering_target, embedding_model, listed_model, without_source
+from ollama_proxy.ollama.models.lookup import (
+    answering_target,
+    embedding_model,
+    pulled_target,
+    stands_in,
+    without_source,
+)
 from simulator.catalogue import default_records, is_embedding
 
 
@@ -84,9 +90,25 @@ def test_nothing_stands_in_for_an_embedding_model(catalog: Catalog, name: str) -
         embedding_model(name, catalog)
 
 
-LISTED = {"ember-4": True, "embed-small": True, "free": True, "nosuch": False, "vertex/omni-4": False}
+ABSENT = r"^pull model manifest: file does not exist$"
+PULLED = {"ember-4": False, "embed-small": False, "free": False, "nosuch": True, "vertex/omni-4": True}
 
 
-@pytest.mark.parametrize("name", LISTED)
-def test_only_what_is_listed_can_be_pulled(catalog: Catalog, name: str) -> None:
-    assert (listed_model(name, catalog) is not None) is LISTED[name]
+@pytest.mark.parametrize("name", PULLED)
+def test_what_would_be_served_can_be_pulled(catalog: Catalog, name: str) -> None:
+    assert stands_in(name, pulled_target(name, catalog, strict=False)) is PULLED[name]
+    if PULLED[name]:
+        with pytest.raises(ModelNotFound, match=ABSENT):
+            pulled_target(name, catalog, strict=True)
+
+
+@pytest.mark.parametrize("name", ["gpt-oss:20b-cloud", "nosuch:cloud"])
+def test_what_is_at_ollama_com_cannot(catalog: Catalog, name: str) -> None:
+    """The CLI asks for it when it found no model of the plain name, and then for a sign-in."""
+    with pytest.raises(ModelNotFound, match=ABSENT):
+        pulled_target(name, catalog, strict=False)
+
+
+def test_which_one_is_meant_is_said_behind_the_words_that_the_cli_searches_for(catalog: Catalog) -> None:
+    with pytest.raises(ModelNotFound, match=ABSENT[:-1] + r" \(say which one you mean, '.*:free'\)$"):
+        pulled_target("beacon-24b", catalog, strict=False)

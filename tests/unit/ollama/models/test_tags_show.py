@@ -165,31 +165,59 @@ def test_models_run_until_their_keep_alive_is_over() -> None:
     clock = Clock()
     running = Running(clock)
     assert running.entries() == []
-    running.used("default", model())
-    running.used("short", model(), 10)
-    running.used("forever", model(), -1)
-    assert names_in(running) == ["forever", "default", "short"]
+    default, short, forever = (model(f"x/{name}") for name in ("default", "short", "forever"))
+    running.used(default)
+    running.used(short, 10)
+    running.used(forever, -1)
+    assert names_in(running) == ["forever:latest", "default:latest", "short:latest"]
     clock.now += 11 * SECOND
-    assert names_in(running) == ["forever", "default"]
-    running.used("short", model(), 0.5)
-    assert names_in(running) == ["forever", "default", "short"]
+    assert names_in(running) == ["forever:latest", "default:latest"]
+    running.used(short, 0.5)
+    assert names_in(running) == ["forever:latest", "default:latest", "short:latest"]
     clock.now += 300 * SECOND
-    assert names_in(running) == ["forever"]
+    assert names_in(running) == ["forever:latest"]
 
 
 def test_keep_alive_0_and_unload_end_it() -> None:
     running = Running(Clock())
-    running.used("a", model())
-    running.used("a", model(), 0)
-    running.used("b", model())
-    running.unload("b")
+    running.used(model("x/a"), asked="a-by-another-name")
+    running.used(model("x/a"), 0, asked="a")
+    running.used(model("x/b"), asked="nosuch")
+    running.unload("b:latest")
     running.unload("never loaded")
     assert running.entries() == []
 
 
+def test_a_model_is_listed_under_the_name_that_was_asked_for_too() -> None:
+    """`ollama run`, `ollama launch` and Cline look their own name up, for the window."""
+    running = Running(Clock())
+    for asked in ("", " glm ", "Nosuch", "x/glm", "NOSUCH:latest"):
+        running.used(model("x/glm"), asked=asked)
+    assert sorted(names_in(running)) == ["NOSUCH:latest", "glm:latest", "x/glm:latest"]
+    assert {entry["digest"] for entry in running.entries()} == {model("x/glm").digest}
+
+
+@pytest.mark.parametrize("pasted", ["sk-or-v1-0123456789abcdef0123456789abcdef", "me@example.org"])
+def test_what_may_be_a_pasted_key_is_shown_to_nobody(pasted: str) -> None:
+    running = Running(Clock())
+    running.used(model("x/glm"), asked=pasted)
+    assert names_in(running) == ["glm:latest"]
+
+
+def test_the_names_that_clients_make_up_take_no_more_than_so_much_memory() -> None:
+    clock = Clock()
+    running = Running(clock)
+    for number in range(2_000):
+        clock.now += SECOND // 100
+        running.used(model("x/glm"), asked=f"name-{number}")
+    assert len(running.entries()) == 1000
+    assert "name-1999:latest" in names_in(running)
+    assert "name-0:latest" not in names_in(running)
+
+
 def test_an_entry_of_ps_fits_every_client() -> None:
     running = Running(Clock())
-    running.used("glm-9-70b:latest", model(), 60)
+    running.used(model(), 60)
     [entry] = running.entries()
     assert list(entry) == ["name", "model", "size", "digest", "details", "expires_at", "size_vram", "context_length"]
     assert list(entry["details"]) == SIX_KEYS
@@ -200,7 +228,7 @@ def test_an_entry_of_ps_fits_every_client() -> None:
 @pytest.mark.parametrize("keep_alive", [-1, -0.5, 1e300, float("inf")])
 def test_forever_is_292_years(keep_alive: float) -> None:
     running = Running(Clock())
-    running.used("a", model(), keep_alive)
+    running.used(model(), keep_alive)
     [entry] = running.entries()
     assert entry["expires_at"].startswith("2319-")
     assert datetime.fromisoformat(re.sub(r"\.\d+", "", entry["expires_at"])).year == 2319

@@ -1,4 +1,4 @@
-"""Embedding vectors in Ollama's form. Pure: OpenRouter's body in, lists of numbers out."""
+"""Embedding vectors. Pure: OpenRouter's body in, lists of numbers out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.errors import BadRequest
-
 _UNIT = 1e-6  # a vector whose length differs from 1 by less than this is passed on unchanged
-_BYTES_PER_TOKEN = 4
-_SAFE_BYTES_PER_TOKEN = 3  # a text that must be cut is cut so that it fits even if its tokens are short
 
 
 class MalformedVectors(ValueError):
@@ -28,7 +24,7 @@ def vectors_of(body: Mapping[str, Any], count: int) -> list[list[float]]:
     if all(type(entry.get("index")) is int for entry in entries):
         entries.sort(key=lambda entry: int(entry["index"]))
     found = [entry.get("embedding") for entry in entries]
-    if len(found) != count or not all(map(_is_vector, found)):
+    if len(found) != count or not all(map(is_vector, found)):
         raise MalformedVectors("the answer does not hold one vector for each input")
     return [vector for vector in found if isinstance(vector, list)]
 
@@ -43,23 +39,6 @@ def unit(vector: list[float], dimensions: int = 0) -> list[float]:
     return [value / length for value in vector]
 
 
-def _is_vector(value: object) -> bool:
+def is_vector(value: object) -> bool:
+    """Return True for a list of numbers that is not empty."""
     return isinstance(value, list) and bool(value) and {type(number) for number in value} <= {int, float}
-
-
-def fitting(texts: list[str], window: int, *, truncate: bool) -> list[str]:
-    """Return the texts, cut where they are too long for a window of `window` tokens (0: unknown).
-
-    Without `truncate` a text that is too long raises BadRequest, in Ollama's words. Tokens are estimated.
-    """
-    if window <= 0:
-        return texts
-    most = window * _BYTES_PER_TOKEN
-    fitted = []
-    for text in texts:
-        if len(text) * 4 > most and len(data := text.encode()) > most:
-            if not truncate:
-                raise BadRequest("the input length exceeds the context length")
-            text = data[: window * _SAFE_BYTES_PER_TOKEN].decode(errors="ignore")
-        fitted.append(text)
-    return fitted

@@ -1,4 +1,4 @@
-"""Vectors: order, length, dimensions, and texts cut to a model's window."""
+"""Vectors: order, length, dimensions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.errors import BadRequest
-from ollama_proxy.ollama.answer.vectors import MalformedVectors, fitting, unit, vectors_of
+from ollama_proxy.openrouter.answers.vectors import MalformedVectors, unit, vectors_of
 
 
 def body(*vectors: Any, indexes: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -62,19 +61,3 @@ def test_a_unit_vector_has_length_one_and_the_direction_it_had(vector: list[floa
 def test_a_vector_of_length_one_is_passed_on_untouched() -> None:
     vector = [0.6, 0.8]
     assert unit(vector) is vector
-
-
-@given(st.text(max_size=60), st.sampled_from([0, *range(2, 13)]))
-def test_a_text_is_cut_to_the_window_at_a_whole_character(text: str, window: int) -> None:
-    (made,) = fitting([text], window, truncate=True)
-    assert text.startswith(made)
-    if window == 0 or len(text.encode()) <= window * 4:
-        assert made == text
-    else:
-        assert 0 < len(made.encode()) <= window * 3
-
-
-def test_without_leave_to_cut_a_long_text_is_refused() -> None:
-    assert fitting(["abcd"], 1, truncate=False) == ["abcd"]
-    with pytest.raises(BadRequest, match="the input length exceeds the context length"):
-        fitting(["a", "abcde"], 1, truncate=False)
