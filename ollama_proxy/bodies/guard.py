@@ -43,7 +43,8 @@ _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"}
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
 
-_NOTHING = {"prompt": 0, "completion": 0}
+#: Prices are strings in OpenRouter's published types (https://openrouter.ai/openapi.json).
+_NOTHING = {"prompt": "0", "completion": "0"}
 
 
 def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[str, Any]:

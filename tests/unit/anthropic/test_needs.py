@@ -245,7 +245,7 @@ def test_nothing_that_costs_money_goes_up_in_free_mode() -> None:
     up = sent_up(body, model(), free_mode=True)
     assert up["tools"] == [TOOL]
     assert "plugins" not in up
-    assert up["provider"] == {"order": ["a"], "max_price": {"prompt": 0, "completion": 0}}
+    assert up["provider"] == {"order": ["a"], "max_price": {"prompt": "0", "completion": "0"}}
 
 
 @pytest.mark.parametrize(
