@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ollama_proxy.bodies.guard import keep_tools
+from ollama_proxy.bodies.client_tools import keep_tools
 
 Known = Callable[[str], bool]
 
