@@ -56,7 +56,7 @@ key {"invalid": true, "is_free_tier": false, ...}; down {"models": true|"refuse"
 
 GET /_control/log?since=N&wait=S&min=K&model=&path=&method=&outcome=&holding=&min_events= : list of {n, method, path,
 model, headers, key (last 4), key_id, body, connection, stream, status, t_start, t_first_byte, t_end, outcome, detail,
-holding, events_sent, event_times, invalid}; times are epoch seconds; event_times (only with record_times): one an event;
+holding, events_sent, event_times, invalid}; times are epoch seconds; event_times (with record_times): one an event;
 outcome open | complete | client_gone | error (torn down as told, or a bug). `invalid` is what OpenRouter's OpenAPI
 document (openapi.py) has against the body, "" if nothing; `&invalid=1` shows only those.
 GET /_control/stats: open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime.

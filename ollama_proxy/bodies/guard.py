@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from ollama_proxy.bodies.client_tools import is_client_tool, keep_tools
+from ollama_proxy.bodies.client_tools import is_client_tool, keep_tools, kept_tools
 from ollama_proxy.catalog.records import Model
 
 #: Fields that name models, or a stored setting that names them.
@@ -59,12 +59,30 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
     keep_tools(safe, is_client_tool)
+    if isinstance(safe.get("input"), list):
+        safe["input"] = _without_server_tools(safe["input"])
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
     if _has_file(safe.get("messages")) or _has_file(safe.get("input")):
         safe["plugins"] = [_FREE_PARSER]
     return safe
+
+
+def _without_server_tools(items: list[Any]) -> list[Any]:
+    """Return input items without the tools that a server runs: an item may bring tools of its own."""
+    if not any(_brings_tools(item) for item in items):
+        return items
+    return [item if not _brings_tools(item) else _with_client_tools(item) for item in items]
+
+
+def _brings_tools(item: Any) -> bool:
+    return _is_object(item) and item.get("type") == "additional_tools"
+
+
+def _with_client_tools(item: Mapping[str, Any]) -> dict[str, Any]:
+    tools = item.get("tools")
+    return {**item, "tools": kept_tools(tools, is_client_tool) if isinstance(tools, list) else []}
 
 
 def _has_file(value: Any) -> bool:

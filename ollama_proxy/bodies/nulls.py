@@ -13,7 +13,7 @@ _DEEPEST = 8
 
 
 def without_nulls(value: Any, *, depth: int = _DEEPEST) -> Any:
-    """Return `value` (of a body) without members and elements that are null. What holds none is not copied."""
+    """Return `value` (of a body) without members that are null. What holds none is not copied."""
     if depth and isinstance(value, dict):
         return _object(value, depth)
     if depth and isinstance(value, list):
@@ -36,5 +36,4 @@ def _object(value: dict[str, Any], depth: int) -> dict[str, Any]:
 
 def _list(value: list[Any], depth: int) -> list[Any]:
     kept = [without_nulls(item, depth=depth - 1) if isinstance(item, dict | list) else item for item in value]
-    kept = [item for item in kept if item is not None]
-    return kept if len(kept) != len(value) or any(map(is_not, kept, value)) else value
+    return kept if any(map(is_not, kept, value)) else value
