@@ -14,7 +14,8 @@ Without a scenario: "This is MODEL speaking. You said: LAST USER TEXT", one word
 if the model reasons; tool calls if tools were sent and the text holds "call NAME" or "weather"; after tool results
 "This is MODEL speaking. The tool said: RESULT"; JSON for `response_format`; `max_tokens`, `stop`, `logprobs` honoured.
 Refused as upstream does: unknown model, tools or images or no thinking where the model cannot, too long a prompt,
-arguments that are no string, orphan tool results, tool names with dots, embedding models in a chat.
+arguments that are no string, orphan tool results, tool names with dots, embedding models in a chat, bodies of a shape
+that OpenRouter's types do not have (shapes.py). A model that does not list `stop` never gets it.
 
 Scenarios: POST /_control/scenario `{"model": M, "scenario": {...}, "times": N, "for_seconds": S, "replace": bool}`.
 M is a model id as sent, an endpoint ("/chat/completions", also "/models", "/key"), or "*" (every POST); the first of

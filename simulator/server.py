@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from simulator import answers, asks, checks, dialects, embeddings, errors
+from simulator import answers, asks, checks, dialects, embeddings, errors, shapes
 from simulator.answers import Envelope, Frame
 from simulator.asks import Ask
 from simulator.catalogue import Catalogue, is_free
@@ -155,7 +155,7 @@ class StandIn:
             return self._embeddings(body, record, envelope, scenario)
         ask = READERS[path](body)
         if not (scenario.unchecked or (explicit and record is None)):
-            problem = checks.bad_chat(body, ask, record)
+            problem = shapes.bad_shape(path, body) or checks.bad_chat(body, ask, record)
             if path == "/chat/completions" and not problem and not body.get("messages") and not body.get("prompt"):
                 problem = "400_input_required"
             if problem:
