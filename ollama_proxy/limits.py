@@ -31,6 +31,8 @@ TOOL_CALLS = 10_000
 IMAGES = 1_000
 OPTIONS = 1_000
 STOPS = 1_000
+#: In all stop strings together: a table of them is made for each request that has any.
+STOP_CHARACTERS = 10_000
 
 
 def check_count(count: int, most: int, what: str) -> None:

@@ -14,7 +14,8 @@ Without a scenario: "This is MODEL speaking. You said: LAST USER TEXT", one word
 if the model reasons; tool calls if tools were sent and the text holds "call NAME" or "weather"; after tool results
 "This is MODEL speaking. The tool said: RESULT"; JSON for `response_format`; `max_tokens`, `stop`, `logprobs` honoured.
 Refused as upstream does: unknown model, tools or images or no thinking where the model cannot, too long a prompt,
-arguments that are no string, orphan tool results, tool names with dots, embedding models in a chat.
+arguments that are no string, orphan tool results, tool names with dots, embedding models in a chat, bodies of a shape
+that OpenRouter's types do not have (shapes.py). A model that does not list `stop` never gets it.
 
 Scenarios: POST /_control/scenario `{"model": M, "scenario": {...}, "times": N, "for_seconds": S, "replace": bool}`.
 M is a model id as sent, an endpoint ("/chat/completions", also "/models", "/key"), or "*" (every POST); the first of
@@ -56,7 +57,8 @@ key {"invalid": true, "is_free_tier": false, ...}; down {"models": true|"refuse"
 
 GET /_control/log?since=N&wait=S&min=K&model=&path=&method=&outcome=&holding=&min_events= : list of {n, method, path,
 model, headers, key (last 4), key_id, body, connection, stream, status, t_start, t_first_byte, t_end, outcome, detail,
-holding, events_sent, event_times}; times are epoch seconds; event_times only with record_times, one a content event;
-outcome open | complete | client_gone | error (torn down as told, or a bug).
+holding, events_sent, event_times, invalid}; times are epoch seconds; event_times (with record_times): one an event;
+outcome open | complete | client_gone | error (torn down as told, or a bug). `invalid` is what OpenRouter's OpenAPI
+document (openapi.py) has against the body, "" if nothing; `&invalid=1` shows only those.
 GET /_control/stats: open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime.
 """

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from simulator.openapi import open_document
 from simulator.scenarios import parse
 from simulator.server import BASE, StandIn
 from simulator.wire import Connection
@@ -50,7 +51,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     records: list[Any] | None = None
     if arguments.models:
         records = json.loads(arguments.models.read_text())["data"]
-    simulator = StandIn(records, parse(json.loads(arguments.scenario)))
+    simulator = StandIn(records, parse(json.loads(arguments.scenario)), open_document())
     context, ca_note = None, ""
     if arguments.tls:
         ca_file = arguments.ca_file or Path(tempfile.mkdtemp(prefix="simulator-")) / "ca.pem"

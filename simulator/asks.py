@@ -11,10 +11,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool of a request: its name and the JSON schema of its arguments."""
+    """A tool of a request: its name, the JSON schema of its arguments, its namespace and whether it takes a text."""
 
     name: str
     schema: Json
+    namespace: str = ""
+    is_custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +140,20 @@ def from_completion(body: Json) -> Ask:
     )
 
 
+def _response_tools(tools: list[Json], namespace: str = "") -> Iterator[Tool]:
+    for tool in tools:
+        if tool.get("type") == "namespace":
+            yield from _response_tools(tool["tools"], tool["name"])
+        elif "name" in tool:
+            yield Tool(tool["name"], tool.get("parameters") or {}, namespace, tool.get("type") == "custom")
+
+
 def from_responses(body: Json) -> Ask:
     given = body.get("input")
     items: list[Json] = given if isinstance(given, list) else [{"role": "user", "content": given or ""}]
     results: list[str] = []
     for item in reversed(items):
-        if item.get("type") != "function_call_output":
+        if item.get("type") not in ("function_call_output", "custom_tool_call_output"):
             break
         results.insert(0, text_of(item.get("output")))
     users = [item for item in items if item.get("role") == "user"]
@@ -153,9 +163,7 @@ def from_responses(body: Json) -> Ask:
         stream=bool(body.get("stream")),
         text=text_of(users[-1].get("content")) if users else "",
         tool_results=tuple(results),
-        tools=tuple(
-            Tool(tool["name"], tool.get("parameters") or {}) for tool in body.get("tools") or [] if "name" in tool
-        ),
+        tools=tuple(_response_tools(body.get("tools") or [])),
         tool_choice=_choice(body.get("tool_choice")),
         max_tokens=body.get("max_output_tokens"),
         schema=_schema((body.get("text") or {}).get("format")),

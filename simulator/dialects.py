@@ -69,6 +69,10 @@ def _message_item(envelope: Envelope, text: str | None, status: str = "completed
 
 def _call_item(call: ToolCall, arguments: str, status: str = "completed") -> Json:
     names = {"id": f"fc_{call.id}", "call_id": call.id, "name": call.name}
+    if call.namespace:
+        names["namespace"] = call.namespace
+    if call.is_custom:
+        return {**names, "type": "custom_tool_call", "input": arguments, "status": status}
     return {**names, "type": "function_call", "arguments": arguments, "status": status}
 
 
@@ -106,6 +110,10 @@ def _response_events(envelope: Envelope, reply: Reply) -> Iterator[Json]:
             whole = "".join(reply.content)
             yield {"type": "response.output_text.done", **place, "content_index": 0, "text": whole, "logprobs": []}
             yield {"type": "response.content_part.done", **place, "content_index": 0, "part": item["content"][0]}
+        elif item["type"] == "custom_tool_call":
+            yield _added(index, {**item, "input": "", "status": "in_progress"})
+            yield {"type": "response.custom_tool_call_input.delta", **place, "delta": item["input"]}
+            yield {"type": "response.custom_tool_call_input.done", **place, "input": item["input"]}
         else:
             yield _added(index, {**item, "arguments": "", "status": "in_progress"})
             half = len(item["arguments"]) // 2

@@ -297,6 +297,10 @@ _REQUEST: dict[str, Callable[[Circumstances], HttpError]] = {
     "400_tool_arguments": lambda c: _provider(
         400, '{"error":{"message":"tool_calls[0].function.arguments: expected a string"}}', "400"
     ),
+    "400_tool_type": lambda c: _provider(
+        400, '{"error":{"message":"`namespace` tools are not supported on this endpoint","param":"tools"}}', "400"
+    ),
+    "400_not_responses": lambda c: error(400, "Invalid Responses API request", {"error_type": "invalid_prompt"}),
     "400_tool_id": lambda c: _provider(
         400,
         '{"error":{"message":"messages with role \\"tool\\" must follow an assistant message with that tool_call_id"}}',

@@ -14,7 +14,10 @@ LIMIT = 20_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request. Times are epoch seconds; `outcome` is `open`, and at the end complete, client_gone or error."""
+    """One request. Times are epoch seconds; `outcome` is `open`, and at the end complete, client_gone or error.
+
+    `invalid` says what OpenRouter's OpenAPI document has against the body, "" if nothing, or if there is no document.
+    """
 
     n: int
     method: str
@@ -35,6 +38,7 @@ class Entry:
     stream: bool = False
     events_sent: int = 0
     event_times: list[float] = field(default_factory=list)
+    invalid: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in Entry.__slots__}
@@ -86,8 +90,9 @@ class RequestLog:
 
     def find(self, wanted: Mapping[str, str]) -> list[Entry]:
         """Return the entries with `n` above `since` that fit model, path (its end), method, outcome, holding,
-        min_events.
+        min_events, invalid (any value: only those with an invalid body).
         """
+        only_invalid = "invalid" in wanted
         since, min_events = int(wanted.get("since", "0")), int(wanted.get("min_events", "0"))
         same = [(name, wanted[name]) for name in ("model", "outcome", "holding", "method") if name in wanted]
         path = wanted.get("path", "")
@@ -95,6 +100,7 @@ class RequestLog:
             entry
             for entry in self._entries
             if entry.n > since
+            and (entry.invalid or not only_invalid)
             and entry.events_sent >= min_events
             and entry.path.endswith(path)
             and all(getattr(entry, name) == value for name, value in same)

@@ -19,9 +19,13 @@ _call_numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
+    """A call; `arguments` is JSON, or the text that a custom tool gets."""
+
     id: str
     name: str
     arguments: str
+    namespace: str = ""
+    is_custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,16 @@ def _wanted_tools(ask: Ask) -> list[Tool]:
 
 def _tool_calls(ask: Ask, scenario: Scenario) -> list[ToolCall]:
     if scenario.tool_calls is None:
-        return [ToolCall(_call_id(), tool.name, json.dumps(sample(tool.schema))) for tool in _wanted_tools(ask)]
+        return [
+            ToolCall(
+                _call_id(),
+                tool.name,
+                f"input for {tool.name}" if tool.is_custom else json.dumps(sample(tool.schema)),
+                tool.namespace,
+                tool.is_custom,
+            )
+            for tool in _wanted_tools(ask)
+        ]
     made = []
     for given in scenario.tool_calls:
         function = given.get("function", given)
@@ -164,7 +177,9 @@ def make_reply(ask: Ask, model: Json, scenario: Scenario) -> Reply:
     content: Sequence[str] = ()
     speaks = scenario.text is not None or scenario.tokens is not None
     if speaks or (not calls and scenario.refusal is None):
-        content = _stopped(_content(ask, scenario), ask.stop)
+        # As OpenRouter does it: a parameter that a model does not list never reaches it.
+        knows_stop = "stop" in model.get("supported_parameters", ["stop"])
+        content = _stopped(_content(ask, scenario), ask.stop if knows_stop else ())
     finish = "tool_calls" if calls else "stop"
     budget = ask.max_tokens
     if budget is not None and not calls and len(reasoning) + len(content) > budget:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from simulator import answers, asks, checks, dialects, embeddings, errors
+from simulator import answers, asks, checks, dialects, embeddings, errors, shapes
 from simulator.answers import Envelope, Frame
 from simulator.asks import Ask
 from simulator.catalogue import Catalogue, is_free
 from simulator.control import Control
 from simulator.log import Entry, RequestLog
+from simulator.openapi import Document
 from simulator.playing import Answer, Hangup, Player, shaped
 from simulator.replies import Reply, make_reply
 from simulator.scenarios import Gates, Scenario, ScenarioBook, raw_bytes
@@ -32,11 +33,20 @@ _rays = itertools.count(1)
 
 
 class StandIn:
-    """The state and the request handler. `defaults` is the scenario of requests that have none of their own."""
+    """The state and the request handler. `defaults` is the scenario of requests that have none of their own.
 
-    def __init__(self, records: list[Json] | None = None, defaults: Scenario | None = None) -> None:
+    With a `document` the log says of each body what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        records: list[Json] | None = None,
+        defaults: Scenario | None = None,
+        document: Document | None = None,
+    ) -> None:
         self.catalogue = Catalogue(records)
         self.log = RequestLog()
+        self.document = document
         self.book = ScenarioBook()
         self.gates = Gates()
         self.connections: set[Connection] = set()
@@ -70,6 +80,8 @@ class StandIn:
         body = request.json()
         entry = self.log.begin(request.method, request.path, request.headers, body, connection.id)
         entry.stream = bool(isinstance(body, dict) and body.get("stream"))
+        if self.document is not None and request.method == "POST":
+            entry.invalid = self.document.complaint(request.path.removeprefix(BASE), body)
         connection.control_only = False
         self._busy.add(connection)
         try:
@@ -143,7 +155,7 @@ class StandIn:
             return self._embeddings(body, record, envelope, scenario)
         ask = READERS[path](body)
         if not (scenario.unchecked or (explicit and record is None)):
-            problem = checks.bad_chat(body, ask, record)
+            problem = shapes.bad_shape(path, body) or checks.bad_chat(body, ask, record)
             if path == "/chat/completions" and not problem and not body.get("messages") and not body.get("prompt"):
                 problem = "400_input_required"
             if problem:

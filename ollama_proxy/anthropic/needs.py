@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.needs import Needs, preferences
 from ollama_proxy.gojson.codec import encode_body
 
 _BYTES_PER_TOKEN = 4
@@ -24,13 +24,15 @@ def needs_of(body: Mapping[str, Any]) -> Needs:
     tools = body.get("tools")
     if tools:
         text_bytes += len(encode_body(tools))
+    schema = _wants_schema(body)
     return Needs(
         tools=bool(tools),
         images=images,
-        schema=_wants_schema(body),
+        schema=schema,
         thinking=_object(body.get("thinking")).get("type") in _THINKS,
         prompt_tokens=text_bytes // _BYTES_PER_TOKEN,
         output_tokens=body["max_tokens"],
+        preferred=preferences(schema=schema, logprobs=False, stop="stop_sequences" in body),
     )
 
 

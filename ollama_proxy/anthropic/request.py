@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_proxy import limits
+from ollama_proxy.anthropic.blocks import repaired
+from ollama_proxy.anthropic.deferred_tools import load_at_once
 from ollama_proxy.anthropic.error_form import ThreadNotFound
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
@@ -33,7 +35,9 @@ LEAST_THINKING = 1024
 
 
 def read_messages(body: bytes) -> dict[str, Any]:
-    """Return the request in `body`, with all fields that the client sent but `thread`: no thread is kept here.
+    """Return the request in `body`, with all fields that the client sent, without what OpenRouter would refuse.
+
+    A `thread` is taken out: no thread is kept here.
 
     Raises BadRequest in Ollama's order: the JSON and its types, then `model`, `max_tokens` and `messages`. Raises
     ThreadNotFound for messages that only continue what was sent before.
@@ -62,7 +66,7 @@ def read_messages(body: bytes) -> dict[str, Any]:
     thread = asked.pop("thread", None)
     if isinstance(thread, dict) and thread.get("type") == "continue":
         raise ThreadNotFound
-    return asked
+    return repaired(asked, has_nulls=b"null" in body)
 
 
 def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
@@ -79,9 +83,11 @@ def body_for(
 
     `without` (names of chat parameters) and `at_most` (output tokens) are changes learned from an earlier attempt.
     `max_tokens` is cut to what the model can write. `thinking` is adapted to it, and left out if the model cannot
-    think.
+    think. Tools that Claude loads only when it needs them are loaded at once for other models.
     """
     body = guarded(asked, model, free_mode=free_mode)
+    if not model.id.removeprefix("~").startswith("anthropic/"):
+        load_at_once(body)
     if at_most is not None:
         body["max_tokens"] = min(body["max_tokens"], at_most)
     body = fit(body, model)

@@ -6,20 +6,26 @@ Bodies pass through: `request` makes the body for upstream, `stream` the events 
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Blueprint, Response, request
 
-from ollama_proxy.anthropic import error_form
+from ollama_proxy.anthropic import error_form, unavailable
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
+from ollama_proxy.bodies.client_tools import needed_server_tool
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
+from ollama_proxy.openrouter.answers import stop_forms
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
 from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whole
+from ollama_proxy.web.stopped import StoppedReader, cut_body
+from ollama_proxy.web.told import respond_told
 
 blueprint = Blueprint("anthropic", __name__)
 render_errors(blueprint, ErrorForms(("", error_form)))
@@ -36,14 +42,17 @@ def messages() -> Response:
     context.asked_for(asked["model"])
     backend = context.runtime().backend
     free_mode, streamed = backend.settings.free_mode, bool(asked.get("stream"))
+    target = chat_target(asked["model"], backend.catalog(), strict=backend.settings.strict_models)
+    if free_mode and (kind := needed_server_tool(asked)) is not None:
+        return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode))
 
-    strict = backend.settings.strict_models
+    needs, stops = needs_of(asked), asked.get("stop_sequences")
     call = Call(
-        target=chat_target(asked["model"], backend.catalog(), strict=strict),
-        needs=needs_of(asked),
+        target=target,
+        needs=needs,
         body_for=prepared,
         streamed=streamed,
         path="/messages",
@@ -55,8 +64,14 @@ def messages() -> Response:
     )
     exchange = Exchange(backend, call)
     if streamed:
-        return respond_streamed(exchange, MessageStream(), content_type=SSE)
-    return respond_whole(exchange, WholeBody(with_content))
+        stream = MessageStream()
+        reader = StoppedReader(stream, stop_forms.MESSAGES, stops, needs.prompt_tokens) if stops else stream
+        return respond_streamed(exchange, reader, content_type=SSE)
+    return respond_whole(exchange, WholeBody(partial(_whole, stops=stops) if stops else with_content))
+
+
+def _whole(body: bytes, stops: list[str]) -> bytes:
+    return cut_body(with_content(body), stop_forms.MESSAGES, stops)
 
 
 def _forwarded() -> dict[str, str]:

@@ -30,6 +30,8 @@ class MessageStream:
     written.
     """
 
+    satisfied = False
+
     def __init__(self) -> None:
         self.failure: Failure | None = None
         #: The token counts known so far, under their upstream names.

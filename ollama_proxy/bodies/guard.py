@@ -8,9 +8,10 @@ https://openrouter.ai/docs/api-reference/parameters, https://openrouter.ai/docs/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+from ollama_proxy.bodies.client_tools import is_client_tool, keep_tools, kept_tools
 from ollama_proxy.catalog.records import Model
 
 #: Fields that name models, or a stored setting that names them.
@@ -29,13 +30,6 @@ _COST_MONEY = frozenset(
     }
 )
 
-#: The tools that the client runs itself. All others (`openrouter:*`, `web_search*`, `mcp`, ...) are run by a server.
-_CLIENT_TOOLS = frozenset({"function", "custom"})
-_CLIENT_TOOL_FAMILIES = ("bash_", "text_editor_", "computer_", "memory_")
-
-#: Types of a tool choice that are not types of a tool: the Messages API writes its choices like this.
-_PLAIN_CHOICES = frozenset({"auto", "any", "none", "required", "tool"})
-
 #: Fields whose values are checked in free mode.
 _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"})
 
@@ -43,7 +37,8 @@ _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"}
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
 
-_NOTHING = {"prompt": 0, "completion": 0}
+#: Prices are strings in OpenRouter's published types (https://openrouter.ai/openapi.json).
+_NOTHING = {"prompt": "0", "completion": "0"}
 
 
 def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[str, Any]:
@@ -64,6 +59,8 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
     keep_tools(safe, is_client_tool)
+    if isinstance(safe.get("input"), list):
+        safe["input"] = _without_server_tools(safe["input"])
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
@@ -72,55 +69,20 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     return safe
 
 
-def is_client_tool(tool: Any) -> bool:
-    """Return True for a tool that the client runs: a function, or a form that only describes one."""
-    if not _is_object(tool):
-        return False
-    kind = tool.get("type", "function")
-    return isinstance(kind, str) and (kind in _CLIENT_TOOLS or kind.startswith(_CLIENT_TOOL_FAMILIES))
+def _without_server_tools(items: list[Any]) -> list[Any]:
+    """Return input items without the tools that a server runs: an item may bring tools of its own."""
+    if not any(_brings_tools(item) for item in items):
+        return items
+    return [item if not _brings_tools(item) else _with_client_tools(item) for item in items]
 
 
-def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
-    """Remove the tools of `body` that `keeps` refuses, and a `tool_choice` that names a removed tool or no tool."""
-    given = body.get("tools") or []
-    kept = [tool for tool in given if keeps(tool)]
-    if given and not kept:
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            body.pop(name, None)
-        return
-    names = None
-    if len(kept) < len(given):
-        body["tools"] = kept
-        names = {_name_of(tool) for tool in kept}
-    choice = body.get("tool_choice")
-    if _is_object(choice) and not _may_choose(choice, keeps, names):
-        del body["tool_choice"]
+def _brings_tools(item: Any) -> bool:
+    return _is_object(item) and item.get("type") == "additional_tools"
 
 
-def _may_choose(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
-    """Return True if `keeps` accepts the type of the choice and, where tools were removed, it names one that stayed."""
-    if choice.get("type") == "allowed_tools":
-        inner = choice.get("allowed_tools")
-        tools = inner.get("tools") if _is_object(inner) else choice.get("tools")
-        return isinstance(tools, list) and all(
-            _is_object(tool) and _may_be_chosen(tool, keeps, names) for tool in tools
-        )
-    return _may_be_chosen(choice, keeps, names)
-
-
-def _may_be_chosen(choice: Mapping[str, Any], keeps: Callable[[Any], bool], names: Set[str] | None) -> bool:
-    name, kind = _name_of(choice), choice.get("type")
-    if name and names is not None and name not in names:
-        return False
-    return (isinstance(kind, str) and kind in _PLAIN_CHOICES) or keeps(choice)
-
-
-def _name_of(tool: Mapping[str, Any]) -> str:
-    """Return the name of a tool or of a choice: its own, or that of the function in it."""
-    kind = tool.get("type", "function")
-    inner = tool.get(kind) if isinstance(kind, str) else None
-    name = (inner if _is_object(inner) else tool).get("name")
-    return name if isinstance(name, str) else ""
+def _with_client_tools(item: Mapping[str, Any]) -> dict[str, Any]:
+    tools = item.get("tools")
+    return {**item, "tools": kept_tools(tools, is_client_tool) if isinstance(tools, list) else []}
 
 
 def _has_file(value: Any) -> bool:

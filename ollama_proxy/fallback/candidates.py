@@ -36,8 +36,25 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
     if needs.thinking and any(model.thinking for model in able):
         # The asked model may ignore the wish to think. Other models are only used if they can think, if any can.
         able = [model for model in able if model.thinking or model is asked]
-    return tuple(able)
+    return tuple(_preferred(able, asked, needs.preferred) if needs.preferred else able)
 
+
+def _preferred(able: list[Model], asked: Model | None, names: frozenset[str]) -> list[Model]:
+    """Return the models with those first that list the parameters; the order within both halves stays.
+
+    A schema is only enforced by a model that lists it: so this one goes before the asked model too.
+    """
+    schema, others = names & _ENFORCED, names - _ENFORCED
+
+    def place(model: Model) -> tuple[bool, bool, bool]:
+        listed = model.supported_parameters
+        return not schema <= listed, model is not asked, not others <= listed
+
+    return sorted(able, key=place)
+
+
+#: What no model does that does not list it, whatever it is told.
+_ENFORCED = frozenset({"structured_outputs"})
 
 #: The needs that a model serves or does not, in the order in which a lack is reported, with the words for it.
 _ABILITIES: tuple[tuple[str, str, Callable[[Model], bool]], ...] = (

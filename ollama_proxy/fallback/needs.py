@@ -10,7 +10,8 @@ class Needs:
     """Demands of one request (docs/contract.md, "Requests").
 
     `prompt_tokens` is an estimate: the UTF-8 bytes of texts and tool definitions, divided by four; images never count.
-    `output_tokens` is what the client allows at most, 0 if it did not say.
+    `output_tokens` is what the client allows at most, 0 if it did not say. `preferred` are parameters, under
+    OpenRouter's names, for which models that list them come first; others may answer all the same.
     """
 
     tools: bool = False
@@ -19,3 +20,10 @@ class Needs:
     thinking: bool = False
     prompt_tokens: int = 0
     output_tokens: int = 0
+    preferred: frozenset[str] = frozenset()
+
+
+def preferences(*, schema: bool, logprobs: bool, stop: bool) -> frozenset[str]:
+    """Return the `preferred` of a request with a JSON schema for its answer, with logprobs, with stop strings."""
+    wanted = (("structured_outputs", schema), ("logprobs", logprobs), ("stop", stop))
+    return frozenset(name for name, is_wanted in wanted if is_wanted) if schema or logprobs or stop else frozenset()

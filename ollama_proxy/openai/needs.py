@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.needs import Needs, preferences
 from ollama_proxy.gojson.codec import encode_body
 
 _BYTES_A_TOKEN = 4
@@ -68,6 +68,9 @@ def _needs(
         thinking=_wants_thinking(body),
         prompt_tokens=(text_size + tools_size) // _BYTES_A_TOKEN,
         output_tokens=max(asked, default=0),
+        preferred=preferences(
+            schema=format_type == "json_schema", logprobs=body.get("logprobs") is True, stop="stop" in body
+        ),
     )
 
 

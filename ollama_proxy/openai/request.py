@@ -1,8 +1,8 @@
 """Reads the requests of the OpenAI API: the body to pass on, and what the proxy must know about it.
 
 `read_*` turns the bytes of a body into a `PassedRequest` or raises BadRequest with Ollama's text. A body is changed
-only where Ollama accepts something that OpenRouter would refuse (docs/contract.md, "Requests"). Knows neither HTTP nor
-the catalogue.
+only where Ollama accepts something that OpenRouter would refuse (docs/contract.md, "Bodies that are passed through").
+Knows neither HTTP nor the catalogue.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ollama_proxy import limits
+from ollama_proxy.bodies.client_tools import needed_server_tool
+from ollama_proxy.bodies.sampling import MOST_STOPS, put_in_range, stops_of
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.gojson.codec import encode_body
-from ollama_proxy.gojson.text import kind, quote
+from ollama_proxy.gojson.text import quote
 from ollama_proxy.openai import needs, schemas, tool_filter
+from ollama_proxy.openai.chat_messages import repaired_messages, repaired_tools
+from ollama_proxy.openai.response_items import repaired_items
+from ollama_proxy.openai.tool_forms import ToolForms, with_known_forms
 
 #: The allowed efforts; OpenRouter knows all of them but Ollama's "ultra".
 _EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none"})
 _ALLOWED_EFFORTS = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
 
-#: An assistant's message without content must have one of these instead.
-_INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "reasoning", "reasoning_details", "refusal", "audio", "images")
-_GO_KINDS = {"number": "float64", "bool": "bool", "object": "map[string]interface {}"}
+#: Fields of `reasoning` that say how much to think.
+_SAY_HOW_MUCH = frozenset({"effort", "enabled", "max_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class PassedRequest:
     """A request to pass on.
 
     `name` is the model as the client wrote it, `body` goes upstream once it is fitted to a model, `limit_name` is the
-    field that limits the output.
+    field that limits the output. `stops` are all stop strings, of which the body holds as many as OpenRouter takes.
+    `unavailable` is the type of a tool that a server must run to answer, where none may be run. `forms` are tools of
+    /responses in other forms than the client's.
     """
 
     name: str
@@ -39,6 +44,9 @@ class PassedRequest:
     needs: Needs
     stream: bool = False
     limit_name: str = "max_tokens"
+    stops: tuple[str, ...] = ()
+    unavailable: str | None = None
+    forms: ToolForms | None = None
 
     @property
     def include_usage(self) -> bool:
@@ -60,12 +68,16 @@ def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:
     if not body.get("messages"):
         raise BadRequest("[] is too short - 'messages'")
     name = _model_of(body)
-    body["messages"] = [_message(message) for message in body["messages"]]
+    body["messages"] = repaired_messages(body["messages"])
     _fix_efforts(body)
-    _drop_endless(body, "max_tokens", "max_completion_tokens")
+    put_in_range(body)
+    stops = _fit_stops(body)
+    unavailable = needed_server_tool(body) if free_mode and "tools" in body else None
+    repaired_tools(body)
     tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.chat_tools)
     limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
-    return PassedRequest(name, body, needs.chat_needs(body), body.get("stream") is True, limit)
+    needed = needs.chat_needs(body)
+    return PassedRequest(name, body, needed, body.get("stream") is True, limit, stops, unavailable)
 
 
 def read_completion(data: bytes) -> PassedRequest:
@@ -74,20 +86,45 @@ def read_completion(data: bytes) -> PassedRequest:
     name = body.get("model") or ""
     if not name.strip():
         raise ModelNotFound(f"model '{name}' not found")
-    _drop_endless(body, "max_tokens")
-    return PassedRequest(name, body, needs.completion_needs(body), body.get("stream") is True)
+    put_in_range(body)
+    stops = _fit_stops(body)
+    return PassedRequest(name, body, needs.completion_needs(body), body.get("stream") is True, stops=stops)
 
 
 def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
     """Read the body of POST /v1/responses. Raises BadRequest."""
     body = schemas.read(schemas.RESPONSES, data)
     name = _model_of(body)
+    # What points to something that a server has stored: OpenRouter refuses it, Ollama ignores it.
+    body.pop("previous_response_id", None)
+    if body.get("store") is not False:
+        body.pop("store", None)
+    _fix_efforts(body)
+    put_in_range(body)
+    unavailable = needed_server_tool(body) if free_mode and "tools" in body else None
+    known = tool_filter.client_response_tools if free_mode else tool_filter.response_tools
     if isinstance(body.get("input"), list):
         limits.check_count(len(body["input"]), limits.MESSAGES, "items in input")
-    _fix_efforts(body)
-    _drop_endless(body, "max_output_tokens")
-    tool_filter.keep_known_tools(body, tool_filter.only_functions if free_mode else tool_filter.response_tools)
-    return PassedRequest(name, body, needs.responses_needs(body), body.get("stream") is True, "max_output_tokens")
+        body["input"] = repaired_items(body["input"])
+    forms = with_known_forms(body)
+    tool_filter.keep_known_tools(body, known)
+    needed = needs.responses_needs(body)
+    streamed = body.get("stream") is True
+    return PassedRequest(name, body, needed, streamed, "max_output_tokens", unavailable=unavailable, forms=forms)
+
+
+def _fit_stops(body: dict[str, Any]) -> tuple[str, ...]:
+    """Leave as many stop strings in the body as OpenRouter takes, and return all. Raises BadRequest."""
+    if "stop" not in body:
+        return ()
+    stops = stops_of(body["stop"])
+    if not stops:
+        del body["stop"]
+    elif stops != body["stop"] and [body["stop"]] != stops:
+        body["stop"] = stops
+    if len(stops) > MOST_STOPS:
+        body["stop"] = stops[:MOST_STOPS]
+    return tuple(stops)
 
 
 def _model_of(body: dict[str, Any]) -> str:
@@ -97,41 +134,21 @@ def _model_of(body: dict[str, Any]) -> str:
     return name
 
 
-def _message(message: Any) -> Any:
-    """Return a message in the form that OpenRouter accepts. Raises BadRequest for a `content` of a wrong type."""
-    if not isinstance(message, dict):
-        return message
-    content = message.get("content")
-    if content is None:
-        if not any(message.get(name) for name in _INSTEAD_OF_CONTENT):
-            raise BadRequest("invalid message content type: <nil>")
-    elif not isinstance(content, str | list):
-        raise BadRequest(f"invalid message content type: {_GO_KINDS[kind(content)]}")
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and any(_has_parsed_arguments(call) for call in calls):
-        return {**message, "tool_calls": [_with_text_arguments(call) for call in calls]}
-    return message
-
-
-def _has_parsed_arguments(call: Any) -> bool:
-    """Return True if the arguments are an object, as in Ollama's own API: OpenRouter accepts only their text."""
-    function = call.get("function") if isinstance(call, dict) else None
-    return isinstance(function, dict) and isinstance(function.get("arguments"), dict)
-
-
-def _with_text_arguments(call: Any) -> Any:
-    if not _has_parsed_arguments(call):
-        return call
-    function = call["function"]
-    return {**call, "function": {**function, "arguments": encode_body(function["arguments"]).decode()}}
-
-
 def _fix_efforts(body: dict[str, Any]) -> None:
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict) and isinstance(reasoning.get("effort"), str):
-        body["reasoning"] = {**reasoning, "effort": _effort(reasoning["effort"])}
+        effort = _effort(reasoning["effort"])
+        rest = {name: value for name, value in reasoning.items() if name != "effort"}
+        body["reasoning"] = reasoning = {**rest, "effort": effort} if effort else rest
     if isinstance(body.get("reasoning_effort"), str):
         body["reasoning_effort"] = _effort(body["reasoning_effort"])
+        if body["reasoning_effort"] is None:
+            del body["reasoning_effort"]
+    if isinstance(reasoning, dict) and "reasoning_effort" in body:
+        # OpenRouter refuses two efforts; to Ollama the one in `reasoning` counts.
+        effort = body.pop("reasoning_effort")
+        if not _SAY_HOW_MUCH & reasoning.keys():
+            body["reasoning"] = {**reasoning, "effort": effort}
 
 
 def _effort(effort: str) -> str | None:
@@ -139,10 +156,3 @@ def _effort(effort: str) -> str | None:
     if effort and effort not in _EFFORTS:
         raise BadRequest(f"invalid reasoning value: {quote(effort)} (must be {_ALLOWED_EFFORTS})")
     return "max" if effort == "ultra" else effort or None
-
-
-def _drop_endless(body: dict[str, Any], *names: str) -> None:
-    """Remove limits below one: to Ollama they mean no limit, but OpenRouter refuses them."""
-    for name in names:
-        if isinstance(body.get(name), int) and body[name] < 1:
-            del body[name]

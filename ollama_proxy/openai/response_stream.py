@@ -13,6 +13,7 @@ from typing import Any
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.openai.response_error_form import error_object, failed_response
 from ollama_proxy.openai.stream import KEEP_ALIVE, event
+from ollama_proxy.openai.tool_forms import Original, ToolForms, custom_input
 from ollama_proxy.openrouter.answers import chunks
 from ollama_proxy.openrouter.answers.events import DONE
 from ollama_proxy.openrouter.answers.responses_dialect import response_error
@@ -29,7 +30,11 @@ _SPECIAL = frozenset(name.encode() for name in (*_LAST, _CREATED, "response.fail
 class ResponseStream:
     """The events of /responses, an `EventStream`."""
 
-    def __init__(self) -> None:
+    satisfied = False
+
+    def __init__(self, forms: ToolForms | None = None) -> None:
+        """`forms` are tools of the request that went up as functions: their calls get the client's form back."""
+        self._restorer = None if forms is None else CallRestorer(forms)
         self._last = b""
         self._created: Mapping[str, Any] | None = None
         self._whole = False
@@ -68,6 +73,11 @@ class ResponseStream:
     def _event(self, payload: bytes) -> bytes:
         """Return the event for one payload. Raises MalformedChunk."""
         sound = chunks.passable(payload)
+        if self._restorer is not None and b"function_call" in sound:
+            return b"".join([self._plain(changed) for changed in self._restorer.restored(sound)])
+        return self._plain(sound)
+
+    def _plain(self, sound: bytes) -> bytes:
         kind = sound[9 : sound.find(b'"', 9)] if sound.startswith(_TYPE_FIRST) else b""
         if kind and kind not in _SPECIAL and b"\n" not in sound:
             return b"event: %b\ndata: %b\n\n" % (kind, sound)
@@ -104,6 +114,52 @@ class ResponseStream:
             return before + _named(str(name), {**parsed, "sequence_number": before.count(b"\n\n")})
         named = b"event: %b\n" % name.encode() if isinstance(name, str) and name.isprintable() else b""
         return named + event(payload)
+
+
+class CallRestorer:
+    """Gives calls of functions that stand for other tools the client's form, event by event.
+
+    The input of a custom tool is a text, but comes as JSON in pieces: it is told at once when it is whole. The
+    arguments of a search or a command are told with the item only.
+    """
+
+    def __init__(self, forms: ToolForms) -> None:
+        self._forms = forms
+        self._open: dict[Any, Original] = {}  # by the place in the output
+
+    def restored(self, payload: bytes) -> list[bytes]:
+        """Return the payloads in the place of one that has to do with a call. Raises MalformedChunk."""
+        parsed = chunks.parse_payload(payload)
+        name, item, place = parsed.get("type"), parsed.get("item"), parsed.get("output_index")
+        if isinstance(item, dict):
+            if (original := self._forms.original_of(item)) is None:
+                return [payload]
+            if isinstance(place, int):
+                self._open[place] = original
+            return [chunks.dump_payload({**parsed, "item": self._forms.restored(item)})]
+        if isinstance(response := parsed.get("response"), dict):
+            return [chunks.dump_payload({**parsed, "response": self._forms.restored_response(response)})]
+        called = self._open.get(place) if isinstance(place, int) else None
+        if called is None or called.kind == "function":
+            return [payload]
+        if called.kind == "custom" and name == "response.function_call_arguments.done":
+            text = custom_input(parsed)
+            told = {key: value for key, value in parsed.items() if key not in ("arguments", "name")}
+            return [
+                chunks.dump_payload({**told, "type": "response.custom_tool_call_input.delta", "delta": text}),
+                chunks.dump_payload({**told, "type": "response.custom_tool_call_input.done", "input": text}),
+            ]
+        return []
+
+
+def restored_body(body: bytes, forms: ToolForms) -> bytes:
+    """Return a whole response with the calls in the client's form. What cannot be read stays as it is."""
+    try:
+        response = chunks.parse_payload(body)
+        restored = forms.restored_response(response)
+        return body if restored is response else chunks.dump_payload(restored)
+    except chunks.MalformedChunk:
+        return body
 
 
 def _named(name: str, payload: Mapping[str, Any]) -> bytes:

@@ -16,21 +16,28 @@ from ollama_proxy.catalog.target import Target, chat_target, embedding_target
 from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.observation import Observation
-from ollama_proxy.openai import error_form, response_error_form
+from ollama_proxy.openai import error_form, response_error_form, unavailable
 from ollama_proxy.openai.embeddings import asked_of, check_input, encoded, inputs_of, read_embeddings, with_inputs
 from ollama_proxy.openai.model_list import ModelList
 from ollama_proxy.openai.nothing import loaded_completion, loaded_response
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
-from ollama_proxy.openai.response_stream import ResponseStream
+from ollama_proxy.openai.response_stream import ResponseStream, restored_body
 from ollama_proxy.openai.stream import CompletionStream
+from ollama_proxy.openai.tool_forms import TOOL_TYPES
+from ollama_proxy.openrouter.answers import stop_forms
 from ollama_proxy.openrouter.answers.chat_dialect import CHAT, COMPLETIONS
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
+from ollama_proxy.openrouter.answers.stop_cutter import StopForm
 from ollama_proxy.web import context
 from ollama_proxy.web.embedding import respond_embedded, widths
 from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
+from ollama_proxy.web.stopped import StoppedReader, cut_body
+from ollama_proxy.web.told import respond_told
+
+Json = dict[str, Any]
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 render_errors(blueprint, ErrorForms(("/v1/responses", response_error_form), ("", error_form)))
@@ -70,7 +77,10 @@ def model(name: str) -> Response:
 def chat() -> Response:
     """POST /v1/chat/completions."""
     asked = read_chat(context.request_body(zstd=True), free_mode=_free_mode())
-    return _answer(asked, "/chat/completions", CHAT, CompletionStream(include_usage=asked.include_usage))
+    stream = CompletionStream(include_usage=asked.include_usage)
+    if asked.unavailable is not None:
+        return _told(asked, unavailable.completion(asked.name, asked.unavailable), CHAT, stream)
+    return _answer(asked, "/chat/completions", CHAT, stream, stop_forms.CHAT)
 
 
 @blueprint.post("/completions")
@@ -79,7 +89,8 @@ def completions() -> Response:
     asked = read_completion(context.request_body(zstd=True))
     if asked.says_nothing:
         return _loaded(asked, loaded_completion)
-    return _answer(asked, "/completions", COMPLETIONS, CompletionStream(include_usage=asked.include_usage))
+    stream = CompletionStream(include_usage=asked.include_usage)
+    return _answer(asked, "/completions", COMPLETIONS, stream, stop_forms.COMPLETIONS)
 
 
 @blueprint.post("/responses")
@@ -88,7 +99,10 @@ def responses() -> Response:
     asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
     if asked.says_nothing:
         return _loaded(asked, loaded_response)
-    return _answer(asked, "/responses", RESPONSES, ResponseStream())
+    if asked.unavailable is not None:
+        told = unavailable.response(asked.name, asked.unavailable, asked.body.get("input"))
+        return _told(asked, told, RESPONSES, ResponseStream())
+    return _answer(asked, "/responses", RESPONSES, ResponseStream(asked.forms))
 
 
 @blueprint.post("/embeddings")
@@ -132,7 +146,18 @@ def _loaded(asked: PassedRequest, body_for: Callable[..., bytes]) -> Response:
     return Response(body, content_type=SSE if asked.stream else error_form.CONTENT_TYPE)
 
 
-def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:
+def _told(asked: PassedRequest, answer: Json, dialect: Dialect, stream: StreamReader) -> Response:
+    """The answer that is known without asking a model. Raises ProxyError as a model's name demands."""
+    runtime = context.runtime()
+    context.asked_for(asked.name)
+    chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models)
+    return respond_told(answer, dialect, stream if asked.stream else None)
+
+
+def _answer(
+    asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader, stop_form: StopForm | None = None
+) -> Response:
+    """The answer of a model, cut at the request's stop strings where `stop_form` knows how."""
     runtime, observation = context.runtime(), context.observation()
     context.asked_for(asked.name)
     settings, backend = runtime.settings, runtime.backend
@@ -148,15 +173,29 @@ def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamRea
         observation=observation,
     )
     exchange = Exchange(backend, call)
+    stops = asked.stops if stop_form is not None else ()
     if asked.stream:
+        if stop_form is not None and stops:
+            stream = StoppedReader(stream, stop_form, stops, asked.needs.prompt_tokens)
         return respond_streamed(exchange, stream, content_type=SSE)
-    return respond_whole(exchange, WholeBody())
+    return respond_whole(exchange, WholeBody(_change(asked, stop_form)))
+
+
+def _change(asked: PassedRequest, stop_form: StopForm | None) -> Callable[[bytes], bytes]:
+    """What is done to a whole answer on its way: nothing, for most."""
+    if stop_form is not None and asked.stops:
+        return partial(cut_body, form=stop_form, stops=asked.stops)
+    if asked.forms is not None:
+        return partial(restored_body, forms=asked.forms)
+    return bytes
 
 
 def _fitted(asked: PassedRequest, free_mode: bool, model: Model, without: frozenset[str], at_most: int | None) -> bytes:
     """Return the body for one model. `without` and `at_most` are changes learned from an earlier attempt."""
     dropped = without.union(*(_SPELLINGS.get(name, frozenset()) for name in without))
     body = {name: value for name, value in asked.body.items() if name not in dropped}
+    if asked.forms is not None and TOOL_TYPES in without:
+        body = asked.forms.expanded(body)
     if at_most is not None:
         body[asked.limit_name] = at_most
     return encode_body(fit(guarded(body, model, free_mode=free_mode), model))

@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema
 
 from ollama_proxy import limits
+from ollama_proxy.bodies.nulls import without_nulls
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import parse_body
 from ollama_proxy.gojson.go_fields import Flag, GoField, Name, Text
@@ -18,6 +19,8 @@ from ollama_proxy.gojson.text import kind, wrong_type
 
 #: JSON is written with 64-bit integers; a float may stand for one of three hundred digits.
 _MOST_INT = 2**63 - 1
+
+_LISTS = frozenset({"messages", "input", "tools"})
 
 
 class Object(GoField):
@@ -146,7 +149,7 @@ CHAT, COMPLETION, EMBEDDING, RESPONSES = (
 
 
 def read(schema: PassedSchema, data: bytes) -> dict[str, Any]:
-    """Return the body as it was sent, once its known fields have the right types or are null. Raises BadRequest."""
+    """Return the body as it was sent, without nulls, once its known fields have the right types. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("EOF")
     value = parse_body(data)
@@ -155,5 +158,10 @@ def read(schema: PassedSchema, data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest(f"json: cannot unmarshal {kind(value)} into Go value of type openai.{schema.struct}")
     body = {lower if (lower := name.lower()) in schema.fields else name: field for name, field in value.items()}
-    body.update(schema.load({name: field for name, field in body.items() if field is not None}))
+    if b"null" in data:
+        # Messages and items are looked at one by one anyway, by those who repair them.
+        body = {
+            name: field if name in _LISTS else without_nulls(field) for name, field in body.items() if field is not None
+        }
+    body.update(schema.load(body))
     return body

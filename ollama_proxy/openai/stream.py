@@ -61,6 +61,8 @@ class CompletionStream:
     if it asked for it: in a chunk of its own, with empty `choices`, before the end.
     """
 
+    satisfied = False
+
     def __init__(self, *, include_usage: bool) -> None:
         """`include_usage` comes from the client's `stream_options`."""
         self._include_usage = include_usage

@@ -38,6 +38,10 @@ class AnswerReader(Protocol):
         """The answer has said how it ended: what goes wrong from now on costs the client nothing."""
 
     @property
+    def satisfied(self) -> bool:
+        """The client has all that it gets, though upstream may go on: it is closed."""
+
+    @property
     def usage(self) -> Mapping[str, Any]:
         """Upstream's token counts, as far as they have come."""
 
@@ -102,7 +106,7 @@ class _Pump:
                     continue
                 reader.accepted(exchange.accepted_ns)
                 writes = reader.feed(item)
-                if exchange.complete and reader.failure is None:
+                if (exchange.complete or reader.satisfied) and reader.failure is None:
                     ended = True
                     writes += reader.end()
                 if not writes:
@@ -110,6 +114,9 @@ class _Pump:
                 yield from writes
                 if reader.failure is not None:
                     raise exchange.broken(reader.failure)
+                if reader.satisfied:
+                    exchange.close()
+                    break
         except StreamBroken as error:
             if not reader.whole:
                 raise exchange.broken(error.failure) from error
@@ -173,6 +180,7 @@ class WholeBody:
     """A body that passes through in one piece, `change`d on the way."""
 
     failure: Failure | None = None
+    satisfied = False
 
     def __init__(self, change: Callable[[bytes], bytes] = bytes) -> None:
         """`change` makes the client's body of upstream's. It may raise ProxyError."""

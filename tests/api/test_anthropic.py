@@ -88,7 +88,7 @@ def test_a_request_of_claude_code_is_answered_and_goes_up_as_it_is(proxy: ProxyS
     assert entry["body"] == {
         **CLAUDE_CODE,
         "model": FIRST,
-        "provider": {"max_price": {"prompt": 0, "completion": 0}},
+        "provider": {"max_price": {"prompt": "0", "completion": "0"}},
     }
     assert entry["headers"]["authorization"] == "...-key"
     assert "x-api-key" not in entry["headers"]
@@ -332,5 +332,5 @@ def test_free_mode_never_pays(proxy: ProxyServer, simulator: Simulator, wish: Js
     for entry in simulator.log(path=UPSTREAM):
         body = entry["body"]
         assert body["model"].endswith(":free")
-        assert body["provider"]["max_price"] == {"prompt": 0, "completion": 0}
+        assert body["provider"]["max_price"] == {"prompt": "0", "completion": "0"}
         assert not {"models", "fallbacks", "route", "preset", "plugins", "tools", "service_tier"} & set(body)

@@ -259,3 +259,37 @@ def test_a_long_wait_is_not_slept_through(start_proxy: Callable[..., ProxyServer
     with pytest.raises(anthropic.RateLimitError, match=" UTC, in "):
         patient.messages.create(**ASK)
     assert len(simulator.chats()) == 1, "x-should-retry stops the SDK"
+
+
+WEB_SEARCH: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_search_that_nobody_may_run_has_failed(client: Any, simulator: Simulator, stream: bool) -> None:
+    """As Claude Code's WebSearch reads it: an error in the place of the results, and the reason as text."""
+    asked = {**ASK, "tools": [WEB_SEARCH]}
+    if stream:
+        with client.messages.stream(**asked) as events:
+            types = [event.type for event in events]
+            message = events.get_final_message()
+        assert (types[0], types[-1]) == ("message_start", "message_stop")
+    else:
+        message = client.messages.create(**asked)
+    use, result, text = message.content
+    assert (use.type, use.name, use.input) == ("server_tool_use", "web_search", {"query": "hello there"})
+    assert (result.tool_use_id, result.content.type, result.content.error_code) == (
+        use.id,
+        "web_search_tool_result_error",
+        "unavailable",
+    )
+    assert "not available" in text.text
+    assert (message.stop_reason, simulator.chats()) == ("end_turn", [])
+
+
+def test_a_stop_sequence_ends_a_stream(client: Any, simulator: Simulator) -> None:
+    simulator.control("models", {"patch": {FIRST: {"supported_parameters": ["max_tokens"]}}})
+    with client.messages.stream(**ASK, stop_sequences=["speaking", "zzz"]) as events:
+        message = events.get_final_message()
+    assert message.content[-1].text == f"This is {FIRST} "
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "speaking")
+    assert message.usage.output_tokens > 0

@@ -248,3 +248,46 @@ def test_leaving_ends_the_call_upstream(proxy: ProxyServer, simulator: Simulator
                 client.chat.completions.create(model="ember-4:free", messages=HELLO)
     [entry] = simulator.chats(outcome="client_gone", wait=5)
     assert entry["outcome"] == "client_gone"
+
+
+CUSTOM: Any = {"type": "custom", "name": "apply_patch", "description": "patches"}
+
+
+def test_responses_with_a_custom_tool(client: OpenAI) -> None:
+    with client.responses.stream(model="ember-4:free", input="call apply_patch", tools=[CUSTOM]) as events:
+        types = [event.type for event in events]
+        response = events.get_final_response()
+    assert "response.custom_tool_call_input.done" in types
+    [call] = response.output
+    assert (call.type, call.name, call.input) == ("custom_tool_call", "apply_patch", "input for apply_patch")
+
+
+def test_responses_with_a_custom_tool_that_the_model_refuses(forgetful: ProxyServer, simulator: Simulator) -> None:
+    simulator.scenario(EMBER, error_name="400_tool_type", only_for='"custom"', times=1)
+    simulator.scenario(EMBER, tool_calls=[{"name": "apply_patch", "arguments": '{"input":"*** Begin"}'}])
+    with client_of(forgetful) as client:
+        tools: Any = [CUSTOM]
+        with client.responses.stream(model="ember-4:free", input="go", tools=tools) as events:
+            told = list(events)
+            response = events.get_final_response()
+    [call] = response.output
+    assert (call.type, call.name, call.input) == ("custom_tool_call", "apply_patch", "*** Begin")
+    assert [event.type for event in told if "custom_tool_call_input" in event.type] == [
+        "response.custom_tool_call_input.delta",
+        "response.custom_tool_call_input.done",
+    ]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_search_that_nobody_may_run_has_failed(client: OpenAI, simulator: Simulator, stream: bool) -> None:
+    tools: Any = [{"type": "web_search"}]
+    if stream:
+        with client.responses.stream(model="free", input="find it", tools=tools) as events:
+            response: Any = list(events) and events.get_final_response()
+    else:
+        response = client.responses.create(model="free", input="find it", tools=tools)
+    call, message = response.output
+    assert (call.type, call.status, call.action.query) == ("web_search_call", "failed", "find it")
+    assert message.content[0].text == response.output_text
+    assert "not available" in response.output_text
+    assert simulator.chats() == []

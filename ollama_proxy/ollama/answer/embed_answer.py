@@ -17,6 +17,8 @@ Reply = Callable[[list[list[float]], Mapping[str, int]], dict[str, Any]]
 class EmbedAnswer:
     """Reads the answer to an embedding request. `reply` makes the object from the vectors and the metrics."""
 
+    satisfied = False
+
     def __init__(self, reply: Reply, *, count: int, started_ns: int) -> None:
         """`count` vectors are expected. `started_ns` is a reading of the monotonic clock."""
         self._reply = reply

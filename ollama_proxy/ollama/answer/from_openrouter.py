@@ -53,6 +53,7 @@ class OllamaAnswer:
     of `monotonic`. `prompt_tokens` is an estimate, used if upstream sends no usage.
     """
 
+    satisfied = False
     _shape: LineShape
 
     def __init__(

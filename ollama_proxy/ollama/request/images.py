@@ -1,23 +1,20 @@
 """Images of a message: Ollama's plain base64, and the URLs that other APIs use.
 
-Text in, content parts out. Of an image only as much is decoded as its type needs (docs/contract.md, "Requests").
+Text in, content parts out (docs/contract.md, "Requests").
 """
 
 from __future__ import annotations
 
-import binascii
 import re
 from typing import Any
 
+from ollama_proxy.bodies.image_types import data_url, image_type, with_true_type
 from ollama_proxy.errors import BadRequest
 
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _PADDINGS = (b"", b"=", b"==")
 _LINE_ENDS = re.compile(rb"[\r\n]*+")
 _URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
-#: What stands in front of a data URL's data has a type, and perhaps a character set.
-_LONGEST_PREFIX = 200
 
 
 def check_image(text: str) -> str:
@@ -26,8 +23,7 @@ def check_image(text: str) -> str:
     Raises BadRequest with Go's text if it is neither.
     """
     if _URL.match(text, 0, 8):
-        found = _DATA_URL.match(text, 0, _LONGEST_PREFIX)
-        if found:
+        if found := data_url(text):
             _check_base64(text[found.end() :])
         elif text[:5].lower() == "data:":  # a data URL without base64, which no provider accepts
             _check_base64(text)
@@ -41,35 +37,13 @@ def image_part(image: str) -> dict[str, Any]:
 
     Types and part: https://openrouter.ai/docs/features/multimodal/images
     """
-    url = image
-    if not _URL.match(image, 0, 8):
-        mime = _sniff(image)
-        if mime is None:
-            raise BadRequest("unsupported image type: only PNG, JPEG, GIF and WEBP images can be sent")
+    if _URL.match(image, 0, 8):
+        url = with_true_type(image)
+    elif (mime := image_type(image)) is not None:
         url = f"data:{mime};base64,{image}"
     else:
-        found = _DATA_URL.match(image, 0, _LONGEST_PREFIX)
-        # The type is read from the bytes, because the client's is often wrong: "image/jpg" and "" are common.
-        mime = _sniff(image[found.end() : found.end() + 24]) if found else None
-        if found and mime and found["mime"].lower() != mime:
-            url = f"data:{mime};base64,{image[found.end() :]}"
+        raise BadRequest("unsupported image type: only PNG, JPEG, GIF and WEBP images can be sent")
     return {"type": "image_url", "image_url": {"url": url}}
-
-
-def _sniff(base64_text: str) -> str | None:
-    try:
-        head = binascii.a2b_base64(_without_line_ends(base64_text[:24])[:16])
-    except binascii.Error:
-        return None
-    if head.startswith(b"\x89PNG"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"GIF8"):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None
 
 
 def _without_line_ends(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ollama_proxy import limits
+from ollama_proxy.bodies.sampling import MOST_STOPS, in_range, stops_of
 from ollama_proxy.errors import BadRequest
 
 _INTEGERS = frozenset(
@@ -28,19 +29,18 @@ _INTEGERS = frozenset(
 _FLOATS = frozenset(
     {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty", "frequency_penalty"}
 )
-_MOST_STOPS = 4
-_MOST_INT = 2**63 - 1
-
-# OpenRouter's ranges (https://openrouter.ai/docs/api-reference/parameters): Ollama's name, OpenRouter's, least, most.
-_RANGES = (
-    ("temperature", "temperature", 0.0, 2.0),
-    ("top_p", "top_p", 0.0, 1.0),
-    ("min_p", "min_p", 0.0, 1.0),
-    ("presence_penalty", "presence_penalty", -2.0, 2.0),
-    ("frequency_penalty", "frequency_penalty", -2.0, 2.0),
-    ("repeat_penalty", "repetition_penalty", 0.0, 2.0),
-)
-_MORE_THAN_ZERO = frozenset({"top_p", "repeat_penalty"})
+#: Ollama's name and OpenRouter's.
+_UPSTREAM = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "repeat_penalty": "repetition_penalty",
+    "num_predict": "max_tokens",
+    "top_k": "top_k",
+    "seed": "seed",
+}
 
 
 def check_options(options: dict[str, Any]) -> None:
@@ -69,22 +69,16 @@ def check_options(options: dict[str, Any]) -> None:
 def sampling(options: dict[str, Any]) -> dict[str, Any]:
     """Return OpenRouter's parameters for checked options: only what the client set, cut to OpenRouter's ranges.
 
-    A value out of range is left out where no value in range means nearly the same: `num_predict` and `top_k` below 1, a
-    negative `seed`, `top_p` and `repeat_penalty` of 0. Of more than four stop strings the first four are kept.
+    A value out of range is left out where no value in range means nearly the same, see `bodies.sampling`. Of more than
+    four stop strings the first four are sent; the answer is cut at all of them.
     """
     params: dict[str, Any] = {}
-    for name, upstream, least, most in _RANGES:
+    for name, upstream in _UPSTREAM.items():
         value = options.get(name)
-        if value is None or (name in _MORE_THAN_ZERO and value <= 0):
-            continue
-        params[upstream] = min(max(value, least), most)
-    for name, upstream, least in (("num_predict", "max_tokens", 1), ("top_k", "top_k", 1), ("seed", "seed", 0)):
-        value = options.get(name)
-        if value is not None and int(value) >= least:
-            params[upstream] = min(int(value), _MOST_INT)
-    stop = options.get("stop")
-    stops = [stop] if isinstance(stop, str) else stop or []
-    stops = [text for text in stops if text][:_MOST_STOPS]
-    if stops:
-        params["stop"] = stops
+        # An integer may be written as any number: 0.5 predicted tokens are none.
+        value = int(value) if value is not None and name in _INTEGERS else value
+        if value is not None and (kept := in_range(upstream, value)) is not None:
+            params[upstream] = kept
+    if stops := stops_of(options.get("stop")):
+        params["stop"] = stops[:MOST_STOPS]
     return params

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.bodies.sampling import stops_of
+from ollama_proxy.bodies.tool_names import ToolNames
+from ollama_proxy.fallback.needs import Needs, preferences
 from ollama_proxy.gojson.codec import encode_part
 from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, GenerateRequest
 from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest
@@ -18,7 +20,7 @@ from ollama_proxy.ollama.request.messages import Message
 from ollama_proxy.ollama.request.options import sampling
 from ollama_proxy.ollama.request.thinking import reasoning
 from ollama_proxy.ollama.request.tool_history import repair
-from ollama_proxy.ollama.request.tools import ToolNames, definitions, tool_choice
+from ollama_proxy.ollama.request.tools import definitions, tool_choice
 
 _BYTES_PER_TOKEN = 4
 
@@ -26,12 +28,13 @@ _BYTES_PER_TOKEN = 4
 @dataclass(frozen=True, slots=True)
 class Translation:
     """`body` has no `model` and no `stream`. `tool_names` maps names that were changed for upstream back to the
-    client's.
+    client's. The answer is cut at each of the `stops`.
     """
 
     body: dict[str, Any]
     needs: Needs
     tool_names: dict[str, str] = field(default_factory=dict)
+    stops: tuple[str, ...] = ()
 
 
 def translate_chat(request: ChatRequest) -> Translation:
@@ -102,8 +105,9 @@ def _finish(
         thinking=bool(request.think),
         prompt_tokens=(sum(map(_prompt_bytes, messages)) + tools_bytes) // _BYTES_PER_TOKEN,
         output_tokens=body.get("max_tokens", 0),
+        preferred=preferences(schema=bool(request.schema), logprobs=request.logprobs, stop="stop" in body),
     )
-    return Translation(body, needs, names.renamed)
+    return Translation(body, needs, names.renamed, tuple(stops_of(request.options.get("stop"))))
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -34,8 +34,10 @@ from ollama_proxy.ollama.request.chat_bodies import (
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
+from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
 from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 from ollama_proxy.web.pump import respond_streamed, respond_whole
+from ollama_proxy.web.stopped import StoppedReader
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
 
@@ -105,7 +107,7 @@ def _answered(
     asker = observation()
     call = Call(target, translation.needs, partial(_body_for, translation), caller=asker.caller, observation=asker)
     exchange = Exchange(runtime().backend, call)
-    reader = answer(
+    reader: OllamaAnswer | StoppedReader = answer(
         asked.asked,
         started_ns=int(observation().began * 1e9),
         tool_names=translation.tool_names,
@@ -114,6 +116,8 @@ def _answered(
         collect=not asked.stream,
         prompt_tokens=translation.needs.prompt_tokens,
     )
+    if translation.stops:
+        reader = StoppedReader(reader, CHAT_STOPS, translation.stops, translation.needs.prompt_tokens)
     used = partial(running().used, model, asked.keep_alive, asked=asked.asked)
     used()
     if asked.stream:

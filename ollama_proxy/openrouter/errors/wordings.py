@@ -206,6 +206,26 @@ CAPABILITIES = (
     ),
     KnownError(
         Blame.CAPABILITY,
+        "tool type refused",
+        400,
+        text=re.compile(
+            r"\b(?:custom|namespace|local_shell)\W? tools? (?:is|are) not supported"
+            r"|\btools? of type \W?\w{1,40}\W? (?:is|are) not"
+            r"|(?:unknown|unsupported|invalid) tool type"
+            r"|tool type \S{1,40} (?:is )?(?:not supported|unsupported|unknown)"
+            r"|(?:not|n't) support \W?(?:custom|namespace|local_shell)\W? tools?"
+        ),
+        without=frozenset({"tool_types"}),
+    ),
+    KnownError(
+        Blame.REQUEST,
+        "not a Responses request",
+        400,
+        text=re.compile(r"invalid responses api request"),
+        without=frozenset({"tool_types"}),
+    ),
+    KnownError(
+        Blame.CAPABILITY,
         "no tools",
         400,
         says="the model does not support tools",

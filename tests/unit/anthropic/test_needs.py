@@ -87,7 +87,7 @@ def said(*content: Any) -> Json:
         ),
         pytest.param(
             request(output_config={"format": {"type": "json_schema", "schema": {}}}),
-            Needs(schema=True, prompt_tokens=10, output_tokens=100),
+            Needs(schema=True, prompt_tokens=10, output_tokens=100, preferred=frozenset({"structured_outputs"})),
             id="a schema",
         ),
     ],
@@ -193,7 +193,7 @@ def test_requests_are_refused_in_ollamas_order_and_words(body: bytes, message: s
 
 
 def test_a_request_is_read_with_everything_in_it() -> None:
-    sent = request(context_management={"edits": []}, metadata={"user_id": "u"}, Unknown=None)
+    sent = request(context_management={"edits": []}, metadata={"user_id": "u"}, Unknown=1)
     assert read_messages(json.dumps(sent).encode()) == sent
 
 
@@ -245,7 +245,7 @@ def test_nothing_that_costs_money_goes_up_in_free_mode() -> None:
     up = sent_up(body, model(), free_mode=True)
     assert up["tools"] == [TOOL]
     assert "plugins" not in up
-    assert up["provider"] == {"order": ["a"], "max_price": {"prompt": 0, "completion": 0}}
+    assert up["provider"] == {"order": ["a"], "max_price": {"prompt": "0", "completion": "0"}}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model, parse_record
 
-NOTHING = {"max_price": {"prompt": 0, "completion": 0}}
+NOTHING = {"max_price": {"prompt": "0", "completion": "0"}}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 FREE_PARSER = [{"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}]
 

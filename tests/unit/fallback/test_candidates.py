@@ -9,7 +9,7 @@ import pytest
 from ollama_proxy.catalog.target import chat_target, embedding_target
 from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong, ProxyError
 from ollama_proxy.fallback.candidates import candidates
-from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.needs import Needs, preferences
 from tests.unit.catalog.free_models import PAID, catalog_of, record
 
 RECORDS = (
@@ -126,3 +126,31 @@ def test_no_model_stands_in_for_an_embedding_model() -> None:
     for name in ("free", "wide", "unknown"):
         with pytest.raises(ProxyError):
             embedding_target(name, catalog)
+
+
+LISTING = (
+    record("a/nothing:free", 900_000, can=["response_format"]),
+    record("b/stops:free", 800_000, can=["response_format", "stop"]),
+    record("c/all:free", 700_000, can=["response_format", "structured_outputs", "stop", "logprobs"]),
+    record("d/schema:free", 600_000, can=["structured_outputs"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "expected"),
+    [
+        pytest.param("free", {}, "nothing stops all schema", id="no preference: by usable context"),
+        pytest.param("free", {"stop": True}, "stops all nothing schema", id="stop"),
+        pytest.param("free", {"stop": True, "logprobs": True}, "all nothing stops schema", id="stop and logprobs"),
+        pytest.param("free", {"schema": True}, "all schema nothing stops", id="a schema"),
+        pytest.param("free", {"schema": True, "stop": True}, "all schema stops nothing", id="a schema and stop"),
+        pytest.param("schema", {"stop": True}, "schema stops all nothing", id="the asked one stays first for a wish"),
+        pytest.param("nothing", {"schema": True}, "all schema nothing stops", id="but not if it enforces no schema"),
+        pytest.param("schema", {"schema": True}, "schema all nothing stops", id="and if it does, it is first"),
+    ],
+)
+def test_models_that_list_what_is_wanted_come_first(name: str, wanted: dict[str, bool], expected: str) -> None:
+    catalog = catalog_of(*LISTING)
+    preferred = preferences(**{"schema": False, "logprobs": False, "stop": False, **wanted})
+    found = candidates(chat_target(name, catalog, strict=False), catalog, Needs(preferred=preferred))
+    assert [model.id.split("/")[1].removesuffix(":free") for model in found] == expected.split()

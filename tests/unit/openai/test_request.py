@@ -11,7 +11,9 @@ from ollama_proxy.openai.request import PassedRequest, read_chat, read_completio
 
 USER = {"role": "user", "content": "12345678"}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
-NAMESPACE = {"type": "namespace", "name": "n", "tools": []}
+PLAIN = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+NAMESPACE = {"type": "namespace", "name": "n", "description": "", "tools": [PLAIN]}
+CUSTOM = {"type": "custom", "name": "apply_patch"}
 SEARCH = {"type": "openrouter:web_search"}
 
 
@@ -44,6 +46,8 @@ def image(url: str) -> dict[str, Any]:
         ({"reasoning": {"enabled": True}}, Needs(thinking=True, prompt_tokens=2)),
         ({"reasoning": {"enabled": False, "effort": "high"}}, Needs(prompt_tokens=2)),
         ({"reasoning": {"summary": "auto"}}, Needs(prompt_tokens=2)),
+        ({"stop": "x", "logprobs": True}, Needs(prompt_tokens=2, preferred=frozenset({"stop", "logprobs"}))),
+        ({"stop": [None, ""], "logprobs": False}, Needs(prompt_tokens=2)),
     ],
     ids=str,
 )
@@ -58,8 +62,12 @@ def test_what_a_chat_demands(fields: dict[str, Any], needs: Needs) -> None:
         ({"instructions": "1234"}, Needs(prompt_tokens=3)),
         ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "1234"}]}]}, Needs(prompt_tokens=1)),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]}, Needs(images=True)),
-        ({"input": [{"type": "function_call_output", "output": "12345678"}]}, Needs(prompt_tokens=2)),
-        ({"text": {"format": {"type": "json_schema"}}}, Needs(schema=True, prompt_tokens=2)),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "12345678"}]}, Needs(prompt_tokens=2)),
+        (
+            {"text": {"format": {"type": "json_schema"}}},
+            Needs(schema=True, prompt_tokens=2, preferred=frozenset({"structured_outputs"})),
+        ),
+        ({"tools": [NAMESPACE]}, Needs(tools=True, prompt_tokens=(8 + 138) // 4)),
         ({"max_output_tokens": 5}, Needs(prompt_tokens=2, output_tokens=5)),
     ],
     ids=str,
@@ -73,19 +81,19 @@ def test_what_a_response_demands(fields: dict[str, Any], needs: Needs) -> None:
     [
         (chat, True, [FUNCTION]),
         (chat, False, [FUNCTION, SEARCH]),
-        (responses, True, [FUNCTION]),
-        (responses, False, [FUNCTION, SEARCH, {"type": "web_search"}]),
+        (responses, True, [NAMESPACE, PLAIN, CUSTOM, {"type": "local_shell"}]),
+        (responses, False, [NAMESPACE, PLAIN, SEARCH, CUSTOM, {"type": "local_shell"}, {"type": "web_search"}]),
     ],
 )
 def test_tools_of_unknown_kinds_are_left_out(read: Any, free_mode: bool, kept: list[Any]) -> None:
-    tools = [NAMESPACE, FUNCTION, SEARCH, {"type": "custom"}, {"type": "local_shell"}, {"type": "web_search"}, 5]
+    tools = [NAMESPACE, FUNCTION, SEARCH, CUSTOM, {"type": "local_shell"}, {"type": "web_search"}, {"type": "x"}, 5]
     assert read(free_mode=free_mode, tools=tools).body["tools"] == kept
 
 
 @pytest.mark.parametrize("free_mode", [True, False])
-@pytest.mark.parametrize(("name", "stays"), [("f", True), ("apply_patch", False)])
+@pytest.mark.parametrize(("name", "stays"), [("f", True), ("g", False)])
 def test_a_choice_of_a_tool_that_was_left_out_is_left_out(free_mode: bool, name: str, stays: bool) -> None:
-    tools = [{"type": "function", "name": "f"}, {"type": "custom", "name": "apply_patch"}]
+    tools = [{"type": "function", "name": "f"}, {"type": "unheard_of", "name": "g"}]
     choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": name}]}
     for chosen in (choice, {"type": "function", "name": name}):
         body = responses(free_mode=free_mode, tools=tools, tool_choice=chosen).body
@@ -104,7 +112,42 @@ def test_without_any_known_tool_nothing_is_said_about_tools() -> None:
         ({"max_tokens": 5.0}, {"max_tokens": 5}),
         ({"MAX_TOKENS": 5}, {"max_tokens": 5}),
         ({"reasoning_effort": "ultra"}, {"reasoning_effort": "max"}),
-        ({"temperature": None, "stop": ["a"], "n": 2, "X": [1, None]},) * 2,
+        ({"stop": ["a"], "n": 2, "X": [1, None]},) * 2,
+        (
+            {"temperature": None, "reasoning": {"effort": None}, "X": {"a": None, "b": [{"c": None}]}},
+            {"reasoning": {}, "X": {"b": [{}]}},
+        ),
+        (
+            {"temperature": 9, "top_p": 0, "min_p": -1, "frequency_penalty": -3.5, "top_k": -1, "seed": -1},
+            {"temperature": 2.0, "min_p": 0.0, "frequency_penalty": -2.0},
+        ),
+        (
+            {"temperature": 1, "seed": 0, "top_k": 40.0, "top_a": "x"},
+            {"temperature": 1, "seed": 0, "top_k": 40, "top_a": "x"},
+        ),
+        ({"logprobs": True, "top_logprobs": 50}, {"logprobs": True, "top_logprobs": 20}),
+        ({"stop": ["a", 5, "", None, "b"]}, {"stop": ["a", "b"]}),
+        ({"stop": list("abcdef")}, {"stop": list("abcd")}),
+        ({"stop": "a"}, {"stop": "a"}),
+        ({"stop": 5}, {}),
+        ({"reasoning": {"effort": "low"}, "reasoning_effort": "high"}, {"reasoning": {"effort": "low"}}),
+        ({"reasoning": {"max_tokens": 9}, "reasoning_effort": "high"}, {"reasoning": {"max_tokens": 9}}),
+        (
+            {"reasoning": {"summary": "auto"}, "reasoning_effort": "high"},
+            {"reasoning": {"summary": "auto", "effort": "high"}},
+        ),
+        ({"reasoning_effort": ""}, {}),
+        (
+            {
+                "tools": [
+                    {"function": {"name": "f"}},
+                    None,
+                    {"type": None, "function": {"name": "g", "parameters": None}},
+                ]
+            },
+            {"tools": [FUNCTION, {"type": "function", "function": {"name": "g"}}]},
+        ),
+        ({"tools": [{}, {"type": "function"}, {"function": {}}], "tool_choice": "auto"}, {}),
     ],
     ids=str,
 )
@@ -115,7 +158,7 @@ def test_only_what_upstream_would_refuse_is_changed(sent: dict[str, Any], passed
 def test_parsed_arguments_become_text() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
     kept = {"id": "d", "type": "function", "function": {"name": "f", "arguments": "not json"}}
-    [message] = chat(messages=[{"role": "assistant", "content": None, "tool_calls": [call, kept]}]).body["messages"]
+    message = chat(messages=[{"role": "assistant", "content": None, "tool_calls": [call, kept]}]).body["messages"][0]
     assert [one["function"]["arguments"] for one in message["tool_calls"]] == ['{"a":1}', "not json"]
 
 
