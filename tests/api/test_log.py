@@ -73,7 +73,7 @@ def children(pid: int) -> set[int]:
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def test_no_count_falls_when_a_worker_ends(start_proxy: Callable[..., ProxyServer]) -> None:
+def test_no_count_falls_when_a_worker_ends(start_proxy: Callable[..., ProxyServer], tmp_path: Path) -> None:
     server = start_proxy(web_concurrency=2)
 
     def sample(name: str) -> float:
@@ -87,9 +87,14 @@ def test_no_count_falls_when_a_worker_ends(start_proxy: Callable[..., ProxyServe
     cpu, start = sample("process_cpu_seconds_total"), sample("process_start_time_seconds")
     assert cpu > 0.5  # both workers have loaded the application
     before = children(server.process.pid)
-    os.kill(min(before), signal.SIGTERM)
+    ended = min(before)
+    os.kill(ended, signal.SIGTERM)
     wait_for(lambda: len(children(server.process.pid) - before) == 1, what="gunicorn has another worker")
     wait_for(lambda: sample("ollama_proxy_workers") == 2, what="which is counted")
     assert sample("process_cpu_seconds_total") >= cpu
     assert sample("process_start_time_seconds") == start
+    # Its files are gone: each page would read them for ever.
+    folder = tmp_path / f"metrics-{server.port}"
+    assert (folder / "counter_0.db").exists()
+    assert not list(folder.glob(f"*_{ended}.db"))
     assert sample("ollama_proxy_request_attempts_count") == 4
