@@ -224,12 +224,18 @@ def worker_exit(server, worker):  # noqa: ARG001
         extension.writes.flush(_LAST_WRITES_SECONDS)
 
 
-def child_exit(server, worker):  # noqa: ARG001 - gunicorn counts the arguments
-    """In the master, when a worker has ended: its gauges end with it."""
+def child_exit(server, worker):
+    """In the master, when a worker has ended: its gauges end with it, and what it has counted is kept."""
     if _METRICS in os.environ:
         from prometheus_client import multiprocess
 
+        from ollama_proxy.ops.metrics.files import keep_counts_of_ended
+
         multiprocess.mark_process_dead(worker.pid)
+        try:
+            keep_counts_of_ended(os.environ[_METRICS], worker.pid)
+        except OSError as error:
+            server.log.warning("The counts of a worker that has ended stay in files of their own: %s", error)
 
 
 def on_exit(server):  # noqa: ARG001

@@ -17,11 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.metrics_core import Metric
 
 from ollama_proxy.ledger.record import ASKING_ROUTES, is_recorded
 from ollama_proxy.observation import Observation, ObservedAttempt, Outcome
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.ops.metrics.files import read_counts
 from ollama_proxy.ops.metrics.shared_values import FOLDER_VARIABLE, use_quick_values
 
 #: The `route` label of a path without a route: the path itself comes from the client and must not become a label.
@@ -175,13 +176,9 @@ class Metrics:
         """Count requests that the ledger does not hold; `Ledger` calls this."""
         self._records_lost.inc(number)
 
-    def counts(self) -> CollectorRegistry:
+    def counts(self) -> Iterable[Metric]:
         """Return what has been counted, by all workers together."""
-        if self._registry is not None:
-            return self._registry
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry
+        return read_counts(os.environ[FOLDER_VARIABLE]) if self._registry is None else self._registry.collect()
 
     def _count_answer(self, observation: Observation, outcome: Outcome) -> None:
         exchange, api = observation.exchange, self._by_api[observation.api]

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from flask import Blueprint, Flask, Response, current_app, request
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ollama_proxy.observation import ENVIRON_KEY
+from ollama_proxy.openrouter.http.fair_reads import give_turn
 from ollama_proxy.ops.metrics.counting import Metrics
 from ollama_proxy.ops.metrics.processes import processes
 from ollama_proxy.ops.metrics.states import states
@@ -22,18 +23,18 @@ blueprint = Blueprint("metrics", __name__)
 
 def page(metrics: Metrics, *states: Callable[[], Iterable[Metric]]) -> bytes:
     """Return Prometheus' text format: the counts of all workers, and what each of `states` yields."""
-    return generate_latest(_Page(metrics.counts(), states))
+    return generate_latest(_Page(metrics.counts, *states))
 
 
 class _Page(Collector):
-    def __init__(self, counts: CollectorRegistry, states: Iterable[Callable[[], Iterable[Metric]]]) -> None:
-        self._counts = counts
-        self._states = states
+    def __init__(self, *parts: Callable[[], Iterable[Metric]]) -> None:
+        self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._counts.collect()
-        for state in self._states:
-            yield from state()
+        for part in self._parts:
+            for metric in part():
+                yield metric
+                give_turn()  # a long page takes milliseconds, in which nobody else is served
 
 
 def register(app: Flask, metrics: Metrics) -> None:

@@ -465,7 +465,14 @@ BEARER = {"HTTP_AUTHORIZATION": "Bearer two"}
     ],
 )
 def test_who_calls(environ: dict[str, Any], settings: dict[str, Any], name: str) -> None:
-    assert check({**request(), **environ}, **settings).caller.name == name
+    caller = check({**request(), **environ}, **settings).caller
+    assert caller.name == name
+    assert caller.name == (caller.key or caller.address)
+
+
+def test_a_caller_with_a_key_still_has_an_address() -> None:
+    caller = check(request(peer="10.1.2.3", AUTHORIZATION="Bearer two"), proxy_api_keys=("one", "two")).caller
+    assert (caller.name, caller.key, caller.address) == ("key 2", "key 2", "10.1.2.3")
 
 
 def test_every_403_says_why_in_the_log() -> None:
