@@ -6,6 +6,7 @@ The texts hold model names and a classifier's words, never anything of the reque
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -21,6 +22,9 @@ from ollama_proxy.storage.failure_table import LimitRow
 
 #: Seconds, for Retry-After of a model's rate limit that does not say when it lifts.
 SHORTLY = 10
+
+#: The end of the text that `classify` writes for a limit.
+_HOLDS = re.compile(r", in \d+ (?:s|min|h)(?: \d+ min)?$")
 
 #: Where every model tried says one of these, what the last one said is the answer.
 _ONE_SAYS_IT_FOR_ALL = (Blame.PRIVACY, Blame.CAPABILITY, Blame.MODERATION)
@@ -53,9 +57,10 @@ def counted(verdict: Verdict, model: Model, needs: Needs) -> Verdict:
 
 
 def limited(limit: LimitRow, *, now: float) -> ProxyError:
-    """An account limit that holds, told as when it was met."""
-    wait = whole_seconds(limit.until - now)
-    return ProxyError(limit.message, status=limit.status, retry_after=wait, reason=limit.reason)
+    """An account limit that holds, told as when it was met, but for how long it holds yet."""
+    left = limit.until - now
+    message = _HOLDS.sub(f", in {in_words(left)}", limit.message)
+    return ProxyError(message, status=limit.status, retry_after=whole_seconds(left), reason=limit.reason)
 
 
 def all_cooling(cooling: Iterable[tuple[Model, Cooling]], *, now: float) -> ProxyError:

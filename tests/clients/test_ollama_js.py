@@ -113,7 +113,7 @@ def test_pull(proxy: ProxyServer, call: Call) -> None:
 
 def test_errors_have_status_and_text(proxy: ProxyServer, call: Call) -> None:
     assert call(proxy, "chat", chat(model="beacon-24b"))["error"]["status"] == 404
-    error = call(proxy, "pull", {"model": "nosuch"})["error"]
+    error = call(proxy, "pull", {"model": "nosuch:cloud"})["error"]
     assert (error["status"], error["message"]) == (501, "pull model manifest: file does not exist")
 
 

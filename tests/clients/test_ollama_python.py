@@ -177,7 +177,7 @@ def test_pull(client: Client) -> None:
 
 
 NOT_HERE = {
-    "pull of another model": ("pull", ("nosuch",), 501, "pull model manifest: file does not exist"),
+    "pull of a model of ollama.com": ("pull", ("nosuch:cloud",), 501, "pull model manifest: file does not exist"),
     "delete": ("delete", ("ember-4",), 501, "models cannot be deleted"),
     "copy": ("copy", ("a", "b"), 501, "models cannot be copied"),
     "create": ("create", ("a",), 501, "models cannot be created"),

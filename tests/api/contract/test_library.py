@@ -19,7 +19,16 @@ DIGEST = f"sha256:{'a' * 64}"
 @pytest.mark.parametrize("name", ["ember-4", "tidal/ember-4:free", "embed-small", "free"])
 def test_a_listed_model_is_pulled_at_once(proxy: ProxyServer, name: str) -> None:
     answer = check(proxy, Row("POST", "/api/pull", {"model": name}, type=NDJSON))
-    assert [json.loads(line) for line in answer.body.splitlines()] == PULLED
+    first, layer, *rest = [json.loads(line) for line in answer.body.splitlines()]
+    assert [first, *rest] == PULLED
+    digest = layer["digest"].removeprefix("sha256:")
+    assert layer == {
+        "status": f"pulling {digest[:12]}",
+        "digest": f"sha256:{digest}",
+        "total": layer["total"],
+        "completed": layer["total"],
+    }
+    assert digest in {model["digest"] for model in proxy.get("/api/tags").json()["models"]}
     assert answer.body.endswith(b"\n")
     whole = Row("POST", "/api/pull", {"name": name, "stream": False}, want='{"status":"success"}', type=PLAIN_JSON)
     check(proxy, whole)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.fallback.refusals import limited
+from ollama_proxy.storage.failure_table import LimitRow
 from tests.unit.openrouter.errors.upstream_errors import KEYS, PRIVACY, error, verdict, wrapped
 
 
@@ -96,3 +98,15 @@ def test_nothing_private_is_said(body: Any, status: int) -> None:
     for private in PRIVATE:
         assert private not in found.message
         assert private not in found.reason
+
+
+def test_a_limit_that_is_told_again_says_how_long_it_holds_yet() -> None:
+    met = verdict(error("Rate limit exceeded: free-models-per-day. ", 429), 429)
+    assert met.retry_at is not None
+    limit = LimitRow("free", met.retry_at, met.reason, met.message, updated_at=0, status=429)
+    told = limited(limit, now=met.retry_at - 3_000)
+    assert told.retry_after == 3_000
+    assert told.message.endswith(" UTC, in 50 min")
+    assert told.message.partition(", in ")[0] == met.message.partition(", in ")[0]
+    other = LimitRow("account", met.retry_at, "x", "try again in 30 s: Slow down, in 5", updated_at=0, status=429)
+    assert limited(other, now=met.retry_at - 3_000).message == other.message
