@@ -31,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.openai import error_form as openai_errors
     from ollama_proxy.openai.routes import blueprint as openai
     from ollama_proxy.ops import commands, health, logs, metrics
+    from ollama_proxy.ops.status.routes import proxy_blueprint
     from ollama_proxy.runtime import build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(openai)
     app.register_blueprint(anthropic)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(proxy_blueprint(ollama_errors))
     metrics.register(app, counts)
     plain_text_errors(app)
     commands.register(app)

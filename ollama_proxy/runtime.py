@@ -6,6 +6,7 @@ Nothing here starts by itself: the gunicorn worker, or the development server's 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Runtime:
     observer: Observer
     #: What OpenRouter said of the key at the start, an `ops.key_check.KeyState`. The starting code sets it.
     key_state: str = "unknown"
+    #: Since when the server serves, in UTC epoch seconds; the starting code sets it. None in what serves nobody.
+    serving_since: float | None = None
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,6 +56,7 @@ class Runtime:
         """Start the catalogue's refresh in this process, in a daemon thread. May be called more than once."""
         with self._lock:
             if self._thread is None:
+                self.serving_since = self.serving_since or time.time()
                 never = threading.Event()
                 self._thread = threading.Thread(
                     target=self.backend.keeper.run, args=(never,), name="catalogue", daemon=True

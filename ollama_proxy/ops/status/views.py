@@ -1,0 +1,103 @@
+"""Where a report looks: into the process that serves, or into the database that a stopped server left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.fallback.cooldown import all_believed
+from ollama_proxy.fallback.memory import is_outdated
+from ollama_proxy.runtime import Runtime
+from ollama_proxy.storage import migrate
+from ollama_proxy.storage.failure_table import FailureRow, LimitRow
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is remembered: failures by the model's id, past cooldowns too; and the account's limits."""
+
+    failures: Mapping[str, FailureRow]
+    limits: Sequence[LimitRow]
+
+    def holding(self, now: float) -> list[LimitRow]:
+        """The limits that hold at `now`, the longest first."""
+        return sorted((row for row in self.limits if row.until > now), key=lambda row: -row.until)
+
+
+class View(Protocol):
+    """What the parts of a report are made from; `now` is UTC epoch seconds. Made for one report, then thrown away."""
+
+    runtime: Runtime
+    now: float
+    #: Whether this is the process that serves.
+    is_live: bool
+
+    @property
+    def remembered(self) -> Remembered:
+        """The failures and limits. May raise StorageUnavailable."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """The model list, None while there is none."""
+        ...
+
+
+class LiveView:
+    """The process that serves: what it remembers and lists, at most a second old. Makes no query."""
+
+    is_live = True
+
+    def __init__(self, runtime: Runtime, now: float) -> None:
+        self.runtime, self.now = runtime, now
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """This process's copy. With the database away, what this process has learned."""
+        memory = self.runtime.backend.memory
+        memory.freshen()
+        failures, limits = all_believed(memory.rows(), self.now), all_believed(memory.limits(), self.now)
+        return Remembered({row.model: row for row in sorted(failures, key=lambda row: row.model)}, limits)
+
+    @cached_property
+    def catalog(self) -> Catalog | None:
+        """The list that requests use."""
+        return self.runtime.backend.keeper.current()
+
+
+class StoredView:
+    """The database, where no server answers. Every read may raise StorageUnavailable."""
+
+    is_live = False
+
+    def __init__(self, runtime: Runtime, now: float) -> None:
+        self.runtime, self.now = runtime, now
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """What the tables hold; nothing before the first migration."""
+        if not self.is_migrated:
+            return Remembered({}, [])
+        table = self.runtime.failures
+        failures, limits = all_believed(table.load(), self.now), all_believed(table.limits(), self.now)
+        return Remembered({row.model: row for row in failures}, limits)
+
+    @cached_property
+    def is_migrated(self) -> bool:
+        """Whether the database has any tables yet."""
+        return migrate.current(self.runtime.database) is not None
+
+    @cached_property
+    def catalog(self) -> Catalog | None:
+        """The stored list: nothing is fetched for a report."""
+        self.runtime.backend.keeper.load_stored()
+        return self.runtime.backend.keeper.current()
+
+
+def is_cooling(row: FailureRow, model: Model | None, now: float) -> bool:
+    """Whether a model is left out at `now` for what is remembered of it; `model` is None if it is not in the list."""
+    return row.until > now and (model is None or not is_outdated(row, model))
