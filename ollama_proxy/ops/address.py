@@ -77,16 +77,16 @@ def holder(url: str) -> Holder:
 
 
 def port_is_taken_text(host: str, port: int) -> str:
-    """Who holds the port that a server wants, and what to do about it."""
+    """Who holds the port that a server wants, and what to do about it: "taken by a real Ollama: stop it ..."."""
     found = holder(local_url(host, port))
     if found.name == OLLAMA:
         return (
-            f"{port} is held by a real Ollama: stop it (`systemctl stop ollama`, or quit its app), or give this server "
-            "another PORT and let clients know (OLLAMA_HOST)"
+            "taken by a real Ollama: stop it (`systemctl stop ollama`, or quit its app), or give this server another "
+            "PORT and let clients know (OLLAMA_HOST)"
         )
     if found.name == NAME:
-        return f"{port} is held by {found}, which is running already: stop it, or set another PORT"
-    return f"{port} is held by another program: stop it, or set PORT (`ss -ltnp` tells which one it is)"
+        return f"taken by {found}, which is running already: stop it, or set another PORT"
+    return "taken by another program: stop it, or set another PORT (`ss -ltnp` tells which one it is)"
 
 
 def _object(answer: requests.Response) -> Mapping[str, Any]:

@@ -71,7 +71,8 @@ def look_at_port(settings: Settings) -> Iterator[Finding]:
     if found.name == NAME:
         yield Finding(Grade.FINE, "port", f"{settings.port} is held by {found}")
     else:
-        yield Finding(Grade.WRONG, "port", port_is_taken_text(settings.host, settings.port))
+        text = port_is_taken_text(settings.host, settings.port)
+        yield Finding(Grade.WRONG, "port", f"{settings.port} is {text}")
 
 
 def _is_free(host: str, port: int) -> bool:
