@@ -28,9 +28,11 @@ def epoch(text: object) -> float | None:
         return None
 
 
-def local_time(seconds: float, now: float) -> str:
-    """UTC epoch seconds as local time: "14:05", with the date in front if it is more than half a day away."""
-    form = "%H:%M" if abs(seconds - now) < _DAY / 2 else "%Y-%m-%d %H:%M"
+def local_time(seconds: float, now: float, *, precise: bool = False) -> str:
+    """UTC epoch seconds as local time: "14:05", `precise` "14:05:30"; with the date if it is half a day away."""
+    form = "%H:%M:%S" if precise else "%H:%M"
+    if abs(seconds - now) >= _DAY / 2:
+        form = f"%Y-%m-%d {form}"
     return time.strftime(form, time.localtime(seconds))
 
 

@@ -43,11 +43,16 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def table_lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows in columns that are as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under their heads, in columns that are as wide as they need to be."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    """Print rows under their heads."""
+    for line in table_lines([head, *rows]):
+        click.echo(line)
 
 
 def print_limits(limits: Sequence[Mapping[str, Any]], now: float) -> None:

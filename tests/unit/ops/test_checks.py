@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.checks import clock_error, look_at_credits
+from ollama_proxy.ops.checks import look_at_credits
+from ollama_proxy.ops.machine_checks import clock_error
 
 
 @pytest.mark.parametrize(
