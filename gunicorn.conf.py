@@ -122,7 +122,7 @@ _COUNTS = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_\d+\.db")
 #: How long a worker may take at its end to write what waits.
 _LAST_WRITES_SECONDS = 1.0
 #: What OpenRouter says of the key, for the workers' readiness.
-_key_state = "unknown"
+_key_state = None
 
 
 def on_starting(server):
@@ -221,7 +221,8 @@ def post_worker_init(worker):
     gc.freeze()
     extension = getattr(worker.app.callable, "extensions", {}).get("ollama_proxy")
     if extension is not None:
-        extension.key_state = _key_state
+        if _key_state is not None:
+            extension.quota.found_at_start(_key_state)
         extension.serving_since = worker.serving_since
         extension.start_background()
         if worker.age == 1:

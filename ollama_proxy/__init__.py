@@ -47,7 +47,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime = build_runtime(
         settings,
         instance_path=app.instance_path,
-        observer=Observers(logs.RequestLog(), counts),
         observe_failure=counts.failed,
     )
     app.extensions["ollama_proxy"] = runtime
@@ -62,7 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = Front(  # type: ignore[method-assign]
         MergedSlashes(app.wsgi_app),
         runtime.access,
-        runtime.observer,
+        Observers(logs.RequestLog(), counts, runtime.ledger),
         error_forms=ErrorForms(("/v1/messages", anthropic_errors), ("/v1/", openai_errors), ("", ollama_errors)),
         first_request=runtime.start_background,
     )

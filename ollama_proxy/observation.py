@@ -36,9 +36,12 @@ class Outcome(StrEnum):
 
 
 class ObservedAttempt(Protocol):
-    """One attempt: the model's id, why it failed (None if it did not), how long it took in seconds."""
+    """One attempt: the model's id, whether it is free, why it failed (None if it did not), how long it took in
+    seconds.
+    """
 
     model: str
+    is_free: bool
     reason: str | None
     seconds: float
 
@@ -68,7 +71,8 @@ class Observation:
     """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
     `caller` is the name of who calls, `api` the blueprint that answers ("ollama", "openai", "anthropic", or one of our
-    own), `route` the route's template (both "" for a path that has none), `cost` dollars.
+    own), `route` the route's template (both "" for a path that has none), `cost` dollars. `asked` is the model name
+    that the client sent, "" if it might be something else than a name (`ledger/names.py`).
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
     by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """

@@ -21,7 +21,13 @@ from ollama_proxy.fallback.backend import Backend, FailureObserver, in_backgroun
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
-from ollama_proxy.observation import Observer
+from ollama_proxy.ledger.books import Stores, open_books
+from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.ledger import Ledger
+from ollama_proxy.ledger.names import NameKeeper
+from ollama_proxy.ledger.quota_keeper import QuotaKeeper
+from ollama_proxy.ledger.upkeep import Upkeep
+from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
@@ -44,30 +50,39 @@ class Runtime:
     revisions: Revisions
     filters: FilterFiles
     access: AccessPolicy
-    observer: Observer
-    #: What OpenRouter said of the key at the start, an `ops.key_check.KeyState`. The starting code sets it.
-    key_state: str = "unknown"
+    #: What all processes have recorded; an Observer, which `create_app` joins with the others.
+    ledger: Ledger
+    #: What is left of the account.
+    quota: QuotaKeeper
+    upkeep: Upkeep
+    #: What may be kept of a model name that a client sent.
+    kept_name: NameKeeper
     #: Since when the server serves, in UTC epoch seconds; the starting code sets it. None in what serves nobody.
     serving_since: float | None = None
-    _thread: threading.Thread | None = None
+    _has_started: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def key_state(self) -> KeyState:
+        """What is known of the key: what OpenRouter said of it, or what the last requests met."""
+        return self.quota.key_state
+
     def start_background(self) -> None:
-        """Start the catalogue's refresh in this process, in a daemon thread. May be called more than once."""
+        """Start the catalogue's refresh and the ledger's upkeep in this process, in daemon threads. May be called more
+        than once.
+        """
         with self._lock:
-            if self._thread is None:
-                self.serving_since = self.serving_since or time.time()
-                never = threading.Event()
-                self._thread = threading.Thread(
-                    target=self.backend.keeper.run, args=(never,), name="catalogue", daemon=True
-                )
-                self._thread.start()
+            if self._has_started:
+                return
+            self._has_started = True
+            self.serving_since = self.serving_since or time.time()
+            never = threading.Event()
+            for name, run in (("catalogue", self.backend.keeper.run), ("ledger", self.upkeep.run)):
+                threading.Thread(target=run, args=(never,), name=name, daemon=True).start()
 
 
-def build_runtime(
-    settings: Settings, *, instance_path: str, observer: Observer, observe_failure: FailureObserver
-) -> Runtime:
-    """Join the parts. Opens no connection and starts no thread.
+def build_runtime(settings: Settings, *, instance_path: str, observe_failure: FailureObserver) -> Runtime:
+    """Join the parts. Opens no connection and starts no thread. `observe_failure` is told of each failed attempt.
 
     Raises FilterError if the named filter file is missing, SettingsError if the database URL is not valid.
     """
@@ -95,17 +110,44 @@ def build_runtime(
         filters=filters,
         on_event=lambda event, fields: log.info(event, **fields),
     )
+    memory = FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions))
+    books = open_books(
+        settings,
+        Stores(database, writes, revisions),
+        check=lambda: check_key(client),
+        limits=memory.limits,
+        log=log,
+    )
+
+    def failed(model: str, verdict: Verdict) -> None:
+        observe_failure(model, verdict)
+        books.ledger.failed(model, verdict)
+        books.quota.failed(verdict)
+
     backend = Backend(
         settings=settings,
         client=client,
         start=in_background(client),
         keeper=keeper,
-        memory=FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions)),
-        free_requests=FreeRequestCount(settings.free_requests_per_minute),
+        memory=memory,
+        free_requests=FreeRequestCount(settings.free_requests_per_minute, observer=books.quota),
         suspicions=Suspicions(suspect_seconds(settings)),
-        observe_failure=observe_failure,
+        observe_failure=failed,
     )
-    return Runtime(settings, backend, database, failures, writes, revisions, filters, AccessPolicy(settings), observer)
+    return Runtime(
+        settings,
+        backend,
+        database,
+        failures,
+        writes,
+        revisions,
+        filters,
+        AccessPolicy(settings),
+        books.ledger,
+        books.quota,
+        books.upkeep,
+        NameKeeper(keeper.current, (settings.openrouter_api_key, *settings.proxy_api_keys)),
+    )
 
 
 def _warn(text: str) -> None:

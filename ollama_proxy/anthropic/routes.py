@@ -33,7 +33,7 @@ def messages() -> Response:
     """POST /v1/messages, with any query string: Claude Code sends `?beta=true`."""
     asked = read_messages(context.request_body(zstd=True))
     observation = context.observation()
-    observation.asked = asked["model"]
+    context.asked_for(asked["model"])
     backend = context.runtime().backend
     free_mode, streamed = backend.settings.free_mode, bool(asked.get("stream"))
 

@@ -313,6 +313,12 @@ class Settings:
         default_words="SQLite in instance/",
         secret=True,
     )
+    request_log_days: float = setting(
+        7,
+        number("days", or_zero=True),
+        help="how long requests stay in the log; 0: no log",
+        group=REST,
+    )
     ollama_version: str = setting(
         "0.31.0",
         line("a version, such as 0.31.0"),

@@ -29,6 +29,9 @@ from ollama_proxy.storage.failure_table import LimitRow
 #: After so many models failed alike for the request's own content, the next one would say the same.
 MOST_ALIKE = 3
 
+#: Free attempts that OpenRouter does not count: a provider's shared pool refused them, or they never came to it.
+_NOT_COUNTED = frozenset({Blame.MODEL_RATE_LIMIT, Blame.NETWORK})
+
 #: Waiting requests start again within this many seconds after a limit's reset, not all at once.
 RESET_SPREAD = (0.01, 0.25)
 
@@ -75,9 +78,12 @@ class _Change:
 
 @dataclass(slots=True)
 class Tried:
-    """One attempt, for the log: the model's id, why it failed (None: it did not), how long it took in seconds."""
+    """One attempt, for observers: the model's id, whether it is free, why it failed (None: it did not), how many
+    seconds it took.
+    """
 
     model: str
+    is_free: bool
     reason: str | None = None
     seconds: float = 0.0
 
@@ -211,7 +217,7 @@ class Exchange:
         patience = self._patience()
         if model.is_free:
             backend.free_requests.add()
-        tried = Tried(model.id)
+        tried = Tried(model.id, model.is_free)
         self.tried.append(tried)
         self._attempt_began = backend.clock()
         started = time.monotonic()
@@ -273,6 +279,8 @@ class Exchange:
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
         self._backend.observe_failure(model.id, verdict)
+        if model.is_free and verdict.blame in _NOT_COUNTED:
+            self._backend.free_requests.not_counted()
         return verdict
 
     def _remember(self, model: Model, verdict: Verdict) -> None:

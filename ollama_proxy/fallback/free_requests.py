@@ -1,12 +1,26 @@
-"""Counts this process's free requests, so that fallback does not spend the account's per-minute limit by itself."""
+"""Counts this process's free requests, so that fallback does not spend the account's per-minute limit by itself.
+
+Who counts for all processes, by the day, is told of each attempt.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 WINDOW_SECONDS = 60.0
+
+
+class FreeAttemptObserver(Protocol):
+    """Told of each free attempt, for the count of the day (`ledger.quota_keeper`)."""
+
+    def sent(self) -> None:
+        """An attempt is being sent."""
+
+    def not_counted(self) -> None:
+        """It turns out to be one that OpenRouter does not count."""
 
 
 class FreeRequestCount:
@@ -16,8 +30,11 @@ class FreeRequestCount:
     for the same request wait for better days.
     """
 
-    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limit: int, *, observer: FreeAttemptObserver | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`limit` attempts a minute; 0 for no limit."""
+        self._observer = observer
         self._limit = limit
         self._clock = clock
         self._sent: deque[float] = deque(maxlen=limit or 1)
@@ -26,6 +43,16 @@ class FreeRequestCount:
         """One attempt is being sent."""
         if self._limit:
             self._sent.append(self._clock())
+        if self._observer is not None:
+            self._observer.sent()
+
+    def not_counted(self) -> None:
+        """One that was sent turns out to be one that OpenRouter does not count against the day.
+
+        Of the minute nobody knows; it stays in that count.
+        """
+        if self._observer is not None:
+            self._observer.not_counted()
 
     def exhausted(self) -> bool:
         """True when a further attempt of a request that already had one must not be made."""

@@ -105,7 +105,7 @@ class FailureMemory:
         return tuple(self._models.values())
 
     def limits(self) -> Iterable[LimitRow]:
-        """Return all limits that are remembered, past ones too: for reports."""
+        """Return all that is remembered of the account's limits, past ones too."""
         return tuple(self._limits.values())
 
     # Writing

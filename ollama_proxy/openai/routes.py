@@ -85,7 +85,7 @@ def embeddings() -> Response:
     asked = read_embeddings(context.request_body(zstd=True))
     as_base64 = asked.body.get("encoding_format") == "base64"
     observation = context.observation()
-    observation.asked = asked.name
+    context.asked_for(asked.name)
 
     def body_for(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         check_input(asked.body, model)
@@ -108,7 +108,7 @@ def embeddings() -> Response:
 
 def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamReader) -> Response:
     runtime, observation = context.runtime(), context.observation()
-    observation.asked = asked.name
+    context.asked_for(asked.name)
     settings, backend = runtime.settings, runtime.backend
     call = Call(
         chat_target(asked.name, backend.catalog(), strict=settings.strict_models),

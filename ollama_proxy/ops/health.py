@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, current_app
 
-from ollama_proxy.ops.key_check import KeyState
+from ollama_proxy.ledger.key_check import BAD_STATES
 from ollama_proxy.ops.metrics import is_degraded
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
@@ -36,14 +36,15 @@ def readiness(runtime: Runtime, now: float) -> dict[str, Any]:
     """Return the state of this process; `now` is epoch seconds.
 
     `status` is `ready`, `degraded` (it serves, but something is wrong) or `unready`; the other fields say which part.
-    `catalog` has its age in whole seconds. `key` is what OpenRouter said of the key at the start.
+    `catalog` has its age in whole seconds. `key` is what is known of the key: what OpenRouter said of it, or what the
+    last requests met.
     """
     catalog = runtime.backend.keeper.current()
     runtime.backend.memory.freshen()
     database = "degraded" if is_degraded(runtime) else "ok"
     if catalog is None:
         status = "unready"
-    elif database == "degraded" or runtime.key_state == KeyState.REFUSED:
+    elif database == "degraded" or runtime.key_state in BAD_STATES:
         status = "degraded"
     else:
         status = "ready"

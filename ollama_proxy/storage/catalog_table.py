@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Table, and_, delete, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
+from ollama_proxy.storage.leases import is_free
 from ollama_proxy.storage.tables import Base
 
 
@@ -51,9 +52,6 @@ CATALOG_STATE = cast(Table, CatalogRefresh.__table__)
 CHAT: Final = "chat"
 EMBEDDING: Final = "embedding"
 _NAME: Final = "models"
-
-#: Seconds that the clocks of machines which share a database may differ, for leases.
-CLOCKS_DIFFER: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +111,12 @@ class CatalogTable:
     def acquire_lease(self, holder: str, now: float, seconds: float) -> bool:
         """Take or renew the lease for `holder` until `now + seconds`. Returns False if another process has it. Atomic.
 
-        A lease that has ended can be taken: its holder may be dead. So can one that ends more than `seconds` and a
-        minute from now: its holder's clock was ahead.
+        Which leases can be taken says `storage.leases.is_free`. This one is older than the table there, and servers of
+        version 1.0.0 share it.
         """
         old = CATALOG_STATE.c
         lease = {"lease_holder": holder, "lease_until": now + seconds}
-        ahead = old.lease_until > now + seconds + CLOCKS_DIFFER
-        free = or_(old.lease_until <= now, old.lease_holder == holder, ahead)
+        free = is_free(old.lease_holder, old.lease_until, by=holder, now=now, seconds=seconds)
 
         def statement(connection: Connection) -> bool:
             insert = upsert(connection, CATALOG_STATE).values(

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, StorageUnavailable, upsert
 from ollama_proxy.storage.revisions import moved
-from ollama_proxy.storage.tables import Base
+from ollama_proxy.storage.tables import Base, storable
 from ollama_proxy.storage.write_behind import Write
 
 
@@ -180,7 +180,7 @@ def _change(
     for _ in range(_TRIES):
         found = connection.execute(select(*table.c).where(which).with_for_update()).one_or_none()
         row = become(None if found is None else kind(*found))
-        values = {name: _storable(value) if name in _WORDS else value for name, value in asdict(row).items()}
+        values = {name: storable(value, TEXT_LIMIT) if name in _WORDS else value for name, value in asdict(row).items()}
         if found is not None:
             connection.execute(update(table).where(which).values(values))
             return row
@@ -188,8 +188,3 @@ def _change(
         if connection.execute(insert).one_or_none() is not None:
             return row
     raise StorageUnavailable(f"a row of {table.name} is made and dropped too often")
-
-
-def _storable(text: str) -> str:
-    """Return upstream's words as any database takes them: without NUL and lone surrogates, and cut."""
-    return text[:TEXT_LIMIT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -28,3 +28,10 @@ def all_tables() -> MetaData:
     for module in iter_modules(storage.__path__, f"{storage.__name__}."):
         import_module(module.name)
     return Base.metadata
+
+
+def storable(text: str, longest: int) -> str:
+    """Return `text` as any database takes it: without NUL and lone surrogates, cut to `longest` characters."""
+    if text.isascii() and len(text) <= longest and "\0" not in text:
+        return text
+    return text[:longest].replace("\0", "").encode("utf-8", "replace").decode("utf-8")

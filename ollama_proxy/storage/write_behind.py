@@ -32,6 +32,7 @@ class _Waiting:
     write: Write
     about: str
     since: float
+    ended: Callable[[bool], None] | None
 
 
 class WriteQueue:
@@ -47,13 +48,14 @@ class WriteQueue:
         self._waiting: deque[_Waiting] = deque()
         self._being_made: list[_Waiting] = []
 
-    def put(self, write: Write, *, about: str = "") -> None:
+    def put(self, write: Write, *, about: str = "", ended: Callable[[bool], None] | None = None) -> None:
         """Have `write` made in the background, in the order of the calls. Never waits for the database, never raises.
 
         `about` is the caller's name for what the write changes, see `unmade`. If too many writes wait, the oldest one
-        is dropped.
+        is dropped. `ended` is called in the background once the write is committed (True) or dropped (False); it may
+        put another one.
         """
-        self._owner._put(self, write, about)
+        self._owner._put(self, write, about, ended)
 
     def unmade(self) -> set[str]:
         """Return the `about` of all writes that are not committed yet."""
@@ -78,13 +80,11 @@ class WriteQueue:
         self._waiting.extendleft(reversed(self._being_made))
         self._being_made = []
 
-    def _trim(self) -> bool:
-        """Drop the oldest ones above the limit. Returns True if there were any."""
-        too_many = len(self._waiting) - self._most
-        for _ in range(too_many):
-            self._waiting.popleft()
-        self.dropped += max(too_many, 0)
-        return too_many > 0
+    def _trim(self) -> list[_Waiting]:
+        """Drop the oldest ones above the limit, and return them."""
+        lost = [self._waiting.popleft() for _ in range(len(self._waiting) - self._most)]
+        self.dropped += len(lost)
+        return lost
 
 
 class WriteBehind:
@@ -139,17 +139,16 @@ class WriteBehind:
         self._changed.set()
         return running.wait(patience) and not any(queue.waiting for queue in self._queues)
 
-    def _put(self, queue: WriteQueue, write: Write, about: str) -> None:
+    def _put(self, queue: WriteQueue, write: Write, about: str, ended: Callable[[bool], None] | None) -> None:
         with self._lock:
             was_due_at = queue._due_at()
-            queue._waiting.append(_Waiting(write, about, self._monotonic()))
+            queue._waiting.append(_Waiting(write, about, self._monotonic(), ended))
             lost = queue._trim()
             if self._running is None:
                 self._running = Background(self._work, discard=lambda _: None)
         if was_due_at is None:
             self._changed.set()
-        if lost:
-            self._warn_of_lost([queue.name])
+        self._tell_lost([(queue, one) for one in lost])
 
     # In the background, while anything waits
 
@@ -189,8 +188,8 @@ class WriteBehind:
             with self._lock:
                 for queue in self._queues:
                     queue._give_back()
-                lost = [queue.name for queue in self._queues if queue._trim()]
-            self._warn_of_lost(lost)
+                lost = [(queue, one) for queue in self._queues for one in queue._trim()]
+            self._tell_lost(lost)
 
     def _take_batch(self) -> list[tuple[WriteQueue, _Waiting]]:
         with self._lock:
@@ -215,14 +214,25 @@ class WriteBehind:
             queue.dropped += 1
             # Not the error's own text: it may repeat what was to be written.
             self._warn(f"a write of {queue.name} is lost: {type(error.__cause__ or error).__name__}")
+            made = False
+        else:
+            made = True
         with self._lock:
             for queue, one in batch:
                 queue._being_made.remove(one)
+        for _, one in batch:
+            if one.ended is not None:
+                one.ended(made)
         return True
 
-    def _warn_of_lost(self, names: list[str]) -> None:
-        if names:
-            self._warn(f"too many writes wait for the database: the oldest are lost ({', '.join(names)})")
+    def _tell_lost(self, lost: list[tuple[WriteQueue, _Waiting]]) -> None:
+        if not lost:
+            return
+        names = dict.fromkeys(queue.name for queue, _ in lost)
+        self._warn(f"too many writes wait for the database: the oldest are lost ({', '.join(names)})")
+        for _, one in lost:
+            if one.ended is not None:
+                one.ended(False)
 
     def _warn(self, text: str) -> None:
         if not self._has_warned and self._on_warning is not None:

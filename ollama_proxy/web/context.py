@@ -26,6 +26,11 @@ def observation() -> Observation:
     return found
 
 
+def asked_for(name: str) -> None:
+    """Note the model name that the client sent, for the log, the ledger and the metrics: "" if it may be a key."""
+    observation().asked = runtime().kept_name(name)
+
+
 def request_body(*, zstd: bool = False) -> bytes:
     """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
     settings, environ = runtime().settings, request.environ

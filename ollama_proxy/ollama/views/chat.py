@@ -34,7 +34,7 @@ from ollama_proxy.ollama.request.chat_bodies import (
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
-from ollama_proxy.web.context import observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
@@ -63,7 +63,7 @@ def _serve(
 
     The order: the model exists, unloading, the model's abilities, values, loading, and then everything else.
     """
-    observation().asked = asked.asked
+    asked_for(asked.asked)
     catalog = runtime().backend.catalog()
     target = answering_target(asked.asked, catalog, strict=runtime().settings.strict_models)
     shown = listing().listed(catalog, target)

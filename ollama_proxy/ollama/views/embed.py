@@ -21,7 +21,7 @@ from ollama_proxy.ollama.request.to_openrouter import translate_embed
 from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
-from ollama_proxy.web.context import observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 from ollama_proxy.web.pump import respond_whole
 
 
@@ -52,7 +52,7 @@ def embeddings() -> Response:
 
 def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bool) -> Response:
     """The checks in Ollama's order, then the vectors; without a text the model is only loaded."""
-    observation().asked = asked.asked
+    asked_for(asked.asked)
     texts = asked.texts()
     target = embedding_model(asked.asked, runtime().backend.catalog())
     asked.check_values()

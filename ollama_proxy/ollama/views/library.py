@@ -15,7 +15,7 @@ from ollama_proxy.ollama.answer import lines
 from ollama_proxy.ollama.models.lookup import check_name, listed_model
 from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
 from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
-from ollama_proxy.web.context import observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 
 _PULLED = ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
@@ -25,7 +25,7 @@ _WHY = "the models of this server are OpenRouter's"
 def pull() -> Response:
     """POST /api/pull. The refusal is Ollama's own for a model that its registry does not have: the CLI looks for it."""
     asked = read_pull(request_body())
-    observation().asked = asked.asked
+    asked_for(asked.asked)
     if listed_model(asked.asked, runtime().backend.catalog()) is None:
         raise _refused("pull model manifest: file does not exist")
     if asked.stream:

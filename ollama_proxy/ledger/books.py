@@ -1,0 +1,104 @@
+"""Joins the parts of the ledger for one process."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ollama_proxy.config import Settings
+from ollama_proxy.ledger.announcing import Announcer, Logger
+from ollama_proxy.ledger.key_check import KeyCheck
+from ollama_proxy.ledger.ledger import Ledger
+from ollama_proxy.ledger.quota_keeper import QuotaKeeper
+from ollama_proxy.ledger.retention import Retention
+from ollama_proxy.ledger.under_way import UnderWay
+from ollama_proxy.ledger.upkeep import Upkeep
+from ollama_proxy.storage.batches import Batches
+from ollama_proxy.storage.database import Database
+from ollama_proxy.storage.failure_table import LimitRow
+from ollama_proxy.storage.in_flight_table import InFlightTable
+from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.ledger_table import LedgerTable
+from ollama_proxy.storage.quota_table import QuotaTable
+from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.write_behind import WriteBehind
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the ledger needs of `storage/`."""
+
+    database: Database
+    writes: WriteBehind
+    revisions: Revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The ledger of a process, the account's quota, and their background work."""
+
+    ledger: Ledger
+    quota: QuotaKeeper
+    upkeep: Upkeep
+
+
+def open_books(
+    settings: Settings,
+    stores: Stores,
+    *,
+    check: Callable[[], KeyCheck],
+    limits: Callable[[], Iterable[LimitRow]],
+    log: Logger,
+) -> Books:
+    """Join the parts. Opens no connection and starts no thread.
+
+    `check` asks OpenRouter about the key, `limits` returns what is remembered of the account's limits.
+    """
+    token = uuid.uuid4().hex[:12]
+
+    def holder() -> str:
+        return f"{token}-{os.getpid()}"  # the process id: a fork shares the token
+
+    leases, batches = Leases(stores.database), Batches(stores.writes)
+    table, quota_table = LedgerTable(stores.database), QuotaTable(stores.database)
+    in_flight = InFlightTable(stores.database)
+    under_way = UnderWay(in_flight, process=holder)
+    quota = QuotaKeeper(
+        quota_table,
+        batches=batches,
+        revisions=stores.revisions,
+        leases=leases,
+        check=check,
+        limits=limits,
+        minute_limit=settings.free_requests_per_minute,
+        holder=holder,
+    )
+    ledger = Ledger(
+        table,
+        batches=batches,
+        under_way=under_way,
+        answered=quota.answered,
+        keeps_log=settings.request_log_days > 0,
+        on_warning=log.warning,
+    )
+    batches.of(quota, ledger, under_way)
+    upkeep = Upkeep(
+        ledger,
+        quota,
+        under_way=under_way,
+        batches=batches,
+        announcer=Announcer(quota=quota.now, limits=limits, leases=leases, holder=holder, log=log),
+        retention=Retention(
+            table,
+            quota=quota_table,
+            in_flight=in_flight,
+            leases=leases,
+            holder=holder,
+            log_days=settings.request_log_days,
+        ),
+        revisions=stores.revisions,
+        on_warning=log.warning,
+    )
+    return Books(ledger, quota, upkeep)

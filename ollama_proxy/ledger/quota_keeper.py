@@ -1,0 +1,254 @@
+"""Keeps what is known of the account in one process, and shares it with the others through SQL.
+
+Requests read it from memory. What is learned here is written with the ledger's batches, what others learn comes in
+through `storage/revisions.py`. `GET /key` is asked by one process at a time (docs/contract.md, "Quota").
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ollama_proxy.ledger.key_check import KeyCheck, KeyState, state_in
+from ollama_proxy.ledger.quota import Quota, day_of, document_of, free_counts, free_left, known
+from ollama_proxy.openrouter.errors.failure import Verdict
+from ollama_proxy.storage.batches import Batches
+from ollama_proxy.storage.database import StorageUnavailable
+from ollama_proxy.storage.failure_table import LimitRow
+from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.quota_table import DAY, MINUTE, NAME, AccountRow, QuotaTable, Window
+from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.write_behind import Write
+
+#: Seconds between two questions to OpenRouter, while somebody looks.
+ASK_EVERY = 60.0
+#: Seconds after the last look for which somebody counts as looking, and how often the look is noted for all processes.
+WATCHED = 60.0
+_NOTE_EVERY = 15.0
+
+#: What the failure memory says of the account's limit for a day (`openrouter.errors.classify`).
+DAILY_LIMIT = "free limit per day"
+
+
+class QuotaKeeper:
+    """One for each process."""
+
+    def __init__(
+        self,
+        table: QuotaTable,
+        *,
+        batches: Batches,
+        revisions: Revisions,
+        leases: Leases,
+        check: Callable[[], KeyCheck],
+        limits: Callable[[], Iterable[LimitRow]],
+        minute_limit: int,
+        holder: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`check` asks OpenRouter about the key. `limits` returns what is remembered of the account's limits.
+        `minute_limit` is FREE_REQUESTS_PER_MINUTE, `holder` names this process for leases.
+        """
+        self._table, self._batches, self._revisions, self._leases = table, batches, revisions, leases
+        self._check, self._limits, self._minute_limit = check, limits, minute_limit
+        self._holder, self._clock = holder, clock
+        self._row, self._document = AccountRow(), dict[str, Any]()
+        #: What all had sent when the table was read, and what was sent here and may be missing there.
+        self._stored: Mapping[Window, int] = {}
+        self._unwritten: Counter[Window] = Counter()
+        self._sent: deque[tuple[Window, int]] = deque()
+        self._changes: deque[Mapping[str, object]] = deque()
+        self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
+        self._reloads = self._reloads_at_take = 0
+        self._ask_at = float("-inf")
+        self._at_start = KeyState.UNKNOWN
+        revisions.subscribe(NAME, self._reload)
+
+    # What requests call. None of it waits or raises.
+
+    def now(self) -> Quota:
+        """Return what is left of the account, as well as it is known now."""
+        now = self._clock()
+        return known(
+            self._row,
+            self._document,
+            sent=self._count((DAY, day_of(now))),
+            minute=self._count((MINUTE, _minute_of(now))),
+            minute_limit=self._minute_limit,
+            limited=self._is_limited(now),
+            now=now,
+        )
+
+    def free_left(self) -> int | None:
+        """Return how many free requests are left of this UTC day, None if nobody knows."""
+        now = self._clock()
+        return free_left(self._row, self._count((DAY, day_of(now))), now, limited=self._is_limited(now))
+
+    def sent(self) -> None:
+        """A free attempt is being sent."""
+        now = self._clock()
+        self._add((DAY, day_of(now)), 1)
+        self._add((MINUTE, _minute_of(now)), 1)
+
+    def not_counted(self) -> None:
+        """A free attempt turns out to be one that OpenRouter does not count against the day."""
+        self._add((DAY, day_of(self._clock())), -1)
+
+    def failed(self, verdict: Verdict) -> None:
+        """An attempt has failed: perhaps it says something of the key."""
+        if (state := state_in(verdict)) is not None:
+            self._found(state)
+
+    def answered(self) -> None:
+        """A model has answered: the key is valid."""
+        if self._row.key_state != KeyState.VALID:
+            self._found(KeyState.VALID)
+
+    @property
+    def key_state(self) -> KeyState:
+        """What is known of the key."""
+        return KeyState(self._row.key_state)
+
+    def found_at_start(self, state: KeyState) -> None:
+        """Take over what the start found out about the key, before any worker was there."""
+        self._at_start = state
+        self._row = replace(self._row, key_state=state.value)
+
+    def _found(self, state: KeyState) -> None:
+        if state != self._row.key_state:
+            self._change(key_state=state.value, key_state_at=self._clock())
+
+    def _is_limited(self, now: float) -> bool:
+        return any(row.until > now and row.scope == "free" and row.reason == DAILY_LIMIT for row in self._limits())
+
+    def _count(self, window: Window) -> int:
+        return max(self._stored.get(window, 0) + self._unwritten[window], 0)
+
+    def _add(self, window: Window, count: int) -> None:
+        self._unwritten[window] += count
+        self._sent.append((window, count))
+        self._batches.wanted()
+
+    def _change(self, **columns: object) -> None:
+        self._row = replace(self._row, **columns)  # type: ignore[arg-type]
+        self._changes.append(columns)
+        self._batches.wanted()
+
+    # What reports call
+
+    def looked(self) -> None:
+        """Somebody looks at a report: for a minute OpenRouter is asked now and then, and processes tell what they do.
+
+        Also brings in what other processes have learned, so call it before `now`. Waits a quarter of a second at most.
+        """
+        self._revisions.freshen()
+        if not 0 <= self._clock() - self._row.looked_at < _NOTE_EVERY:
+            self._change(looked_at=self._clock())
+
+    def is_watched(self) -> bool:
+        """Return True if somebody has looked within the last minute."""
+        return 0 <= self._clock() - self._row.looked_at < WATCHED
+
+    # In the background
+
+    def ask_if_due(self) -> bool:
+        """Ask OpenRouter, if the time has come and no other process does. Returns True if it was asked.
+
+        It is asked at the start, again while it has never answered, and every minute while somebody looks.
+        """
+        now = self._clock()
+        if now < self._ask_at or not (self.is_watched() or not self._row.counted_at or self._ask_at < 0):
+            return False
+        self._ask_at = now + ASK_EVERY
+        try:
+            # It is not given back: for so long the others need not ask.
+            if not self._leases.acquire("key check", self._holder(), now=now, seconds=ASK_EVERY * 0.9):
+                return False
+        except StorageUnavailable:
+            pass  # then each process asks for itself
+        self._told(self._check())
+        return True
+
+    def _told(self, checked: KeyCheck) -> None:
+        if checked.state is not KeyState.VALID:
+            if checked.state is KeyState.REFUSED:
+                self._found(checked.state)
+            return
+        now = self._clock()
+        document = document_of(checked.limits)
+        if self.key_state is not KeyState.NO_CREDITS and not (
+            self.key_state is KeyState.KEY_LIMIT and document.get("credits_left", 1) <= 0
+        ):
+            # The answer says nothing of the account's credits.
+            self._found(KeyState.VALID)
+        used, limit = free_counts(checked.limits)
+        self._document = document
+        self._change(
+            counted_at=now,
+            free_used=used,
+            free_limit=limit,
+            sent_then=self._count((DAY, day_of(now))),
+            document=orjson.dumps(document).decode(),
+        )
+
+    def _reload(self) -> None:
+        """Take over what is stored, but keep what was learned here and may be missing there. Raises StorageUnavailable.
+
+        What is committed between the reading of the revision and this is read with the next look again.
+        """
+        now = self._clock()
+        row, counts = self._table.load([(DAY, day_of(now)), (MINUTE, _minute_of(now))])
+        _, taken = self._taken
+        for changes in (taken, *self._changes):
+            row = replace(row, **changes)  # type: ignore[arg-type]
+        self._row, self._stored, self._document = row, counts, _parsed(row.document)
+        self._reloads += 1
+        at_start, self._at_start = self._at_start, KeyState.UNKNOWN
+        # It was asked just now, but not about credits and limits, of which an earlier request may have told.
+        if at_start is KeyState.REFUSED or (
+            at_start is KeyState.VALID and row.key_state in (KeyState.UNKNOWN, KeyState.REFUSED)
+        ):
+            self._found(at_start)
+
+    # Writing (a `batches.Source`)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._sent or self._changes)
+
+    def take(self) -> Write | None:
+        counts: Counter[Window] = Counter()
+        changes: dict[str, object] = {}
+        for _ in range(len(self._sent)):
+            window, count = self._sent.popleft()
+            counts[window] += count
+        for _ in range(len(self._changes)):
+            changes |= self._changes.popleft()
+        self._taken, self._reloads_at_take = (counts, changes), self._reloads
+        return self._table.write(changes, counts) if counts or changes else None
+
+    def settled(self, *, made: bool) -> None:
+        (counts, _), self._taken = self._taken, (Counter(), {})
+        self._unwritten.subtract(counts)
+        if made and self._reloads == self._reloads_at_take:
+            self._stored = Counter(self._stored) + counts
+        now = self._clock()
+        for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
+            del self._unwritten[window]
+
+
+def _minute_of(now: float) -> int:
+    return int(now // MINUTE) * MINUTE
+
+
+def _parsed(document: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return {}
+    return {name: value for name, value in found.items() if name in Quota.__dataclass_fields__}
