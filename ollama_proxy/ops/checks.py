@@ -15,10 +15,13 @@ from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import missing_key_text
+from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.findings import Finding, Grade
-from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
+from ollama_proxy.ops.key_check import REFUSED_TEXT
 from ollama_proxy.ops.machine_checks import look_at_clock, look_at_env_file, look_at_port
+from ollama_proxy.ops.status.account_states import KEY_TEXTS
 from ollama_proxy.ops.status.views import View
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -35,6 +38,7 @@ _TOO_MANY_REQUESTS = 429
 def findings_of_server(view: View) -> Iterator[Finding]:
     """What the server itself finds, in the order in which to read it: /api/proxy/doctor."""
     yield _version(view)
+    yield from look_at_quota(view.quota, view.now)
     yield from look_at_database(view.runtime)
     yield from look_at_models(view)
     yield from look_at_filters(view)
@@ -79,6 +83,29 @@ def look_at_key(runtime: Runtime) -> Iterator[Finding]:
     else:
         yield Finding(Grade.FINE, "key", "accepted by OpenRouter")
         yield from look_at_credits(checked.limits)
+
+
+def look_at_quota(quota: Quota, now: float) -> Iterator[Finding]:
+    """What the server knows of its key, from OpenRouter and from what requests met, and what is left of the account."""
+    if (text := KEY_TEXTS.get(quota.key_state)) is not None:
+        yield Finding(Grade.WRONG, "key", text)
+    elif quota.key_state is KeyState.UNKNOWN:
+        yield Finding(Grade.NOTE, "key", "OpenRouter has not told yet whether it accepts the key")
+    else:
+        yield Finding(Grade.FINE, "key", "accepted by OpenRouter")
+    if quota.credits_limit is not None and quota.credits_left is not None:
+        text = f"${quota.credits_left:.2f} of the key's limit of ${quota.credits_limit:.2f} are left"
+        yield Finding(Grade.FINE if quota.credits_left > 0 else Grade.NOTE, "credits", text)
+    if quota.free_left is None:
+        return
+    text = f"{quota.free_used} of {quota.free_limit} free requests used today"
+    if quota.free_limit is None:
+        text = "the day's free requests are used up"
+    if not quota.free_left:
+        text += f"; free models answer again in {in_words(quota.resets_at - now)}, at midnight UTC"
+    elif quota.is_free_tier:
+        text += "; an account that once bought $10 of credits has 1000 a day"
+    yield Finding(Grade.FINE if quota.free_left else Grade.WRONG, "free quota", text)
 
 
 def look_at_credits(limits: Mapping[str, Any]) -> Iterator[Finding]:

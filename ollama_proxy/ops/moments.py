@@ -10,9 +10,10 @@ from ollama_proxy.openrouter.errors.retry_times import in_words
 _DAY = 86_400.0
 
 
-def moment(seconds: float) -> str:
-    """UTC epoch seconds as RFC 3339 has them: "2026-11-22T05:20:40Z"."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def moment(seconds: float, *, precise: bool = False) -> str:
+    """UTC epoch seconds as RFC 3339 has them: "2026-11-22T05:20:40Z"; `precise`: "2026-11-22T05:20:40.123Z"."""
+    unit = "milliseconds" if precise else "seconds"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=unit).replace("+00:00", "Z")
 
 
 def moment_or_none(seconds: float | None) -> str | None:

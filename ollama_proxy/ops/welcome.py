@@ -6,21 +6,24 @@ Elsewhere the same news are lines of the log (`starting.announce`). No line hold
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
-from typing import Any
 
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import PRIVATE_NETWORKS, Settings
+from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.address import is_unspecified, lan_address, local_url
-from ollama_proxy.ops.moments import epoch, local_time
+from ollama_proxy.ops.moments import local_time
 from ollama_proxy.ops.terminal import Palette, has_colour
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
 
 #: Seconds that a worker waits for its first model list before it says so.
 PATIENCE = 60.0
+#: Seconds that it then waits for what OpenRouter says of the quota.
+QUOTA_PATIENCE = 3.0
 
 _CHAT = '{"model": "free", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
 
@@ -72,14 +75,17 @@ def models_line(catalog: Catalog | None, error: str | None, paint: Palette) -> s
     return f"{len(catalog.models)} models{first}"
 
 
-def quota_line(quota: dict[str, Any] | None, now: float, paint: Palette) -> str | None:
-    """How many free requests are left today; None if nobody knows. `quota` is that part of a report."""
-    if quota is None or quota["free_left"] is None:
+def quota_line(quota: Quota, now: float, paint: Palette) -> str | None:
+    """How many free requests are left today; None if nobody knows."""
+    left = quota.free_left
+    if left is None:
         return None
-    left, limit, resets_at = quota["free_left"], quota["free_limit"], epoch(quota["resets_at"])
-    text = f"{left} of {limit} free requests left today"
-    if not left and resets_at is not None:
-        text += f"; free models answer again at {local_time(resets_at, now)}, in {in_words(resets_at - now)}"
+    text = (
+        f"{left} of {quota.free_limit} free requests left today" if quota.free_limit else f"{left} free requests left"
+    )
+    if not left:
+        again = local_time(quota.resets_at, now)
+        text += f"; free models answer again at {again}, in {in_words(quota.resets_at - now)}"
     return paint(text, "green" if left else "red")
 
 
@@ -99,4 +105,10 @@ def tell_when_known(runtime: Runtime) -> None:
     """Wait for the first model list, then say what there is. Needs a greenlet or thread of its own."""
     keeper, paint = runtime.backend.keeper, Palette(colour=has_colour(sys.stderr))
     keeper.wait_ready(PATIENCE)
-    say([models_line(keeper.current(), keeper.last_error, paint)])
+    lines = [models_line(keeper.current(), keeper.last_error, paint)]
+    deadline = time.monotonic() + QUOTA_PATIENCE
+    while runtime.quota.now().free_left is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if runtime.settings.free_mode and (quota := quota_line(runtime.quota.now(), time.time(), paint)) is not None:
+        lines.append(quota)
+    say(lines)

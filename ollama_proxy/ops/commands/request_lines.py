@@ -8,7 +8,7 @@ from typing import Any
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.moments import epoch, local_time
 
-HEADS = ("TIME", "CALLER", "API", "ASKED -> ANSWERED", "FIRST", "TOTAL", "TOKENS", "OUTCOME", "TRIED")
+HEADS = ("ID", "TIME", "CALLER", "API", "ASKED -> ANSWERED", "FIRST", "TOTAL", "TOKENS", "OUTCOME", "TRIED")
 
 Request = Mapping[str, Any]
 
@@ -22,6 +22,7 @@ def _row(one: Request, now: float) -> tuple[str, ...]:
     ended = epoch(one["ended_at"])
     tried = chain_text(one["chain"]) if any(step["reason"] for step in one["chain"]) else ""
     return (
+        one["id"][:8],
         "" if ended is None else local_time(ended, now, precise=True),
         one["caller"],
         one["api"],

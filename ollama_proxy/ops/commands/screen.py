@@ -70,10 +70,9 @@ def quota_bar(used: int, limit: int, paint: Palette) -> str:
 def _account(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[str]:
     key = report.get("key")
     limits = report.get("limits") or []
-    words = {"valid": "the key is accepted", "refused": "the key is REFUSED", "unknown": "the key was not checked yet"}
     if key is not None:
-        text = words.get(key["state"], key["state"]) + (f": {key['reason']}" if key["reason"] else "")
-        yield _row("account", paint(text, "red" if key["state"] == "refused" else None))
+        words = {"valid": "OpenRouter accepts the key", "unknown": "OpenRouter has not told whether it accepts the key"}
+        yield _row("account", paint(key["reason"], "red") if key["reason"] else words.get(key["state"], key["state"]))
     for limit in limits:
         text = f"limit ({limit['scope']}): {limit['reason']}, lifts in {left(limit['until'], now)}"
         yield _row("" if key is not None else "account", paint(text, "red"))

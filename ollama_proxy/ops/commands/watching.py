@@ -29,7 +29,7 @@ def watch(look: Callable[[], Sequence[str]], *, redraw: bool = True) -> None:
     `redraw`: `look` returns all lines each time, and a terminal shows the newest only. A ClickException of the first
     look is raised; later ones are shown, as what is watched may come back.
     """
-    drawn = redraw and is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb"
+    drawn = redraw and is_redrawn()
     lines = look()
     try:
         if drawn:
@@ -50,6 +50,11 @@ def watch(look: Callable[[], Sequence[str]], *, redraw: bool = True) -> None:
     finally:
         if drawn:
             _write(_END)
+
+
+def is_redrawn() -> bool:
+    """Whether what is printed goes to a terminal that can be drawn anew."""
+    return is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _write(text: str) -> None:

@@ -11,8 +11,10 @@ from typing import Any, Final
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ops.moments import moment_or_none
+from ollama_proxy.ops.status.account_states import key_part, quota_part
 from ollama_proxy.ops.status.failure_states import failure_states, limit_states
 from ollama_proxy.ops.status.model_states import model_states
+from ollama_proxy.ops.status.request_states import in_flight, newest_requests, usage_of_day
 from ollama_proxy.ops.status.views import View
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.version import __version__
@@ -59,7 +61,11 @@ def database(view: View) -> dict[str, Any]:
     """Which database, without its password; whether it answered last; how many writes this process lost, by queue."""
     runtime = view.runtime
     state = "degraded" if runtime.database.degraded else "ok"
-    return {"label": runtime.database.label, "state": state, "dropped": runtime.writes.dropped()}
+    return {
+        "label": runtime.database.label,
+        "state": state,
+        "dropped": {**runtime.writes.dropped(), "records": runtime.ledger.dropped},
+    }
 
 
 def catalog(view: View) -> dict[str, Any]:
@@ -79,9 +85,14 @@ def catalog(view: View) -> dict[str, Any]:
 #: All parts, in the order of the report.
 PARTS: Final[Mapping[str, Part]] = {
     "server": server,
+    "key": key_part,
+    "quota": quota_part,
     "limits": limit_states,
     "database": database,
     "catalog": catalog,
     "models": model_states,
     "failures": failure_states,
+    "in_flight": in_flight,
+    "requests": newest_requests,
+    "usage": usage_of_day,
 }

@@ -100,9 +100,7 @@ KEYS = "own-key,other"
         ),
     ],
 )
-def test_which_server_is_asked(
-    url: str | None, key: str | None, variables: dict[str, str], expected: Target
-) -> None:
+def test_which_server_is_asked(url: str | None, key: str | None, variables: dict[str, str], expected: Target) -> None:
     assert find_target(url, key, load_settings(variables), variables) == expected
 
 
