@@ -186,7 +186,7 @@ def look_at_limits(view: View) -> Iterator[Finding]:
         yield Finding(Grade.WRONG if lasts else Grade.NOTE, "limit", text)
     cooling = sum(row.until > view.now for row in remembered.failures.values())
     if cooling:
-        yield Finding(Grade.NOTE, "failures", f"{cooling} models cool down: `ollama-proxy models` tells why")
+        yield Finding(Grade.NOTE, "failures", f"cooling down: {cooling} (`ollama-proxy models` tells why)")
 
 
 def look_at_access(runtime: Runtime) -> Iterator[Finding]:

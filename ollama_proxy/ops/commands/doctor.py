@@ -54,5 +54,5 @@ def print_findings(findings: Iterable[Finding], echo: Callable[[str], object]) -
     for finding in findings:
         wrong += finding.grade is Grade.WRONG
         echo(f"{finding.grade:5}  {finding.subject:10}  {finding.text}")
-    echo("everything is fine" if not wrong else f"{wrong} things are wrong")
+    echo("everything is fine" if not wrong else "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong")
     return wrong

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ollama_proxy.catalog.names import without_vendor
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.moments import epoch, local_time
 
@@ -36,14 +37,15 @@ def _row(one: Request, now: float) -> tuple[str, ...]:
 
 
 def asked_text(one: Request) -> str:
-    """ "free -> glm-5.2:free", or one name where both are the same."""
-    asked, model = one["asked"] or "", one["model"] or ""
+    """ "free -> glm-5.2:free", or one name where both are the same. Vendors are left out."""
+    asked, model = without_vendor(one["asked"] or ""), without_vendor(one["model"] or "")
     return f"{asked} -> {model}" if asked and model and asked != model else asked or model
 
 
 def chain_text(chain: Sequence[Mapping[str, Any]]) -> str:
-    """Who was tried: "a (rate limited) > b (empty) > c"."""
-    return " > ".join(f"{step['model']} ({step['reason']})" if step["reason"] else step["model"] for step in chain)
+    """Who was tried: "a (rate limited) > b (empty) > c". Vendors are left out."""
+    steps = [(without_vendor(step["model"]), step["reason"]) for step in chain]
+    return " > ".join(f"{model} ({reason})" if reason else model for model, reason in steps)
 
 
 def tokens_text(one: Request) -> str:
