@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class QuotaKeeper:
         revisions: Revisions,
         leases: Leases,
         check: Callable[[], KeyCheck],
-        limits: Callable[[], Iterable[LimitRow]],
+        limits: Callable[[], Sequence[LimitRow]],
         minute_limit: int,
         holder: Callable[[], str],
         clock: Callable[[], float] = time.time,
@@ -60,8 +60,9 @@ class QuotaKeeper:
         self._row, self._document = AccountRow(), dict[str, Any]()
         #: What all had sent when the table was read, and what was sent here and may be missing there.
         self._stored: Mapping[Window, int] = {}
-        self._unwritten: Counter[Window] = Counter()
-        self._sent: deque[tuple[Window, int]] = deque()
+        self._unwritten: dict[Window, int] = {}
+        #: For each attempt the minute in which it was sent, and 1; for each that does not count, the day, and -1.
+        self._sent: deque[tuple[int, int]] = deque()
         self._changes: deque[Mapping[str, object]] = deque()
         self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
         self._reloads = self._reloads_at_take = 0
@@ -91,13 +92,20 @@ class QuotaKeeper:
 
     def sent(self) -> None:
         """A free attempt is being sent."""
-        now = self._clock()
-        self._add((DAY, day_of(now)), 1)
-        self._add((MINUTE, _minute_of(now)), 1)
+        minute = int(self._clock()) // MINUTE * MINUTE
+        in_day, in_minute = (DAY, minute // DAY * DAY), (MINUTE, minute)
+        self._unwritten[in_day] = self._unwritten.get(in_day, 0) + 1
+        self._unwritten[in_minute] = self._unwritten.get(in_minute, 0) + 1
+        self._sent.append((minute, 1))
+        self._batches.wanted()
 
     def not_counted(self) -> None:
         """A free attempt turns out to be one that OpenRouter does not count against the day."""
-        self._add((DAY, day_of(self._clock())), -1)
+        # Whether it counts for the minute nobody knows.
+        day = day_of(self._clock())
+        self._unwritten[DAY, day] = self._unwritten.get((DAY, day), 0) - 1
+        self._sent.append((day, -1))
+        self._batches.wanted()
 
     def failed(self, verdict: Verdict) -> None:
         """An attempt has failed: perhaps it says something of the key."""
@@ -124,15 +132,13 @@ class QuotaKeeper:
             self._change(key_state=state.value, key_state_at=self._clock())
 
     def _is_limited(self, now: float) -> bool:
-        return any(row.until > now and row.scope == "free" and row.reason == DAILY_LIMIT for row in self._limits())
+        limits = self._limits()
+        return bool(limits) and any(
+            row.until > now and row.scope == "free" and row.reason == DAILY_LIMIT for row in limits
+        )
 
     def _count(self, window: Window) -> int:
-        return max(self._stored.get(window, 0) + self._unwritten[window], 0)
-
-    def _add(self, window: Window, count: int) -> None:
-        self._unwritten[window] += count
-        self._sent.append((window, count))
-        self._batches.wanted()
+        return max(self._stored.get(window, 0) + self._unwritten.get(window, 0), 0)
 
     def _change(self, **columns: object) -> None:
         self._row = replace(self._row, **columns)  # type: ignore[arg-type]
@@ -229,8 +235,10 @@ class QuotaKeeper:
         counts: Counter[Window] = Counter()
         changes: dict[str, object] = {}
         for _ in range(len(self._sent)):
-            window, count = self._sent.popleft()
-            counts[window] += count
+            when, count = self._sent.popleft()
+            counts[DAY, day_of(when)] += count
+            if count > 0:
+                counts[MINUTE, when] += count
         for _ in range(len(self._changes)):
             changes |= self._changes.popleft()
         self._taken, self._reloads_at_take = (counts, changes), self._reloads
@@ -238,9 +246,11 @@ class QuotaKeeper:
 
     def settled(self, *, made: bool) -> None:
         (counts, _), self._taken = self._taken, (Counter(), {})
-        self._unwritten.subtract(counts)
+        for window, count in counts.items():
+            self._unwritten[window] = self._unwritten.get(window, 0) - count
         if made and self._reloads == self._reloads_at_take:
-            self._stored = Counter(self._stored) + counts
+            stored = {window: self._stored.get(window, 0) + count for window, count in counts.items()}
+            self._stored = {**self._stored, **stored}
         now = self._clock()
         for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
             del self._unwritten[window]

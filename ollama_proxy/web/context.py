@@ -13,6 +13,9 @@ from ollama_proxy.web.request_body import decoded_zstd, read_body
 
 MEGABYTE = 1024 * 1024
 
+#: How many free requests are left of this day (docs/contract.md, "Quota").
+FREE_LEFT = "X-Free-Requests-Left"
+
 
 def runtime() -> Runtime:
     """Return the parts of this process."""
@@ -29,6 +32,13 @@ def observation() -> Observation:
 def asked_for(name: str) -> None:
     """Note the model name that the client sent, for the log, the ledger and the metrics: "" if it may be a key."""
     observation().asked = runtime().kept_name(name)
+
+
+def free_left() -> dict[str, str]:
+    """Return the header that tells in free mode how many free requests are left today; nothing if nobody knows."""
+    parts = runtime()
+    left = parts.quota.free_left() if parts.settings.free_mode else None
+    return {} if left is None else {FREE_LEFT: str(left)}
 
 
 def request_body(*, zstd: bool = False) -> bytes:

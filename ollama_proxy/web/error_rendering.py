@@ -6,13 +6,14 @@ The APIs' own `error_form` modules write the JSON; they are passed in, so that t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 import structlog
 from flask import Blueprint, Response
 
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.web.context import observation
+from ollama_proxy.web.context import free_left, observation
 
 log = structlog.get_logger("ollama_proxy")
 
@@ -57,6 +58,8 @@ def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
         noted = observation()
         noted.error = error.reason
         headers, body = rendered(form, error, streamed=noted.streamed)
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            headers += free_left().items()
         return Response(body, status=error.status, headers=headers)
 
     @blueprint.errorhandler(Exception)

@@ -18,7 +18,7 @@ from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.openrouter.answers.chunks import cost_of, count_of
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.server.disconnect import watch_client
-from ollama_proxy.web.context import observation
+from ollama_proxy.web.context import free_left, observation
 from ollama_proxy.web.stream_body import StreamBody
 
 JSON = "application/json"
@@ -161,10 +161,12 @@ def respond_whole(
 
 
 def _headers_of(exchange: Exchange) -> dict[str, str]:
-    """Who answers and how many were asked, as far as it is known when the status goes out."""
-    if exchange.model is None:
-        return {}
-    return {"X-OpenRouter-Model": exchange.model.id, "X-Proxy-Attempts": str(len(exchange.tried))}
+    """Who answers, how many were asked, and what is left, as far as it is known when the status goes out."""
+    headers = free_left()
+    if exchange.model is not None:
+        headers["X-OpenRouter-Model"] = exchange.model.id
+        headers["X-Proxy-Attempts"] = str(len(exchange.tried))
+    return headers
 
 
 class WholeBody:

@@ -350,7 +350,7 @@ def test_a_database_of_an_earlier_version_says_what_to_do(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "scenario", "finding"),
     [
-        pytest.param("401", {}, "OPENROUTER_API_KEY is refused", id="a key that requests saw refused"),
+        pytest.param("401_bad_key", {}, "OPENROUTER_API_KEY is refused", id="a key that requests saw refused"),
         pytest.param(
             "free_per_day", {"reset_in": 7200}, "free models answer again", id="a day whose requests are used up"
         ),
@@ -388,8 +388,8 @@ def test_watching_writes_on_until_ctrl_c(start_proxy: Start, tmp_path: Path, wor
     read = [watching.stdout.readline()]
     assert server.chat("schema-12b:free").ok
     while "schema-12b" not in read[-1]:
-        assert (line := watching.stdout.readline()), read
-        read.append(line)
+        read.append(watching.stdout.readline())
+        assert read[-1], read
     watching.send_signal(signal.SIGINT)
     rest, _ = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 0, rest

@@ -46,7 +46,7 @@ def log_page(view: View, limit: int, *, model: str | None = None, **which: Any) 
     kept = view.runtime.ledger.has_log
     if not view.has_tables:
         return {"requests": [], "next": None, "keeps_log": kept}
-    records = view.runtime.ledger.newest(limit, models=_names(view, model), **which)
+    records = view.runtime.ledger.newest(limit, model=_names(view, model), **which)
     more = records[-1].ended_at if len(records) == limit else None
     return {"requests": [request_state(record) for record in records], "next": more, "keeps_log": kept}
 
