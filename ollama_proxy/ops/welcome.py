@@ -71,7 +71,7 @@ def models_line(catalog: Catalog | None, error: str | None, paint: Palette) -> s
         return paint(f"no models yet: {error}", "yellow")
     if not catalog.models:
         return paint("no models: filters and modes leave nothing to serve", "yellow")
-    first = f"; {paint(catalog.free[0].name, bold=True)} is tried first for free" if catalog.free else ""
+    first = f"; {paint(catalog.free[0].name, bold=True)} is tried first" if catalog.free else ""
     return f"{len(catalog.models)} models{first}"
 
 
