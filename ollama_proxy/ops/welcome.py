@@ -72,7 +72,8 @@ def models_line(catalog: Catalog | None, error: str | None, paint: Palette) -> s
     if not catalog.models:
         return paint("no models: filters and modes leave nothing to serve", "yellow")
     first = f"; {paint(catalog.free[0].name, bold=True)} is tried first" if catalog.free else ""
-    return f"{len(catalog.models)} models{first}"
+    count = len(catalog.models)
+    return f"{count} {'model' if count == 1 else 'models'}{first}"
 
 
 def quota_line(quota: Quota, now: float, paint: Palette) -> str | None:
@@ -81,7 +82,7 @@ def quota_line(quota: Quota, now: float, paint: Palette) -> str | None:
     if left is None:
         return None
     text = (
-        f"{left} of {quota.free_limit} free requests left today" if quota.free_limit else f"{left} free requests left"
+        f"{left} of {quota.free_limit} free requests left today" if quota.free_limit else "no free requests left today"
     )
     if not left:
         again = local_time(quota.resets_at, now)
