@@ -56,6 +56,18 @@ def _quota(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[st
         yield _row("", f"{max(limit - used, 0)} left{when}")
     if quota["minute_limit"]:
         yield _row("", f"{quota['minute_used']} of {quota['minute_limit']} a minute")
+    if money := _money(quota):
+        yield _row("credits", money)
+
+
+def _money(quota: Mapping[str, Any]) -> str:
+    """What the key may still spend, and what it has spent; "" if it has no limit and spent nothing."""
+    parts = []
+    if quota["credits_limit"] is not None and quota["credits_left"] is not None:
+        parts.append(f"${quota['credits_left']:.2f} of ${quota['credits_limit']:.2f} left")
+    if quota["usage_monthly"]:
+        parts.append(f"${quota['usage_daily'] or 0:.2f} spent today, ${quota['usage_monthly']:.2f} this month")
+    return ", ".join(parts)
 
 
 def quota_bar(used: int, limit: int, paint: Palette) -> str:

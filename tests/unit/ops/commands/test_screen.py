@@ -87,3 +87,61 @@ def test_what_cools_down_is_named_and_what_is_over_is_not() -> None:
     gone = cooling | {"name": None}
     lines = status_lines({"server": None, "failures": [cooling, over, gone]}, NOW, PLAIN)
     assert lines[-3:] == ["cooling down: 2", "  b    rate limited  30 s left", "  a/b  rate limited  30 s left"]
+
+
+QUOTA: dict[str, Any] = {
+    "free_used": 11,
+    "free_limit": 50,
+    "resets_at": "2026-11-23T00:00:00Z",
+    "minute_used": 2,
+    "minute_limit": 20,
+    "credits_limit": None,
+    "credits_left": None,
+    "usage_daily": 0,
+    "usage_monthly": 0,
+}
+
+
+def test_the_quota() -> None:
+    assert shown("quota", **QUOTA).splitlines() == [
+        "quota      [#######.......................] 11 of 50 free requests used today",
+        "           39 left; resets at 2026-11-23 00:00, in 12 h",
+        "           2 of 20 a minute",
+    ]
+    assert shown("quota", **QUOTA | {"free_limit": None, "minute_limit": None}) == (
+        "quota      unknown: OpenRouter has not told it yet"
+    )
+    spent = QUOTA | {"credits_limit": 10, "credits_left": 2.5, "usage_daily": 0.125, "usage_monthly": 7.5}
+    assert shown("quota", **spent).splitlines()[-1] == (
+        "credits    $2.50 of $10.00 left, $0.12 spent today, $7.50 this month"
+    )
+
+
+def test_the_account() -> None:
+    key = {"state": "valid", "reason": None}
+    limit = {"scope": "free", "reason": "free limit per day", "until": "2026-11-22T14:00:00Z"}
+    lines = status_lines({"server": None, "key": key, "limits": [limit]}, NOW, PLAIN)[2:]
+    assert lines == [
+        "account    OpenRouter accepts the key",
+        "           limit (free): free limit per day, lifts in 2 h",
+    ]
+    refused = status_lines({"key": {"state": "refused", "reason": "check it"}}, NOW, Palette(colour=True))
+    assert "\x1b[31mcheck it" in refused[-1]
+
+
+def test_usage() -> None:
+    usage = {
+        "requests": 200,
+        "failed_share": 0.025,
+        "attempts": 230,
+        "first_token": {"p50": 0.82, "p95": 3.1},
+        "tokens_in": 10,
+        "tokens_out": 20,
+        "cost": 0.5,
+    }
+    assert shown("usage", **usage).splitlines() == [
+        "24 hours   200 requests, 2.5 % failed; 230 attempts",
+        "           first token: half within 0.82 s, 95 % within 3.1 s",
+        "           10 tokens in, 20 out, $0.5000",
+    ]
+    assert shown("usage", requests=0) == "24 hours   no requests"
