@@ -197,6 +197,20 @@ def test_requests_in_flight_are_told(start_proxy: Start, simulator: Simulator) -
     answer.close()
 
 
+def test_requests_in_flight_are_told_by_every_process(start_proxy: Start, simulator: Simulator) -> None:
+    server = start_proxy(web_concurrency=2)
+    simulator.scenario(tokens=4, reasoning=False, hold="gate", hold_at=2)
+    answers = [server.chat(stream=True) for _ in range(4)]
+
+    def counts() -> set[int]:
+        return {len(server.get("/api/proxy/status?parts=in_flight").json()["in_flight"]) for _ in range(8)}
+
+    wait_for(lambda: counts() == {4}, what="each process knows of those of the other")
+    simulator.release("gate")
+    for answer in answers:
+        answer.close()
+
+
 def test_nothing_of_a_prompt_an_answer_or_a_key_is_told(start_proxy: Start, simulator: Simulator) -> None:
     server = start_proxy()
     pasted = "sk-or-v1-" + "ab12" * 16

@@ -91,8 +91,14 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
 
 
 def in_flight(view: View) -> list[dict[str, Any]] | None:
-    """What is under way in all processes, the longest first; None if no server tells."""
-    return [_flying(one) for one in view.runtime.ledger.in_flight()] if view.is_live else None
+    """What is under way in all processes, the longest first; None if no server tells.
+
+    The others tell it only while somebody looks: within some seconds after this.
+    """
+    if not view.is_live:
+        return None
+    view.runtime.quota.looked()
+    return [_flying(one) for one in view.runtime.ledger.in_flight()]
 
 
 def _flying(one: InFlight) -> dict[str, Any]:
