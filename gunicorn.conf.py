@@ -5,8 +5,10 @@ The patch comes first: a module that imports ssl, socket or threading before it 
 
 import signal
 
-# Ctrl-C during the start ends it without a word. Once the master is there, it takes the signal over.
+# Ctrl-C during the start ends it without a word. Once the master is there, it takes the signal over. The command has
+# held it back until here: in between, Python's own handler would have printed a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 from gevent import monkey  # noqa: E402
 
@@ -18,6 +20,7 @@ import os  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+import time  # noqa: E402
 from math import ceil  # noqa: E402
 from pathlib import Path  # noqa: E402
 from shutil import rmtree  # noqa: E402
@@ -141,7 +144,13 @@ def on_starting(server):
 
 def when_ready(server):
     """In the master, when it listens and before it starts the first worker."""
+    server.serving_since = time.time()
     _share_metrics(server)
+
+
+def pre_fork(server, worker):
+    """In the master, before a worker starts: it tells since when the server serves, across reloads."""
+    worker.serving_since = server.serving_since
 
 
 def _guard_reload(server):
@@ -214,7 +223,12 @@ def post_worker_init(worker):
     if extension is not None:
         if _key_state is not None:
             extension.quota.found_at_start(_key_state)
+        extension.serving_since = worker.serving_since
         extension.start_background()
+        if worker.age == 1:
+            from ollama_proxy.ops import starting
+
+            starting.tell_models(extension)
 
 
 def worker_exit(server, worker):  # noqa: ARG001

@@ -34,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ops import commands, health, logs, request_log
     from ollama_proxy.ops.metrics import page as metrics
     from ollama_proxy.ops.metrics.counting import Metrics
+    from ollama_proxy.ops.status.routes import proxy_blueprint
     from ollama_proxy.runtime import Observing, build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(openai)
     app.register_blueprint(anthropic)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(proxy_blueprint(ollama_errors))
     metrics.register(app, counts)
     plain_text_errors(app)
     commands.register(app)

@@ -7,15 +7,22 @@ registered in `ollama_proxy.ops.commands`, and import what they need when they a
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+import signal
 
-import click
+# Ctrl-C while this is loaded ends it without a word, where Python's own handler would print a traceback.
+_python_handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from ollama_proxy.ops.commands import lazy_commands, settings_errors_in_one_line
-from ollama_proxy.version import __version__
+import os  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+
+import click  # noqa: E402
+
+from ollama_proxy.ops.commands import lazy_commands, settings_errors_in_one_line  # noqa: E402
+from ollama_proxy.version import __version__  # noqa: E402
+
+signal.signal(signal.SIGINT, _python_handler)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -117,6 +124,9 @@ def serve(api_key: str | None, host: str | None, port: str | None, models_filter
     # The working directory stays the user's: .env and the filter files are read from there.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     server = _development_server() if debug else _gunicorn()
+    if not debug:
+        # Until gunicorn.conf.py lets it through: Python's own handler would print a traceback from wherever it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.execv(sys.executable, [sys.executable, "-m", *server])
 
 

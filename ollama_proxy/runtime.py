@@ -6,6 +6,7 @@ Nothing here starts by itself: the gunicorn worker, or the development server's 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,8 @@ class Runtime:
     upkeep: Upkeep
     #: What may be kept of a model name that a client sent.
     kept_name: NameKeeper
+    #: Since when the server serves, in UTC epoch seconds; the starting code sets it. None in what serves nobody.
+    serving_since: float | None = None
     _has_started: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -73,6 +76,7 @@ class Runtime:
             if self._has_started:
                 return
             self._has_started = True
+            self.serving_since = self.serving_since or time.time()
             never = threading.Event()
             for name, run in (("catalogue", self.backend.keeper.run), ("ledger", self.upkeep.run)):
                 threading.Thread(target=run, args=(never,), name=name, daemon=True).start()

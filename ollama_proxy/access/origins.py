@@ -69,6 +69,19 @@ class OriginRules:
             )
         )
 
+    def is_own(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> bool:
+        """Return True if no web page asks, or a page that this very server delivered.
+
+        For what no other page may do, not even one that may call otherwise. A Host that is not a local one must be
+        listed itself: under DNS rebinding, a foreign page has an Origin that matches its Host, too.
+        """
+        origin = environ.get("HTTP_ORIGIN")
+        if not origin:
+            return True
+        host = environ.get("HTTP_HOST", "")
+        same = origin in (f"http://{host}", f"https://{host}")
+        return same and (is_local_host(host) or origin.lower() in self._exact)
+
     def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
         """Decide about one request (docs/contract.md, "Access").
 

@@ -139,6 +139,10 @@ class AccessPolicy:
             return self._serve(caller)
         return Decision(caller, origin.headers, error=None if refusal is None else Forbidden(refusal))
 
+    def is_own_page(self, environ: Mapping[str, Any]) -> bool:
+        """Whether no web page asks, or one of this very server: what no other page may do asks this as well."""
+        return self._origins.is_own(environ, self._is_local_host)
+
     def _caller(self, environ: Mapping[str, Any]) -> Caller:
         """Who calls, by address: the client that a trusted proxy names, else the peer."""
         peer = environ.get("REMOTE_ADDR", _UNKNOWN)

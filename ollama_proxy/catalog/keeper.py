@@ -134,6 +134,11 @@ class CatalogKeeper:
                 self._catalog = self._catalog.without(self._gone.keys())
 
     @property
+    def source(self) -> str:
+        """Where the current list came from, a word or path; "" while there is none."""
+        return self._copy.source if self._copy is not None else ""
+
+    @property
     def has_failed(self) -> bool:
         """True if the last attempt to fetch the list failed: then there is nothing to wait for."""
         return self._failures > 0

@@ -101,7 +101,7 @@ class FailureMemory:
         return max(rows, key=lambda row: row.until, default=None)
 
     def rows(self) -> Iterable[FailureRow]:
-        """Return all that is remembered of models, for the gauges."""
+        """Return all that is remembered of models, past cooldowns too: for reports."""
         return tuple(self._models.values())
 
     def limits(self) -> Sequence[LimitRow]:
@@ -127,6 +127,24 @@ class FailureMemory:
         row = self._models.get(model.id)
         if row is not None and row.failed_at < began_at:
             self._forget(model, began_at)
+
+    def clear(self, model_id: str | None = None) -> int:
+        """Forget the failures of a model, or all failures and all limits, by hand. Returns how many there were here.
+
+        It holds in this process at once, in the others as soon as it is written. Never waits for the database.
+        """
+        with self._lock:
+            models = list(self._models) if model_id is None else [model_id] if model_id in self._models else []
+            limits = list(self._limits) if model_id is None else []
+            for known in models:
+                del self._models[known]
+            for scope in limits:
+                del self._limits[scope]
+            # Once for each, so that no reload brings it back before it is written; and once for what the tables hold
+            # and this process has not read yet.
+            for about in (*models, *limits, ""):
+                self._write(about, lambda table: table.forget(model_id))
+        return len(models) + len(limits)
 
     def _forget(self, model: Model, began_at: float) -> None:
         with self._lock:

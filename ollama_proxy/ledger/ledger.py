@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -146,16 +146,23 @@ class Ledger:
         before: float | None = None,
         failed_only: bool = False,
         caller: str | None = None,
-        model: str | None = None,
+        model: str | Collection[str] | None = None,
     ) -> list[RequestRecord]:
         """Return at most `limit` requests that have ended, the newest first.
 
         With `before` (UTC epoch seconds) only those that ended before it: the `ended_at` of the last one is the next
         page's `before`. `failed_only`: those without a whole answer for which the request is not to blame (FAILED and
-        BROKEN). `model` is the id that answered, or the name that was asked for.
+        BROKEN). `model` is the id that answered, or the name that was asked for;
+        or several of these, of which one will do.
         """
-        rows = self._table.newest(limit, before=before, failed_only=failed_only, caller=caller, model=model)
+        models = (model,) if isinstance(model, str) else model or ()
+        rows = self._table.newest(limit, before=before, failed_only=failed_only, caller=caller, models=models)
         return [_record(row) for row in rows]
+
+    def find(self, beginning: str) -> RequestRecord | None:
+        """Return the newest request whose id begins so, None if there is none."""
+        row = self._table.find(beginning)
+        return None if row is None else _record(row)
 
     def usage(self, since: float, *, caller: str | None = None) -> list[HourlyUsage]:
         """Return what was used in the hours that end after `since` (UTC epoch seconds), oldest first."""

@@ -1,75 +1,73 @@
 """The doctor looks at everything that is usually wrong, and says what to do about it (`ollama-proxy doctor`).
 
-It changes nothing (but fetches a model list where there is none), spends no free request, and prints neither keys nor
-the database's password.
+Here is what a server and its database can tell; what only the machine can is in `machine_checks.py`. It changes nothing
+(but fetches a model list where there is none), spends no free request, and prints neither keys nor the database's
+password.
 """
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
+from pathlib import Path
 from typing import Any
-
-import requests
 
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.config import Settings, missing_key_text
-from ollama_proxy.fallback.cooldown import all_believed
+from ollama_proxy.config import missing_key_text
+from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.openrouter.errors.retry_times import in_words
-from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyState, check_key
+from ollama_proxy.ops.findings import Finding, Grade
+from ollama_proxy.ops.key_check import REFUSED_TEXT
+from ollama_proxy.ops.machine_checks import look_at_clock, look_at_env_file, look_at_port
+from ollama_proxy.ops.status.account_states import KEY_TEXTS
+from ollama_proxy.ops.status.views import View
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.version import __version__
 
-#: A clock that is wrong by more than this many seconds makes limits lift too early or too late.
-WRONG_CLOCK = 30.0
+#: A limit that holds for longer than this many seconds is no hiccup: something is used up, or wrong.
+LONG_LIMIT = 120.0
 
-_LOCAL_SECONDS = 2.0
-_UPSTREAM_SECONDS = 5.0
-
-
-class Grade(StrEnum):
-    """How a finding is printed. Only WRONG changes the exit code."""
-
-    FINE = "ok"
-    NOTE = "note"
-    WRONG = "WRONG"
+#: What clients are answered while a limit of requests holds; any other status means that the account is in trouble.
+_TOO_MANY_REQUESTS = 429
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: how it is, what was looked at, and the words."""
+def findings_of_server(view: View) -> Iterator[Finding]:
+    """What the server itself finds, in the order in which to read it: /api/proxy/doctor."""
+    yield _version(view)
+    yield from look_at_quota(view.quota, view.now)
+    yield from look_at_database(view.runtime)
+    yield from look_at_models(view)
+    yield from look_at_filters(view)
+    yield from look_at_limits(view)
+    yield from look_at_access(view.runtime)
 
-    grade: Grade
-    subject: str
-    text: str
 
-
-def examine(runtime: Runtime) -> Iterator[Finding]:
-    """All findings, in the order in which to read them."""
-    settings = runtime.settings
+def findings_without_server(view: View) -> Iterator[Finding]:
+    """What can be found where no server answers, from this machine's settings and database."""
     yield Finding(Grade.FINE, "version", f"ollama-proxy {__version__}")
-    yield from look_at_key(runtime)
-    yield from look_at_clock(settings)
-    yield from look_at_database(runtime)
-    catalog = find_catalog(runtime)
+    yield from look_at_key(view.runtime)
+    yield from look_at_clock(view.runtime.settings)
+    yield from look_at_database(view.runtime)
+    catalog = find_catalog(view.runtime)
     if isinstance(catalog, str):
         yield Finding(Grade.WRONG, "models", f"there is no model list: {catalog}")
     else:
-        yield from look_at_models(catalog)
-        yield from look_at_filters(runtime, catalog)
-    yield from look_at_limits(runtime, time.time())
-    yield from look_at_port(settings)
-    who, *warnings = describe_access(settings)
-    yield Finding(Grade.FINE, "access", who)
-    yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
+        yield from look_at_models(view)
+        yield from look_at_filters(view)
+    yield from look_at_limits(view)
+    yield from look_at_port(view.runtime.settings)
+    yield from look_at_env_file(Path.cwd())
+    yield from look_at_access(view.runtime)
+
+
+def _version(view: View) -> Finding:
+    since = view.runtime.serving_since
+    served = "" if since is None else f", serving for {in_words(view.now - since)}"
+    return Finding(Grade.FINE, "version", f"ollama-proxy {__version__}{served}")
 
 
 def look_at_key(runtime: Runtime) -> Iterator[Finding]:
@@ -85,6 +83,29 @@ def look_at_key(runtime: Runtime) -> Iterator[Finding]:
     else:
         yield Finding(Grade.FINE, "key", "accepted by OpenRouter")
         yield from look_at_credits(checked.limits)
+
+
+def look_at_quota(quota: Quota, now: float) -> Iterator[Finding]:
+    """What the server knows of its key, from OpenRouter and from what requests met, and what is left of the account."""
+    if (text := KEY_TEXTS.get(quota.key_state)) is not None:
+        yield Finding(Grade.WRONG, "key", text)
+    elif quota.key_state is KeyState.UNKNOWN:
+        yield Finding(Grade.NOTE, "key", "OpenRouter has not told yet whether it accepts the key")
+    else:
+        yield Finding(Grade.FINE, "key", "accepted by OpenRouter")
+    if quota.credits_limit is not None and quota.credits_left is not None:
+        text = f"${quota.credits_left:.2f} of the key's limit of ${quota.credits_limit:.2f} are left"
+        yield Finding(Grade.FINE if quota.credits_left > 0 else Grade.NOTE, "credits", text)
+    if quota.free_left is None:
+        return
+    text = f"{quota.free_used} of {quota.free_limit} free requests used today"
+    if quota.free_limit is None:
+        text = "the day's free requests are used up"
+    if not quota.free_left:
+        text += f"; free models answer again in {in_words(quota.resets_at - now)}, at midnight UTC"
+    elif quota.is_free_tier:
+        text += "; an account that once bought $10 of credits has 1000 a day"
+    yield Finding(Grade.FINE if quota.free_left else Grade.WRONG, "free quota", text)
 
 
 def look_at_credits(limits: Mapping[str, Any]) -> Iterator[Finding]:
@@ -106,32 +127,6 @@ def look_at_credits(limits: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Grade.FINE if used < most else Grade.WRONG, "free quota", text)
 
 
-def look_at_clock(settings: Settings) -> Iterator[Finding]:
-    """Compare this machine's clock with the `Date` of an answer of OpenRouter's, which needs no key."""
-    try:
-        answer = requests.head(f"{settings.openrouter_base_url.rstrip('/')}/models/count", timeout=_UPSTREAM_SECONDS)
-    except requests.RequestException as error:
-        yield Finding(Grade.NOTE, "clock", f"could not be compared: {type(error).__name__}")
-        return
-    wrong_by = clock_error(answer.headers.get("Date", ""), time.time())
-    if wrong_by is None:
-        yield Finding(Grade.NOTE, "clock", "could not be compared: the answer has no date")
-    elif abs(wrong_by) > WRONG_CLOCK:
-        which = "ahead" if wrong_by > 0 else "behind"
-        text = f"this machine's clock is {in_words(abs(wrong_by))} {which}: limits lift at the wrong time"
-        yield Finding(Grade.WRONG, "clock", text)
-    else:
-        yield Finding(Grade.FINE, "clock", "right")
-
-
-def clock_error(date: str, now: float) -> float | None:
-    """Seconds that `now` is ahead of an HTTP date; None for what is no date."""
-    try:
-        return now - parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError):
-        return None
-
-
 def look_at_database(runtime: Runtime) -> Iterator[Finding]:
     """Can it be reached, and has it the tables of this version?"""
     label = runtime.database.label
@@ -144,25 +139,32 @@ def look_at_database(runtime: Runtime) -> Iterator[Finding]:
     if at == migrate.head():
         yield Finding(Grade.FINE, "database", f"{label} is at {at}")
     else:
-        text = f"{label} is at {at or 'nothing yet'}, not at {migrate.head()}: run `ollama-proxy db upgrade`"
-        yield Finding(Grade.WRONG, "database", text)
+        yield Finding(Grade.WRONG, "database", migrate.behind_text(runtime.database, at))
 
 
-def look_at_models(catalog: Catalog) -> Iterator[Finding]:
+def look_at_models(view: View) -> Iterator[Finding]:
     """Is anything left to serve?"""
-    age = in_words(max(time.time() - catalog.fetched_at, 0))
+    catalog, keeper = view.catalog, view.runtime.backend.keeper
+    if catalog is None:
+        yield Finding(Grade.WRONG, "models", f"there is no model list: {keeper.last_error}")
+        return
+    age = in_words(max(view.now - catalog.fetched_at, 0))
     text = f"{len(catalog.models)} listed, {len(catalog.free)} of them free; the list is {age} old"
     grade = Grade.FINE
     if not catalog.models:
         grade, text = Grade.WRONG, text + ". Filters and modes leave nothing to serve"
+    elif view.is_live and keeper.last_error is not None:
+        grade, text = Grade.NOTE, f"{text}; no newer one: {keeper.last_error}"
     yield Finding(grade, "models", text)
 
 
-def look_at_filters(runtime: Runtime, catalog: Catalog) -> Iterator[Finding]:
+def look_at_filters(view: View) -> Iterator[Finding]:
     """Lines that match nothing are typing errors, or models that are gone."""
-    names = [(model.name, model.id) for model in catalog.known()]
-    filters = runtime.filters.current()
-    missed = filters.unmatched(names, free_mode=runtime.settings.free_mode)
+    if view.catalog is None:
+        return
+    names = [(model.name, model.id) for model in view.catalog.known()]
+    filters = view.runtime.filters.current()
+    missed = filters.unmatched(names, free_mode=view.runtime.settings.free_mode)
     if missed:
         shown = ", ".join(line[:80] for line in missed[:10]) + (", ..." if len(missed) > 10 else "")
         yield Finding(Grade.WRONG, "filters", f"{len(missed)} lines match no model: {shown}")
@@ -172,74 +174,26 @@ def look_at_filters(runtime: Runtime, catalog: Catalog) -> Iterator[Finding]:
         yield Finding(Grade.FINE, "filters", "none")
 
 
-def look_at_limits(runtime: Runtime, now: float) -> Iterator[Finding]:
-    """Limits and failures that the servers on this database remember."""
+def look_at_limits(view: View) -> Iterator[Finding]:
+    """The limits and failures that requests met. A limit that will last is wrong, and so is a refused account."""
     try:
-        limits = [limit for limit in all_believed(runtime.failures.limits(), now) if limit.until > now]
-        cooling = sum(row.until > now for row in all_believed(runtime.failures.load(), now))
+        remembered = view.remembered
     except StorageUnavailable:
         return
-    for limit in limits:
-        yield Finding(Grade.NOTE, "limit", f"{limit.reason}; lifts in {in_words(limit.until - now)}")
+    for limit in remembered.holding(view.now):
+        lasts = limit.until - view.now > LONG_LIMIT or limit.status != _TOO_MANY_REQUESTS
+        text = f"{limit.reason}; lifts in {in_words(limit.until - view.now)}"
+        yield Finding(Grade.WRONG if lasts else Grade.NOTE, "limit", text)
+    cooling = sum(row.until > view.now for row in remembered.failures.values())
     if cooling:
-        yield Finding(Grade.NOTE, "failures", f"{cooling} models cool down: `ollama-proxy models` tells why")
+        yield Finding(Grade.NOTE, "failures", f"cooling down: {cooling} (`ollama-proxy models` tells why)")
 
 
-def look_at_port(settings: Settings) -> Iterator[Finding]:
-    """Who has our port: nobody, a server of ours, or a real Ollama?"""
-    if _is_free(settings.host, settings.port):
-        yield Finding(Grade.FINE, "port", f"{settings.port} is free (the server is not running)")
-        return
-    holder = _holder(settings)
-    if holder.startswith("ollama-proxy"):
-        yield Finding(Grade.FINE, "port", f"{settings.port} is held by {holder}")
-    elif holder == "Ollama":
-        text = (
-            f"{settings.port} is held by a real Ollama: stop it (`systemctl stop ollama`, or quit its app), or give "
-            "this server another PORT and let clients know (OLLAMA_HOST)"
-        )
-        yield Finding(Grade.WRONG, "port", text)
-    else:
-        yield Finding(Grade.WRONG, "port", f"{settings.port} is held by another program: stop it, or set PORT")
-
-
-def _is_free(host: str, port: int) -> bool:
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def _holder(settings: Settings) -> str:
-    """Who answers on our port: `ollama-proxy VERSION`, `Ollama`, or an empty text for anybody else."""
-    host = settings.host.strip("[]")
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy has no business here
-
-        def get(path: str) -> requests.Response:
-            return session.get(f"http://{host}:{settings.port}{path}", timeout=_LOCAL_SECONDS)
-
-        try:
-            body = _json_of(get("/health"))
-            if body.get("name") == "ollama-proxy":
-                return f"ollama-proxy {str(body.get('version'))[:20]}"
-            return "Ollama" if get("/").text.strip() == "Ollama is running" else ""
-        except requests.RequestException:
-            return ""
-
-
-def _json_of(answer: requests.Response) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+def look_at_access(runtime: Runtime) -> Iterator[Finding]:
+    """Who may call, and where strangers could."""
+    who, *warnings = describe_access(runtime.settings)
+    yield Finding(Grade.FINE, "access", who)
+    yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 
 
 def find_catalog(runtime: Runtime) -> Catalog | str:

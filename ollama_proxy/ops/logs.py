@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from typing import Any
 
 import orjson
 import structlog
 
 from ollama_proxy.config import Settings
+from ollama_proxy.ops.terminal import has_colour, is_terminal
 
 _PLAIN = re.compile(r"[!#-<>-~]+")
 
@@ -59,9 +61,14 @@ def server_level(settings: Settings) -> str:
     return "INFO" if settings.log_level == "DEBUG" else settings.log_level
 
 
+#: How gunicorn greets. In a terminal the start has said more already (`welcome.py`).
+_GREETING = "Starting gunicorn"
+_GREETINGS = (_GREETING, "Listening at", "Using worker", "Booting worker")
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """Return False for gunicorn's greeting: our own line says more, and a refused key should leave one line only."""
-    return not str(record.msg).startswith("Starting gunicorn")
+    return not str(record.msg).startswith(_GREETINGS if is_terminal(sys.stderr) else _GREETING)
 
 
 def standard_formatter(log_format: str) -> logging.Formatter:
@@ -78,7 +85,23 @@ _FIELDS: list[Any] = [
 
 
 def _renderer(log_format: str) -> Any:
-    return structlog.processors.JSONRenderer(serializer=_json) if log_format == "json" else _text
+    if log_format == "json":
+        return structlog.processors.JSONRenderer(serializer=_json)
+    return _for_people(colour=has_colour(sys.stderr)) if is_terminal(sys.stderr) else _text
+
+
+def _for_people(*, colour: bool) -> Any:
+    """The renderer for a terminal: short local times, colours."""
+    plain = structlog.dev.plain_traceback
+    console = structlog.dev.ConsoleRenderer(colors=colour, pad_event_to=0, sort_keys=False, exception_formatter=plain)
+
+    def render(logger: Any, name: str, fields: dict[str, Any]) -> Any:
+        lines = {key: _one_line(value) if isinstance(value, str) else value for key, value in fields.items()}
+        if "exception" in fields:
+            lines["exception"] = fields["exception"]  # a traceback has lines of its own
+        return console(logger, name, lines | {"timestamp": time.strftime("%H:%M:%S")})
+
+    return render
 
 
 def _text(_logger: Any, _name: str, fields: dict[str, Any]) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,16 @@ import structlog
 from gevent import Timeout
 
 from ollama_proxy.access.policy import describe_access
+from ollama_proxy.background import Background
 from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.openrouter.http.transport import CA_BUNDLES, tls_context
 from ollama_proxy.ops import logs
+from ollama_proxy.ops.address import port_is_taken_text
 from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
+from ollama_proxy.ops.terminal import is_terminal
+from ollama_proxy.ops.welcome import greet, tell_when_known
+from ollama_proxy.runtime import Runtime
 from ollama_proxy.server.listener import EXHAUSTED
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
@@ -96,10 +103,7 @@ def unusable_port(host: str, port: int) -> str | None:
         _bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return (
-                f"PORT={port} is taken: another program listens on {host}, port {port} (Ollama's own server?). "
-                "Stop it, or choose another port with PORT or --port"
-            )
+            return f"PORT={port} is {port_is_taken_text(host, port)}"
         if error.errno == errno.EACCES:
             return f"PORT={port} cannot be used: this process may not listen there ({error.strerror})"
         return _exhausted(error) if error.errno in EXHAUSTED else f"PORT={port} cannot be used: {error.strerror}"
@@ -118,13 +122,29 @@ def _exhausted(error: OSError) -> str:
 
 
 def announce(settings: Settings) -> None:
-    """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt."""
+    """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt.
+
+    To a terminal they are said to a person (`welcome`).
+    """
+    if _is_said_to_a_person(settings):
+        greet(settings, misspelt_names())
+        return
     log = _log(settings)
     mode = "free models only" if settings.free_mode else "all models"
     who, *warnings = describe_access(settings)
     log.info(f"ollama-proxy {__version__}: {mode}. {who}")
     for warning in [*warnings, *misspelt_names()]:
         log.warning(warning)
+
+
+def tell_models(runtime: Runtime) -> None:
+    """Say to a person, in the background, how many models there are, once the first worker knows it."""
+    if _is_said_to_a_person(runtime.settings):
+        Background(partial(tell_when_known, runtime), discard=lambda _: None)
+
+
+def _is_said_to_a_person(settings: Settings) -> bool:
+    return settings.log_format == "text" and is_terminal(sys.stderr)
 
 
 def migrate_database(settings: Settings, instance: Path) -> None:

@@ -139,7 +139,13 @@ class FailureTable:
         past = and_(MODEL_FAILURES.c.until <= ended_by, MODEL_FAILURES.c.failed_at < failed_before)
         return lambda connection: connection.execute(delete(MODEL_FAILURES).where(past))
 
-    # By hand, from the command line
+    def forget(self, model: str | None = None) -> Write:
+        """Forget the failure of `model`, or all failures and all limits."""
+        if model is not None:
+            return lambda connection: _delete(connection, MODEL_FAILURES, MODEL_FAILURES.c.model == model)
+        return lambda connection: [_delete(connection, table) for table in (MODEL_FAILURES, ACCOUNT_LIMITS)]
+
+    # By hand, from the command line, where no server answers
 
     def clear(self, model: str | None = None) -> int:
         """Forget the failure of `model`, or of all models. Returns how many there were."""

@@ -6,7 +6,7 @@ second at which it begins. None of the tables holds a key, a prompt or an answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
@@ -192,7 +192,7 @@ class LedgerTable:
         before: float | None = None,
         failed_only: bool = False,
         caller: str | None = None,
-        model: str | None = None,
+        models: Collection[str] = (),
     ) -> list[dict[str, Any]]:
         """Return rows of the request log, the newest first: see `Ledger.newest`."""
         log = REQUEST_LOG.c
@@ -203,10 +203,22 @@ class LedgerTable:
             which.append(log.outcome.in_(("failed", "broken")))
         if caller is not None:
             which.append(log.caller == caller)
-        if model is not None:
-            which.append(or_(log.model == model, log.asked == model))
+        if models:
+            which.append(or_(log.model.in_(models), log.asked.in_(models)))
         query = select(*log).where(and_(True, *which)).order_by(log.ended_at.desc(), log.id.desc()).limit(limit)
         return self._database.run(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def find(self, beginning: str) -> dict[str, Any] | None:
+        """Return the newest row of the request log whose id begins so: see `Ledger.find`."""
+        log = REQUEST_LOG.c
+        which = log.id.startswith(beginning, autoescape=True)
+        query = select(*log).where(which).order_by(log.ended_at.desc()).limit(1)
+
+        def read(connection: Connection) -> dict[str, Any] | None:
+            row = connection.execute(query).mappings().one_or_none()
+            return None if row is None else dict(row)
+
+        return self._database.run(read)
 
     def usage(self, since: float, *, caller: str | None = None) -> list[HourlyUsage]:
         """Return the sums of all hours that end after `since`, oldest first."""

@@ -85,6 +85,11 @@ def head() -> str | None:
     return _scripts().get_current_head()
 
 
+def behind_text(database: Database, at: str | None) -> str:
+    """What to do about a `database` that is at migration `at`, and not at the newest one."""
+    return f"{database.label} is at {at or 'nothing yet'}, not at {head()}: run `ollama-proxy db upgrade`"
+
+
 def history() -> list[Migration]:
     """Return all migrations, oldest first."""
     found = [Migration(s.revision, _one(s.down_revision), s.doc) for s in _scripts().walk_revisions()]

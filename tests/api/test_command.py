@@ -31,10 +31,15 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path, simulator: Simulator) -> Run:
-    """Runs a command beside the server that `start_proxy` starts, on its database; without a key."""
+    """Runs a command beside the server that `start_proxy` starts, on its database; without a key.
+
+    It does not find that server: what the commands do when they ask it is in test_report.py.
+    """
     environment = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
     environment |= {"PYTHONPATH": str(ROOT), "OPENROUTER_BASE_URL": simulator.url}
     environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'proxy.db'}"
+    # Nobody answers there, so that the commands look into the database; a test may name the server's port.
+    environment["PORT"] = str(free_port())
 
     def run(
         *words: str, by: tuple[str, ...] = COMMAND, code: int = 0, **variables: str
@@ -116,7 +121,7 @@ def test_forgetting_a_name_that_means_no_model_is_an_error(
     start_proxy()
     ended = run("failures", "clear", name, code=1)
     assert ended.stdout == ""
-    [line] = ended.stderr.splitlines()
+    *_, line = ended.stderr.splitlines()
     assert said in line
 
 

@@ -18,7 +18,7 @@ from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed
 from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
 from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
 from ollama_proxy.ollama.views.state import listing
-from ollama_proxy.web.context import asked_for, request_body, runtime
+from ollama_proxy.web.context import asked_for, observation, request_body, runtime
 
 _SUCCESS = "success"
 _STANDS_IN = "there is no model of this name: the free models answer in its place"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 #: The one place to register a command: its name, and its line in the list of commands. Command NAME is the attribute
 #: `command` of the module NAME in this package.
 COMMANDS: Final[Mapping[str, str]] = {
+    "status": "How the running server is: quota, requests, what cools down.",
     "models": "The free models in the order in which they are tried.",
+    "log": "The requests of the last days: who asked, who answered, what failed.",
     "doctor": "What is wrong with key, quota, database, filters, port?",
     "failures": "What is remembered of failed models.",
     "db": "The database's migrations.",

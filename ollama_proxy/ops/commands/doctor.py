@@ -1,27 +1,37 @@
-"""`ollama-proxy doctor`: prints what `ops.checks` finds."""
+"""`ollama-proxy doctor`: what the running server finds, and what only this machine can (`ops.checks`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import click
-from flask.cli import with_appcontext
 
-from ollama_proxy.ops.checks import Finding, Grade, examine
-from ollama_proxy.ops.commands.output import current_runtime, examples, json_option, print_json
+from ollama_proxy.config import load_settings
+from ollama_proxy.ops.checks import findings_without_server
+from ollama_proxy.ops.commands.asking import Asker, server_options
+from ollama_proxy.ops.commands.output import examples, json_option, print_json
+from ollama_proxy.ops.findings import Finding, Grade, findings_as_json, findings_from_json
+from ollama_proxy.ops.machine_checks import look_at_clock, look_at_env_file, look_at_port
 
 
 @click.command("doctor", epilog=examples("ollama-proxy doctor", "ollama-proxy doctor --json"))
+@server_options
 @json_option
-@with_appcontext
-def command(as_json: bool) -> None:
+def command(url: str | None, key: str | None, as_json: bool) -> None:
     """Check key, quota, clock, database, models, filters and port. Exit code 1 if something is wrong.
 
-    It changes nothing, spends no free request, and prints neither keys nor the database's password.
+    It asks the server that runs, and looks at this machine. It changes nothing, spends no free request, and prints
+    neither keys nor the database's password.
     """
-    findings = examine(current_runtime())
+    asker = Asker(url, key)
+    found = asker.get("/doctor", lambda view: findings_as_json(findings_without_server(view)), member="findings")
+    findings = [*findings_from_json(found)]
+    if not asker.used_database and asker.target.is_own:
+        findings += _machine()
     if as_json:
-        report = findings_as_json(findings)
+        report: dict[str, Any] = findings_as_json(findings)
         print_json(report)
         wrong = report["wrong"]
     else:
@@ -30,10 +40,12 @@ def command(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def findings_as_json(findings: Iterable[Finding]) -> dict[str, object]:
-    """What `doctor --json` prints: the findings in their order, and how many of them are wrong."""
-    found = [{"grade": finding.grade.lower(), "subject": finding.subject, "text": finding.text} for finding in findings]
-    return {"findings": found, "wrong": sum(one["grade"] == Grade.WRONG.lower() for one in found)}
+def _machine() -> Iterator[Finding]:
+    """What the server cannot see."""
+    settings = load_settings()
+    yield from look_at_port(settings)
+    yield from look_at_env_file(Path.cwd())
+    yield from look_at_clock(settings)
 
 
 def print_findings(findings: Iterable[Finding], echo: Callable[[str], object]) -> int:
@@ -42,5 +54,5 @@ def print_findings(findings: Iterable[Finding], echo: Callable[[str], object]) -
     for finding in findings:
         wrong += finding.grade is Grade.WRONG
         echo(f"{finding.grade:5}  {finding.subject:10}  {finding.text}")
-    echo("everything is fine" if not wrong else f"{wrong} things are wrong")
+    echo("everything is fine" if not wrong else "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong")
     return wrong

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from flask import current_app
 
-from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.openrouter.errors.retry_times import in_words
-from ollama_proxy.ops.checks import find_catalog
+from ollama_proxy.ops.moments import left
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.storage.failure_table import LimitRow
 
 #: The option of every command that prints data.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -33,17 +29,6 @@ def current_runtime() -> Runtime:
     return runtime
 
 
-def catalog_of(runtime: Runtime) -> Catalog:
-    """The stored model list, else a fetched one: commands work beside a server and without one.
-
-    Raises ClickException if there is neither.
-    """
-    found = find_catalog(runtime)
-    if isinstance(found, str):
-        raise click.ClickException(f"there is no model list: {found}")
-    return found
-
-
 @contextmanager
 def storage_errors_in_one_line() -> Iterator[None]:
     """A database that is away ends the command with one line and exit code 1."""
@@ -58,29 +43,20 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def table_lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows in columns that are as wide as they need to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under their heads, in columns that are as wide as they need to be."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    """Print rows under their heads."""
+    for line in table_lines([head, *rows]):
+        click.echo(line)
 
 
-def moment(seconds: float) -> str:
-    """UTC epoch seconds as RFC 3339 has them: "2026-11-22T05:20:40Z"."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def print_limits(limits: Sequence[LimitRow], now: float) -> None:
+def print_limits(limits: Sequence[Mapping[str, Any]], now: float) -> None:
     """A line for each account limit that holds at `now`."""
     for limit in limits:
-        if limit.until > now:
-            click.echo(f"limit ({limit.scope}): {limit.reason}, lifts in {in_words(limit.until - now)}")
-
-
-def limits_as_json(limits: Sequence[LimitRow], now: float) -> list[dict[str, Any]]:
-    """The account limits that hold at `now`."""
-    return [
-        {"scope": limit.scope, "reason": limit.reason, "until": moment(limit.until)}
-        for limit in limits
-        if limit.until > now
-    ]
+        if remaining := left(limit["until"], now):
+            click.echo(f"limit ({limit['scope']}): {limit['reason']}, lifts in {remaining}")

@@ -482,3 +482,28 @@ def test_every_403_says_why_in_the_log() -> None:
     reasons = [decision.reason or (decision.error.reason if decision.error else "") for decision in decisions]
     assert len(set(reasons)) == 3
     assert all(reasons)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "origins", "own"),
+    [
+        pytest.param("localhost:11434", None, (), True, id="no page"),
+        pytest.param("localhost:11434", "http://localhost:11434", (), True, id="a page of this server"),
+        pytest.param("localhost:11434", "https://localhost:11434", (), True, id="behind a proxy that speaks TLS"),
+        pytest.param("localhost:11434", "http://localhost:3000", (), False, id="another port of this machine"),
+        pytest.param("localhost:11434", "http://127.0.0.1:11434", (), False, id="another name of this machine"),
+        pytest.param("localhost:11434", "null", ("*",), False, id="a page without an origin"),
+        pytest.param("proxy.example", "https://proxy.example", (), False, id="a name that may be rebound"),
+        pytest.param("proxy.example", "https://proxy.example", ("*",), False, id="the same, where all may read"),
+        pytest.param(
+            "proxy.example", "https://proxy.example", ("https://proxy.example",), True, id="its name is listed"
+        ),
+        pytest.param(
+            "proxy.example", "https://app.example", ("https://app.example",), False, id="another page that may read"
+        ),
+    ],
+)
+def test_which_pages_are_the_servers_own(host: str, origin: str | None, origins: tuple[str, ...], own: bool) -> None:
+    policy = AccessPolicy(Settings(ollama_origins=origins), hostnames=["MyBox"], interface_ips=[])
+    headers = {"HOST": host} if origin is None else {"HOST": host, "ORIGIN": origin}
+    assert policy.is_own_page(request("DELETE", **headers)) is own

@@ -370,3 +370,55 @@ def test_a_process_with_a_wrong_clock_harms_no_row_of_the_others(shared: Process
     clock.at(0)
     assert left(one.memory, clock) == 5 * MINUTE
     assert len(one.table.load()) == len(one.table.limits()) == 1
+
+
+# What is forgotten by hand
+
+
+def test_what_is_forgotten_here_is_forgotten_everywhere(shared: Processes, clock: Clock) -> None:
+    one, other = shared(), shared()
+    fail(one.memory, clock, 0)
+    fail(one.memory, clock, 0, Blame.ACCOUNT_LIMIT, retry_in=600)
+    one.settle()
+    clock.at(2)
+    other.request()
+    assert other.memory.clear(A.id) == 1
+    assert left(other.memory, clock) is None, "at once"
+    assert other.memory.limit(clock.now, free=True) is not None, "a model is no limit"
+    other.settle()
+    clock.at(4)
+    one.request()
+    assert left(one.memory, clock) is None
+    assert one.memory.clear() == 1
+    assert one.memory.limit(clock.now, free=True) is None
+    one.settle()
+    assert one.table.limits() == []
+    assert one.memory.clear() == 0
+
+
+def test_nothing_that_is_forgotten_comes_back_with_a_reload(shared: Processes, clock: Clock) -> None:
+    """Its failure may be written, and be read again, before the forgetting is written."""
+    one = shared()
+    fail(one.memory, clock, 0)
+    one.settle()
+    clock.at(2)
+    one.request()
+    one.database.away = True
+    assert one.memory.clear() == 1
+    clock.at(10)
+    one.request()
+    assert left(one.memory, clock) is None
+    one.database.away = False
+    clock.at(20)
+    one.settle()
+    assert one.table.load() == []
+
+
+def test_what_this_process_has_not_read_yet_is_forgotten_too(shared: Processes, clock: Clock) -> None:
+    one, other = shared(), shared()
+    other.request()
+    fail(one.memory, clock, 0)
+    one.settle()
+    other.memory.clear()
+    other.settle()
+    assert one.table.load() == []

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.checks import clock_error, look_at_credits
+from ollama_proxy.ledger.key_check import KeyState
+from ollama_proxy.ledger.quota import Quota
+from ollama_proxy.ops.checks import look_at_credits, look_at_quota
+from ollama_proxy.ops.machine_checks import clock_error
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,43 @@ def test_credits_and_quota(limits: dict[str, Any], expected: list[tuple[str, str
 )
 def test_the_clock_is_compared_with_an_http_date(date: str, error: float | None) -> None:
     assert clock_error(date, 1795324840.0) == error
+
+
+#: 12:00 UTC on 22 November 2026, and when its day ends.
+NOW, MIDNIGHT = 1795348800.0, 1795392000.0
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        pytest.param({}, [("note", "has not told yet")], id="nothing known"),
+        pytest.param({"key_state": KeyState.VALID}, [("ok", "accepted")], id="a good key"),
+        pytest.param({"key_state": KeyState.REFUSED}, [("WRONG", "(401)")], id="a refused key"),
+        pytest.param({"key_state": KeyState.NO_CREDITS}, [("WRONG", "more credits (402)")], id="no credits"),
+        pytest.param({"key_state": KeyState.KEY_LIMIT}, [("WRONG", "is used up (403)")], id="the key's limit"),
+        pytest.param(
+            {"key_state": KeyState.VALID, "free_used": 3, "free_limit": 50, "free_left": 47, "is_free_tier": True},
+            [("ok", "accepted"), ("ok", "3 of 50 free requests used today; an account that once")],
+            id="some free requests left",
+        ),
+        pytest.param(
+            {"key_state": KeyState.VALID, "free_used": 50, "free_limit": 50, "free_left": 0, "resets_at": MIDNIGHT},
+            [("ok", "accepted"), ("WRONG", "50 of 50 free requests used today; free models answer again in 12 h")],
+            id="the day's requests are used up",
+        ),
+        pytest.param(
+            {"free_left": 0, "resets_at": MIDNIGHT},
+            [("note", "has not told"), ("WRONG", "the day's free requests are used up; free models")],
+            id="the same, of nobody knows how many",
+        ),
+        pytest.param(
+            {"key_state": KeyState.VALID, "credits_limit": 10.0, "credits_left": 0.0},
+            [("ok", "accepted"), ("note", "$0.00 of the key's limit of $10.00 are left")],
+            id="credits",
+        ),
+    ],
+)
+def test_what_a_server_knows_of_its_account(quota: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    findings = list(look_at_quota(Quota(**quota), NOW))
+    assert [finding.grade for finding in findings] == [grade for grade, _ in expected]
+    assert all(words in finding.text for finding, (_, words) in zip(findings, expected, strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ollama_proxy.ops.checks import Finding, Grade
-from ollama_proxy.ops.commands.doctor import findings_as_json, print_findings
+from ollama_proxy.ops.commands.doctor import print_findings
+from ollama_proxy.ops.findings import Finding, Grade, findings_as_json, findings_from_json
 
 FINDINGS = [Finding(Grade.FINE, "a", "x"), Finding(Grade.NOTE, "b", "y"), Finding(Grade.WRONG, "c", "z")]
 
@@ -17,7 +17,9 @@ def test_only_what_is_wrong_counts() -> None:
 
 
 def test_json_has_the_findings_in_their_order_and_how_many_are_wrong() -> None:
-    assert findings_as_json(iter(FINDINGS)) == {
+    told = findings_as_json(iter(FINDINGS))
+    assert list(findings_from_json(told)) == FINDINGS
+    assert told == {
         "findings": [
             {"grade": "ok", "subject": "a", "text": "x"},
             {"grade": "note", "subject": "b", "text": "y"},

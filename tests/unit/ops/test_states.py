@@ -1,4 +1,4 @@
-"""ops.commands.failures: what is printed of a failure, and which model a name means."""
+"""ops.status: what a report tells of models and their failures, and which model a name means."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.commands.failures import failure_as_json, model_named
-from ollama_proxy.ops.commands.models import is_cooling, model_as_json
+from ollama_proxy.ops.status.failure_states import failure_state, model_named
+from ollama_proxy.ops.status.model_states import model_state, price
+from ollama_proxy.ops.status.views import is_cooling
 from ollama_proxy.storage.failure_table import FailureRow
 from tests.unit.catalog.free_models import catalog_of, record
 
@@ -64,7 +65,7 @@ def test_without_a_record_only_the_time_counts() -> None:
 
 
 def test_a_failure_in_json() -> None:
-    assert failure_as_json(ROW, BOLT, FAILED_AT + 1) == {
+    assert failure_state(ROW, BOLT, FAILED_AT + 1) == {
         "id": "acme/bolt:free",
         "name": "bolt:free",
         "state": "cooling",
@@ -74,13 +75,13 @@ def test_a_failure_in_json() -> None:
         "reason": "HTTP 503",
         "until": "2026-11-22T05:21:40Z",
     }
-    gone = failure_as_json(ROW, None, FAILED_AT + 61)
+    gone = failure_state(ROW, None, FAILED_AT + 61)
     assert (gone["id"], gone["name"], gone["state"]) == ("acme/bolt:free", None, "over")
 
 
 def test_a_model_in_json() -> None:
     assert BOLT is not None
-    never_failed = model_as_json(BOLT, None, FAILED_AT)
+    never_failed = model_state(BOLT, None, FAILED_AT, priced=False)
     assert never_failed == {
         "name": "bolt:free",
         "id": "acme/bolt:free",
@@ -89,10 +90,27 @@ def test_a_model_in_json() -> None:
         "reason": None,
         "until": None,
     }
-    assert model_as_json(BOLT, ROW, FAILED_AT) == never_failed | {
+    assert model_state(BOLT, ROW, FAILED_AT, priced=False) == never_failed | {
         "state": "cooling",
         "reason": "HTTP 503",
         "until": "2026-11-22T05:21:40Z",
     }
     # As the table has it: "failed before".
-    assert model_as_json(BOLT, ROW, FAILED_AT + 60) == never_failed | {"reason": "HTTP 503"}
+    assert model_state(BOLT, ROW, FAILED_AT + 60, priced=False) == never_failed | {"reason": "HTTP 503"}
+
+
+@pytest.mark.parametrize(
+    ("pricing", "prompt", "completion"),
+    [
+        pytest.param({"prompt": "0.00000015", "completion": "0.0000006"}, 0.15, 0.6, id="dollars a token, as text"),
+        pytest.param({"prompt": "0", "completion": 0}, 0, 0, id="free"),
+        pytest.param({"prompt": "-1", "completion": "-1"}, None, None, id="a router chooses"),
+        pytest.param({"prompt": "much", "completion": None}, None, None, id="no numbers"),
+        pytest.param({"prompt": "nan", "completion": "inf"}, None, None, id="numbers that JSON has not"),
+        pytest.param(None, None, None, id="no prices"),
+    ],
+)
+def test_prices_are_told_for_a_million_tokens(pricing: Any, prompt: float | None, completion: float | None) -> None:
+    model = replace(BOLT, record={"pricing": pricing})
+    assert price(model) == {"prompt": prompt, "completion": completion}
+    assert model_state(model, None, FAILED_AT, priced=True)["price"] == price(model)

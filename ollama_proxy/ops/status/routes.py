@@ -1,0 +1,138 @@
+"""/api/proxy/*: the report and its parts over HTTP, for the command line and whoever else looks after the server.
+
+The rules of access are those of every route; what changes something is refused to foreign web pages besides
+(docs/contract.md, "Report").
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from ollama_proxy.errors import BadRequest, Forbidden, Unavailable
+from ollama_proxy.ops.checks import findings_of_server
+from ollama_proxy.ops.findings import findings_as_json
+from ollama_proxy.ops.status.failure_states import clear_failures
+from ollama_proxy.ops.status.report import report
+from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
+from ollama_proxy.ops.status.views import LiveView
+from ollama_proxy.storage.database import StorageUnavailable
+from ollama_proxy.web.context import observation, runtime
+from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, render_errors, rendered
+
+_LOOKING = ("GET",)
+
+
+def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
+    """The routes. Errors are answered in `error_form`: one object with a string `error`."""
+    blueprint = Blueprint("proxy", __name__, url_prefix="/api/proxy")
+    render_errors(blueprint, ErrorForms(("", error_form)))
+    blueprint.before_request(_may_operate)
+
+    @blueprint.errorhandler(StorageUnavailable)
+    def away(_: StorageUnavailable) -> Response:
+        error = Unavailable("the database does not answer now: try again", retry_after=5)
+        observation().error = error.reason
+        headers, body = rendered(error_form, error)
+        return Response(body, status=error.status, headers=headers)
+
+    for methods, path, view in (
+        ("GET", "/status", status),
+        ("GET", "/models", models),
+        ("GET", "/failures", failures),
+        ("DELETE", "/failures", forget_failures),
+        ("DELETE", "/failures/<path:model>", forget_failures),
+        ("GET", "/log", log),
+        ("GET", "/log/<request_id>", logged),
+        ("DELETE", "/log", clear_log),
+        ("GET", "/doctor", doctor),
+    ):
+        blueprint.add_url_rule(path, f"{view.__name__}{path.count('<') or ''}", view, methods=[methods])
+    return blueprint
+
+
+def _may_operate() -> None:
+    """The one place that says who may call /api/proxy/*, beside the rules of every route.
+
+    All keys are equal: whoever may chat may look and forget. Raises Forbidden for a foreign page that would change
+    something.
+    """
+    if request.method not in _LOOKING and not runtime().access.is_own_page(request.environ):
+        raise Forbidden("forbidden: only a page of this server may do that")
+
+
+def status() -> Response:
+    """GET /api/proxy/status: the whole report, or the parts that `parts` names, with commas between them."""
+    parts = request.args.get("parts")
+    return _json(report(_view(), None if parts is None else [part.strip() for part in parts.split(",")]))
+
+
+def models() -> Response:
+    """GET /api/proxy/models: the models in their order, and the limits that hold."""
+    return _json(report(_view(), ("models", "limits")))
+
+
+def failures() -> Response:
+    """GET /api/proxy/failures: what is remembered of models, and the limits that hold."""
+    return _json(report(_view(), ("failures", "limits")))
+
+
+def forget_failures(model: str | None = None) -> Response:
+    """DELETE /api/proxy/failures[/MODEL]: forget the failures of one model, or all failures and limits."""
+    return _json({"forgotten": clear_failures(_view(), model)})
+
+
+def log() -> Response:
+    """GET /api/proxy/log: requests that have ended, the newest first: `limit` of them, those that are asked for."""
+    limit = int(_number("limit", MOST_OF_LOG) or PAGE)
+    which = {name: request.args.get(name) or None for name in ("caller", "model")}
+    page = log_page(_view(), max(limit, 1), before=_number("before"), failed_only=_is_set("failed"), **which)
+    return _json(page)
+
+
+def logged(request_id: str) -> Response:
+    """GET /api/proxy/log/ID: one request; the beginning of its id is enough."""
+    return _json(one_request(_view(), request_id))
+
+
+def clear_log() -> Response:
+    """DELETE /api/proxy/log: remove the log of `caller`, or all of it; with `usage=1` the sums of hours too."""
+    caller, usage = request.args.get("caller") or None, _is_set("usage")
+    return _json({"removed": runtime().ledger.clear(caller, usage=usage)})
+
+
+def _is_set(name: str) -> bool:
+    return request.args.get(name, "") in ("1", "true")
+
+
+def _number(name: str, most: float = 1e12) -> float | None:
+    """A number of the query, None if it is not given. Raises BadRequest for anything else."""
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= most:
+        raise BadRequest(f"{name} takes a number, more than 0 and at most {most:g}")
+    return value
+
+
+def doctor() -> Response:
+    """GET /api/proxy/doctor: what only the server itself can find."""
+    return _json(findings_as_json(findings_of_server(_view())))
+
+
+def _view() -> LiveView:
+    return LiveView(runtime(), time.time())
+
+
+def _json(value: dict[str, Any]) -> Response:
+    response = Response(orjson.dumps(value), content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response
