@@ -114,7 +114,6 @@ def upgrade() -> None:
         sa.Column("count", sa.BigInteger(), nullable=False),
     )
     op.create_index("request_log_by_time", "request_log", ["ended_at"])
-    op.create_index("request_log_by_caller", "request_log", ["caller", "ended_at"])
 
 
 def downgrade() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -104,7 +104,7 @@ class FailureMemory:
         """Return all that is remembered of models, for the gauges."""
         return tuple(self._models.values())
 
-    def limits(self) -> Iterable[LimitRow]:
+    def limits(self) -> Sequence[LimitRow]:
         """Return all that is remembered of the account's limits, past ones too."""
         return tuple(self._limits.values())
 

@@ -7,7 +7,7 @@ for itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ollama_proxy.ledger.quota import WARN_AT, Quota
@@ -37,7 +37,7 @@ class Announcer:
         self,
         *,
         quota: Callable[[], Quota],
-        limits: Callable[[], Iterable[LimitRow]],
+        limits: Callable[[], Sequence[LimitRow]],
         leases: Leases,
         holder: Callable[[], str],
         log: Logger,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ollama_proxy.config import Settings
@@ -49,7 +49,7 @@ def open_books(
     stores: Stores,
     *,
     check: Callable[[], KeyCheck],
-    limits: Callable[[], Iterable[LimitRow]],
+    limits: Callable[[], Sequence[LimitRow]],
     log: Logger,
     on_lost: Callable[[int], object] | None = None,
 ) -> Books:

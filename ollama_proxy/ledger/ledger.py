@@ -203,27 +203,28 @@ class _Callers:
         return caller
 
 
-def _columns(record: RequestRecord) -> Mapping[str, object]:
-    return {
-        "id": record.id,
-        "ended_at": record.ended_at,
-        "caller": storable(record.caller, _LONGEST),
-        "api": record.api,
-        "route": record.route,
-        "asked": record.asked,
-        "model": record.model,
-        "chain": orjson.dumps([(one.model, one.reason, round(one.seconds, 3)) for one in record.chain]).decode(),
-        "free_attempts": record.free_attempts,
-        "first_token_seconds": record.first_token_seconds,
-        "seconds": record.seconds,
-        "prompt_tokens": record.prompt_tokens,
-        "completion_tokens": record.completion_tokens,
-        "cost": record.cost,
-        "status": record.status,
-        "outcome": record.outcome.value,
-        "streamed": int(record.streamed),
-        "error": storable(record.error, _LONGEST),
-    }
+def _columns(record: RequestRecord) -> tuple[object, ...]:
+    """Return the values of the log's columns, in their order."""
+    return (
+        record.id,
+        record.ended_at,
+        storable(record.caller, _LONGEST),
+        record.api,
+        record.route,
+        record.asked,
+        record.model,
+        orjson.dumps([(one.model, one.reason, round(one.seconds, 3)) for one in record.chain]).decode(),
+        record.free_attempts,
+        record.first_token_seconds,
+        record.seconds,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cost,
+        record.status,
+        record.outcome.value,
+        int(record.streamed),
+        storable(record.error, _LONGEST),
+    )
 
 
 def _record(row: Mapping[str, Any]) -> RequestRecord:

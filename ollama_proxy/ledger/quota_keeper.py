@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class QuotaKeeper:
         revisions: Revisions,
         leases: Leases,
         check: Callable[[], KeyCheck],
-        limits: Callable[[], Iterable[LimitRow]],
+        limits: Callable[[], Sequence[LimitRow]],
         minute_limit: int,
         holder: Callable[[], str],
         clock: Callable[[], float] = time.time,
@@ -60,13 +60,14 @@ class QuotaKeeper:
         self._row, self._document = AccountRow(), dict[str, Any]()
         #: What all had sent when the table was read, and what was sent here and may be missing there.
         self._stored: Mapping[Window, int] = {}
-        self._unwritten: Counter[Window] = Counter()
-        self._sent: deque[tuple[Window, int]] = deque()
+        self._unwritten: dict[Window, int] = {}
+        #: For each attempt the minute in which it was sent, and 1; for each that does not count, the day, and -1.
+        self._sent: deque[tuple[int, int]] = deque()
         self._changes: deque[Mapping[str, object]] = deque()
         self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
         self._reloads = self._reloads_at_take = 0
         self._ask_at = float("-inf")
-        self._at_start = KeyState.UNKNOWN
+        self._at_start: tuple[KeyState, float] | None = None
         revisions.subscribe(NAME, self._reload)
 
     # What requests call. None of it waits or raises.
@@ -91,13 +92,20 @@ class QuotaKeeper:
 
     def sent(self) -> None:
         """A free attempt is being sent."""
-        now = self._clock()
-        self._add((DAY, day_of(now)), 1)
-        self._add((MINUTE, _minute_of(now)), 1)
+        minute = int(self._clock()) // MINUTE * MINUTE
+        in_day, in_minute = (DAY, minute // DAY * DAY), (MINUTE, minute)
+        self._unwritten[in_day] = self._unwritten.get(in_day, 0) + 1
+        self._unwritten[in_minute] = self._unwritten.get(in_minute, 0) + 1
+        self._sent.append((minute, 1))
+        self._batches.wanted()
 
     def not_counted(self) -> None:
         """A free attempt turns out to be one that OpenRouter does not count against the day."""
-        self._add((DAY, day_of(self._clock())), -1)
+        # Whether it counts for the minute nobody knows.
+        day = day_of(self._clock())
+        self._unwritten[DAY, day] = self._unwritten.get((DAY, day), 0) - 1
+        self._sent.append((day, -1))
+        self._batches.wanted()
 
     def failed(self, verdict: Verdict) -> None:
         """An attempt has failed: perhaps it says something of the key."""
@@ -116,23 +124,21 @@ class QuotaKeeper:
 
     def found_at_start(self, state: KeyState) -> None:
         """Take over what the start found out about the key, before any worker was there."""
-        self._at_start = state
+        self._at_start = state, self._clock()
         self._row = replace(self._row, key_state=state.value)
 
-    def _found(self, state: KeyState) -> None:
+    def _found(self, state: KeyState, at: float | None = None) -> None:
         if state != self._row.key_state:
-            self._change(key_state=state.value, key_state_at=self._clock())
+            self._change(key_state=state.value, key_state_at=self._clock() if at is None else at)
 
     def _is_limited(self, now: float) -> bool:
-        return any(row.until > now and row.scope == "free" and row.reason == DAILY_LIMIT for row in self._limits())
+        limits = self._limits()
+        return bool(limits) and any(
+            row.until > now and row.scope == "free" and row.reason == DAILY_LIMIT for row in limits
+        )
 
     def _count(self, window: Window) -> int:
-        return max(self._stored.get(window, 0) + self._unwritten[window], 0)
-
-    def _add(self, window: Window, count: int) -> None:
-        self._unwritten[window] += count
-        self._sent.append((window, count))
-        self._batches.wanted()
+        return max(self._stored.get(window, 0) + self._unwritten.get(window, 0), 0)
 
     def _change(self, **columns: object) -> None:
         self._row = replace(self._row, **columns)  # type: ignore[arg-type]
@@ -205,15 +211,16 @@ class QuotaKeeper:
         row, counts = self._table.load([(DAY, day_of(now)), (MINUTE, _minute_of(now))])
         _, taken = self._taken
         for changes in (taken, *self._changes):
-            row = replace(row, **changes)  # type: ignore[arg-type]
+            row = _changed(row, changes)
         self._row, self._stored, self._document = row, counts, _parsed(row.document)
         self._reloads += 1
-        at_start, self._at_start = self._at_start, KeyState.UNKNOWN
-        # It was asked just now, but not about credits and limits, of which an earlier request may have told.
-        if at_start is KeyState.REFUSED or (
-            at_start is KeyState.VALID and row.key_state in (KeyState.UNKNOWN, KeyState.REFUSED)
-        ):
-            self._found(at_start)
+        at_start, self._at_start = self._at_start, None
+        if at_start is None or row.key_state_at > at_start[1]:
+            return
+        # A valid key may still have no credits, of which an earlier request has told.
+        said_before = (KeyState.UNKNOWN, KeyState.REFUSED)
+        if at_start[0] is KeyState.REFUSED or (at_start[0] is KeyState.VALID and row.key_state in said_before):
+            self._found(*at_start)
 
     # Writing (a `batches.Source`)
 
@@ -225,8 +232,10 @@ class QuotaKeeper:
         counts: Counter[Window] = Counter()
         changes: dict[str, object] = {}
         for _ in range(len(self._sent)):
-            window, count = self._sent.popleft()
-            counts[window] += count
+            when, count = self._sent.popleft()
+            counts[DAY, day_of(when)] += count
+            if count > 0:
+                counts[MINUTE, when] += count
         for _ in range(len(self._changes)):
             changes |= self._changes.popleft()
         self._taken, self._reloads_at_take = (counts, changes), self._reloads
@@ -234,12 +243,21 @@ class QuotaKeeper:
 
     def settled(self, *, made: bool) -> None:
         (counts, _), self._taken = self._taken, (Counter(), {})
-        self._unwritten.subtract(counts)
+        for window, count in counts.items():
+            self._unwritten[window] = self._unwritten.get(window, 0) - count
         if made and self._reloads == self._reloads_at_take:
-            self._stored = Counter(self._stored) + counts
+            stored = {window: self._stored.get(window, 0) + count for window, count in counts.items()}
+            self._stored = {**self._stored, **stored}
         now = self._clock()
         for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
             del self._unwritten[window]
+
+
+def _changed(row: AccountRow, changes: Mapping[str, Any]) -> AccountRow:
+    """Return the row with `changes`, but with the later one of what is known of the key."""
+    if changes.get("key_state_at", row.key_state_at) < row.key_state_at:
+        changes = {name: value for name, value in changes.items() if not name.startswith("key_state")}
+    return replace(row, **changes)
 
 
 def _minute_of(now: float) -> int:
