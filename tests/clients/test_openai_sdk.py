@@ -148,7 +148,7 @@ def test_tools_in_responses(client: OpenAI) -> None:
 
 def test_what_the_client_got_wrong(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
-        client.models.retrieve("nosuch")
+        client.models.retrieve("beacon-24b")
     assert unknown.value.type == "not_found_error"
     with pytest.raises(openai.BadRequestError) as empty:
         client.chat.completions.create(model="ember-4:free", messages=[])
