@@ -39,8 +39,32 @@ def repaired(asked: Json, *, has_nulls: bool) -> Json:
             del body["stop_sequences"]
     if isinstance(body.get("tools"), list):
         body["tools"] = [_tool(tool) for tool in body["tools"] if tool is not None]
-    body["messages"] = _with_result_ids([_message(message) for message in body["messages"] if message is not None])
+    messages = body["messages"]
+    if has_nulls or not all(map(_fits, messages)):
+        body["messages"] = _with_result_ids([_message(message) for message in messages if message is not None])
     return body
+
+
+def _fits(message: Json) -> bool:
+    """Tell whether a message without nulls needs no repair, as most do not."""
+    content = message.get("content")
+    if message.get("role") not in _ROLES:
+        return False
+    return type(content) is str or (type(content) is list and all(map(_block_fits, content)))
+
+
+def _block_fits(block: Any) -> bool:
+    if type(block) is not dict:
+        return False
+    if block.get("type") == "tool_result":
+        content = block.get("content", "")
+        fits = type(content) is str or (type(content) is list and all(map(_inner_fits, content)))
+        return fits and type(block.get("tool_use_id")) is str
+    return block.get("type") != "image"
+
+
+def _inner_fits(part: Any) -> bool:
+    return type(part) is dict and part.get("type") != "image"
 
 
 def _tool(tool: Any) -> Any:
@@ -52,8 +76,6 @@ def _tool(tool: Any) -> Any:
 
 def _message(message: Json) -> Json:
     role, content = message.get("role"), message.get("content")
-    if type(content) is str and role in _ROLES and len(message) == 2:
-        return message
     if None in message.values():
         message = {name: value for name, value in message.items() if value is not None}
     if role not in _ROLES:
@@ -71,10 +93,8 @@ def _with_blocks(holder: Json, blocks: list[Any]) -> Json:
 
 
 def _block(block: Any) -> Any:
-    if isinstance(block, str):
-        return {"type": "text", "text": block}
     if not isinstance(block, dict):
-        return block
+        return {"type": "text", "text": block} if isinstance(block, str) else block
     if None in block.values() and block.get("type") != "compaction":  # there null is a value
         block = {name: value for name, value in block.items() if value is not None}
     match block.get("type"):

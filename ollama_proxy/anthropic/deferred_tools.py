@@ -14,6 +14,12 @@ Json = dict[str, Any]
 #: The tools with which Anthropic's own server searches, and what they leave in a history.
 _SEARCH = "tool_search_tool_"
 _REFERENCES = frozenset({"tool_reference", "tool_addition", "tool_removal", "tool_search_tool_result"})
+_WORDS = (b"defer_loading", b"tool_reference", b"tool_search_tool_", b"tool_addition", b"tool_removal")
+
+
+def may_defer(data: bytes) -> bool:
+    """Tell whether there may be something to do for `load_at_once` in a request, from its bytes: it is mostly not."""
+    return any(word in data for word in _WORDS)
 
 
 def load_at_once(body: Json) -> None:
@@ -57,7 +63,8 @@ def _refers(block: Any) -> bool:
         return False
     kind = block.get("type")
     if kind == "server_tool_use":
-        return str(block.get("name")).startswith(_SEARCH)
+        name = block.get("name")
+        return isinstance(name, str) and name.startswith(_SEARCH)
     return isinstance(kind, str) and kind in _REFERENCES
 
 

@@ -45,11 +45,11 @@ def _measured(roots: list[Any]) -> tuple[int, bool]:
     pending = roots
     while pending:
         content = pending.pop()
-        if isinstance(content, str):
-            size += len(content.encode("utf-8", "replace"))
-        elif isinstance(content, list):
+        if type(content) is str:
+            size += len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
+        elif type(content) is list:
             pending += content
-        elif isinstance(content, Mapping):
+        elif type(content) is dict:
             images = images or content.get("type") == "image"
             pending += _parts(content)
             if "input" in content:

@@ -77,16 +77,23 @@ def _check_type(value: Any, expected: type, path: str, go_type: str) -> None:
 
 
 def body_for(
-    asked: Mapping[str, Any], model: Model, without: frozenset[str], at_most: int | None, *, free_mode: bool
+    asked: Mapping[str, Any],
+    model: Model,
+    without: frozenset[str],
+    at_most: int | None,
+    *,
+    free_mode: bool,
+    may_defer: bool = True,
 ) -> dict[str, Any]:
     """Return the body for `model`, without what chooses another model or, in free mode, costs money.
 
     `without` (names of chat parameters) and `at_most` (output tokens) are changes learned from an earlier attempt.
     `max_tokens` is cut to what the model can write. `thinking` is adapted to it, and left out if the model cannot
-    think. Tools that Claude loads only when it needs them are loaded at once for other models.
+    think. Tools that Claude loads only when it needs them are loaded at once for other models;
+    `may_defer` says that there may be such tools.
     """
     body = guarded(asked, model, free_mode=free_mode)
-    if not model.id.removeprefix("~").startswith("anthropic/"):
+    if may_defer and not model.id.removeprefix("~").startswith("anthropic/"):
         load_at_once(body)
     if at_most is not None:
         body["max_tokens"] = min(body["max_tokens"], at_most)

@@ -11,6 +11,7 @@ from functools import partial
 from flask import Blueprint, Response, request
 
 from ollama_proxy.anthropic import error_form, unavailable
+from ollama_proxy.anthropic.deferred_tools import may_defer
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
@@ -37,7 +38,8 @@ _FORWARDED = ("anthropic-version", "anthropic-beta")
 @blueprint.post("/v1/messages")
 def messages() -> Response:
     """POST /v1/messages, with any query string: Claude Code sends `?beta=true`."""
-    asked = read_messages(context.request_body(zstd=True))
+    data = context.request_body(zstd=True)
+    asked, deferred = read_messages(data), may_defer(data)
     observation = context.observation()
     context.asked_for(asked["model"])
     backend = context.runtime().backend
@@ -47,7 +49,7 @@ def messages() -> Response:
         return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
-        return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode))
+        return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode, may_defer=deferred))
 
     needs, stops = needs_of(asked), asked.get("stop_sequences")
     call = Call(

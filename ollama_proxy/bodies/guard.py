@@ -35,6 +35,9 @@ _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"}
 
 #: Parts of a message that OpenRouter sends to a parser. For most models the default parser bills by the page.
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
+#: An input item of /responses that brings tools of its own.
+_BRINGS_TOOLS = "additional_tools"
+_NOTED = _FILE_PARTS | {_BRINGS_TOOLS}
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
 
 #: Prices are strings in OpenRouter's published types (https://openrouter.ai/openapi.json).
@@ -59,25 +62,19 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
     keep_tools(safe, is_client_tool)
-    if isinstance(safe.get("input"), list):
-        safe["input"] = _without_server_tools(safe["input"])
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
-    if _has_file(safe.get("messages")) or _has_file(safe.get("input")):
+    noted = _noted_in(safe.get("messages")) | _noted_in(safe.get("input"))
+    if not noted.isdisjoint(_FILE_PARTS):
         safe["plugins"] = [_FREE_PARSER]
+    if _BRINGS_TOOLS in noted and isinstance(safe.get("input"), list):
+        safe["input"] = [_with_client_tools(item) if _brings_tools(item) else item for item in safe["input"]]
     return safe
 
 
-def _without_server_tools(items: list[Any]) -> list[Any]:
-    """Return input items without the tools that a server runs: an item may bring tools of its own."""
-    if not any(_brings_tools(item) for item in items):
-        return items
-    return [item if not _brings_tools(item) else _with_client_tools(item) for item in items]
-
-
 def _brings_tools(item: Any) -> bool:
-    return _is_object(item) and item.get("type") == "additional_tools"
+    return _is_object(item) and item.get("type") == _BRINGS_TOOLS
 
 
 def _with_client_tools(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,8 +82,9 @@ def _with_client_tools(item: Mapping[str, Any]) -> dict[str, Any]:
     return {**item, "tools": kept_tools(tools, is_client_tool) if isinstance(tools, list) else []}
 
 
-def _has_file(value: Any) -> bool:
-    """Return True if there is a file anywhere in messages, input items, their contents or tool results."""
+def _noted_in(value: Any) -> set[str]:
+    """Return which of the noted types are anywhere in messages, input items, their contents or tool results."""
+    found: set[str] = set()
     left = [value]  # no recursion: the client decides how deep a body is nested
     while left:
         one = left.pop()
@@ -94,10 +92,10 @@ def _has_file(value: Any) -> bool:
             left += one
         elif _is_object(one):
             kind = one.get("type")
-            if isinstance(kind, str) and kind in _FILE_PARTS:
-                return True
+            if isinstance(kind, str) and kind in _NOTED:
+                found.add(kind)
             left += (one.get("content"), one.get("output"))
-    return False
+    return found
 
 
 def _is(key: str, name: str) -> bool:

@@ -40,20 +40,45 @@ def repaired_messages(messages: list[Any]) -> list[Any]:
     Roles are in small letters, images are objects with the type of their bytes, nulls are gone, and each call is
     followed by its result, with one id.
     """
-    if all(map(_is_plain, messages)):
-        return messages
-    repaired = [message if _is_plain(message) else _message(message) for message in messages]
+    repaired = [message if _fits(message) else _message(message) for message in messages]
     return repaired if _is_sound(repaired) else _HISTORY.repair(repaired)
 
 
-def _is_plain(message: Any) -> bool:
-    """Tell whether a message is a role and a text, as nearly all are."""
+def _fits(message: Any) -> bool:
+    """Tell whether a message needs no repair but perhaps of its ids, as nearly all do not."""
+    if type(message) is not dict:
+        return False
+    content, role = message.get("content"), message.get("role")
+    if type(content) is str:
+        if len(message) == 2:
+            return role in _PLAIN_ROLES
+    elif type(content) is list:
+        if not all(map(_is_text, content)):
+            return False
+    elif content is not None or role != "assistant" or not message.get("tool_calls"):
+        return False
+    if list(message.values()).count(None) > (content is None):
+        return False
+    calls = message.get("tool_calls")
+    if calls is None:
+        return role == "tool" or role in _PLAIN_ROLES
+    return role == "assistant" and type(calls) is list and bool(calls) and all(map(_is_call, calls))
+
+
+def _is_text(part: Any) -> bool:
     return (
-        type(message) is dict
-        and len(message) == 2
-        and type(message.get("content")) is str
-        and message.get("role") in _PLAIN_ROLES
+        type(part) is dict
+        and part.get("type") == "text"
+        and type(part.get("text")) is str
+        and None not in part.values()
     )
+
+
+def _is_call(call: Any) -> bool:
+    if type(call) is not dict or call.get("type") != "function" or None in call.values():
+        return False
+    function = call.get("function")
+    return type(function) is dict and type(function.get("arguments")) is str and bool(function["arguments"])
 
 
 def _message(message: Any) -> Json:
@@ -172,17 +197,17 @@ def _text(value: Any) -> str:
 
 def _is_sound(messages: list[Any]) -> bool:
     """Tell whether each call has an id and exactly one result, right behind the message that makes it."""
-    open_ids: set[Any] = set()
+    open_ids: set[str] = set()
     for message in messages:
-        if message["role"] == "tool":
+        role = message["role"]
+        if role == "tool":
             given = message.get("tool_call_id")
-            if not isinstance(given, str) or given not in open_ids:
+            if type(given) is not str or given not in open_ids:
                 return False
             open_ids.remove(given)
-            continue
-        if open_ids:
+        elif open_ids:
             return False
-        if calls := message.get("tool_calls"):
+        elif role == "assistant" and (calls := message.get("tool_calls")):
             open_ids = {_text(call.get("id")) for call in calls}
             if len(open_ids) < len(calls) or "" in open_ids:
                 return False

@@ -5,7 +5,7 @@ Bodies are passed through, so nothing is checked here: a value of an unexpected 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ollama_proxy.fallback.needs import Needs, preferences
@@ -86,7 +86,7 @@ def _wants_thinking(body: Mapping[str, Any]) -> bool:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if type(item) is dict] if type(value) is list else []
 
 
 def _type(value: Any) -> str:
@@ -96,15 +96,19 @@ def _type(value: Any) -> str:
 
 def _text_size(content: Any) -> int:
     """Return the UTF-8 bytes of the texts in a content. Images, files and sound do not count."""
-    return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in _texts(content))
+    if type(content) is str:
+        return _bytes(content)
+    if type(content) is not list:
+        return 0
+    size = 0
+    for part in content:
+        if type(part) is dict and type(text := part.get("text")) is str:
+            size += _bytes(text)
+    return size
 
 
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    for part in _objects(content):
-        if isinstance(text := part.get("text"), str):
-            yield text
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _calls_size(calls: Any) -> int:

@@ -29,6 +29,16 @@ _ALLOWED_EFFORTS = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max",
 _SAY_HOW_MUCH = frozenset({"effort", "enabled", "max_tokens"})
 
 
+#: What `include` of /responses may ask for (https://openrouter.ai/openapi.json); anything else is refused there.
+_INCLUDED = (
+    "reasoning.encrypted_content",
+    "message.input_image.image_url",
+    "file_search_call.results",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PassedRequest:
     """A request to pass on.
@@ -99,14 +109,16 @@ def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
     body.pop("previous_response_id", None)
     if body.get("store") is not False:
         body.pop("store", None)
+    if isinstance(body.get("include"), list):
+        body["include"] = [wanted for wanted in body["include"] if wanted in _INCLUDED]
     _fix_efforts(body)
     put_in_range(body)
     unavailable = needed_server_tool(body) if free_mode and "tools" in body else None
     known = tool_filter.client_response_tools if free_mode else tool_filter.response_tools
     if isinstance(body.get("input"), list):
         limits.check_count(len(body["input"]), limits.MESSAGES, "items in input")
-        body["input"] = repaired_items(body["input"])
-    forms = with_known_forms(body)
+        body["input"] = repaired_items(body["input"], has_nulls=b"null" in data)
+    forms = with_known_forms(body, has_searched=b"tool_search_" in data)
     tool_filter.keep_known_tools(body, known)
     needed = needs.responses_needs(body)
     streamed = body.get("stream") is True

@@ -17,19 +17,38 @@ from ollama_proxy.gojson.codec import encode_body
 
 Json = dict[str, Any]
 
-_ROLES = frozenset({"system", "developer", "user", "assistant"})
+_PLAIN_ROLES = ("user", "developer", "system")
+_ROLES = (*_PLAIN_ROLES, "assistant")
+_TEXTS = ("input_text", "output_text")
 
 
-def repaired_items(items: list[Any]) -> list[Any]:
+def repaired_items(items: list[Any], *, has_nulls: bool) -> list[Any]:
     """Return the items as OpenRouter accepts them.
 
     Roles are in small letters, assistant messages, thinking and calls have an id and a status, images have the type of
-    their bytes, nulls are gone, and each result has the id of a call.
+    their bytes, nulls are gone, and each result has the id of a call. `has_nulls` says that there may be any.
     """
+    if not has_nulls and all(map(_fits, items)):
+        return items
     repaired = [_item(item, place) for place, item in enumerate(items) if item is not None]
-    if any(map(_lacks_id, repaired)):
-        return _with_ids(repaired)
-    return repaired
+    return _with_ids(repaired) if any(map(_lacks_id, repaired)) else repaired
+
+
+def _fits(item: Any) -> bool:
+    """Tell whether an item without nulls needs no repair, as most that agents send do not."""
+    if type(item) is not dict:
+        return False
+    kind = item.get("type")
+    if kind == "message":
+        role, content = item.get("role"), item.get("content")
+        if role not in _PLAIN_ROLES and not (role == "assistant" and "id" in item and "status" in item):
+            return False
+        if type(content) is list:
+            return all([type(part) is dict and part.get("type") in _TEXTS for part in content])  # noqa: C419 - faster
+        return type(content) is str
+    if kind == "function_call":
+        return type(item.get("arguments")) is str and "id" in item and "status" in item and bool(_named(item).id)
+    return kind == "function_call_output" and type(item.get("output")) is str and bool(_named(item).id)
 
 
 def _item(item: Any, place: int) -> Any:

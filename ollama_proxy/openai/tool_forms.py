@@ -76,7 +76,7 @@ class ToolForms:
             changed["input"] = [self._plain_item(item, calls) for item in body["input"]]
         choice = body.get("tool_choice")
         if isinstance(choice, dict) and choice.get("type") == "custom":
-            original = Original("custom", str(choice.get("name")))
+            original = Original("custom", _text(choice.get("name")))
             changed["tool_choice"] = {"type": "function", "name": self._functions.get(original, original.name)}
         return changed
 
@@ -84,15 +84,15 @@ class ToolForms:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind == NAMESPACE:
             for member in tool.get("tools") or ():
-                yield self._as_function(member, str(tool.get("name")))
+                yield self._as_function(member, _text(tool.get("name")))
         elif kind in ("custom", "local_shell"):
             yield self._as_function(tool, "")
         else:
             yield tool
 
     def _as_function(self, tool: Json, namespace: str) -> Json:
-        kind = str(tool.get("type", "function"))
-        original = Original(kind, str(tool.get("name", kind)), namespace)
+        kind = _text(tool.get("type")) or "function"
+        original = Original(kind, _text(tool.get("name", kind)), namespace)
         about = tool.get("description")
         parameters = tool.get("parameters")
         if kind == "custom":
@@ -111,9 +111,9 @@ class ToolForms:
             return item
         match item.get("type"):
             case "function_call" if item.get("namespace"):
-                return self._call(item, Original("function", str(item.get("name")), str(item["namespace"])), None)
+                return self._call(item, Original("function", _text(item.get("name")), _text(item["namespace"])), None)
             case "custom_tool_call":
-                original = Original("custom", str(item.get("name")), str(item.get("namespace") or ""))
+                original = Original("custom", _text(item.get("name")), _text(item.get("namespace")))
                 return self._call(item, original, {"input": item.get("input")})
             case "local_shell_call":
                 action = item.get("action")
@@ -121,7 +121,7 @@ class ToolForms:
                 arguments = {name: value for name, value in given.items() if name in _COMMAND["properties"]}
                 return self._call(item, Original("local_shell", "local_shell"), arguments)
             case "custom_tool_call_output" | "local_shell_call_output":
-                call_id = item.get("call_id") or shell_calls.get(item.get("id")) or item.get("id")
+                call_id = item.get("call_id") or shell_calls.get(_text(item.get("id"))) or item.get("id")
                 return {"type": "function_call_output", "call_id": call_id, "output": item.get("output") or ""}
         return item
 
@@ -168,6 +168,10 @@ class ToolForms:
         return {**response, "output": [self.restored(item) for item in output]}
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def custom_input(item: Mapping[str, Any]) -> str:
     """Return the text that a custom tool gets, from the arguments of the function in its place."""
     text = item.get("arguments")
@@ -191,9 +195,9 @@ def _originals(tools: list[Any]) -> Iterator[Original]:
         if kind == NAMESPACE:
             for member in flat([tool]):
                 if isinstance(member, dict):
-                    yield Original(str(member.get("type", "function")), str(member.get("name")), str(tool.get("name")))
+                    yield Original(_text(member.get("type")), _text(member.get("name")), _text(tool.get("name")))
         elif kind in _OTHER_FORMS:
-            yield Original(str(kind), str(tool.get("name", kind)))
+            yield Original(_text(kind), _text(tool.get("name", kind)))
 
 
 def _is_shell_call(item: Any) -> bool:
@@ -203,16 +207,16 @@ def _is_shell_call(item: Any) -> bool:
 # Tool search
 
 
-def with_known_forms(body: Json) -> ToolForms | None:
+def with_known_forms(body: Json, *, has_searched: bool) -> ToolForms | None:
     """Put what OpenRouter has no type for into forms that it knows; return the tools that have other forms, if any.
 
     A search of the client's becomes a function, and what it found in earlier turns tools like all others. Tools that
-    wait to be found (`defer_loading`) do not wait where nothing of OpenRouter's searches. Raises BadRequest for too
-    many tools.
+    wait to be found (`defer_loading`) do not wait where nothing of OpenRouter's searches. `has_searched` says that
+    there may be searches in the input. Raises BadRequest for too many tools.
     """
     tools, items = body.get("tools") or [], body.get("input")
     found: list[Any] = []
-    if isinstance(items, list) and any(_is_search(item) for item in items):
+    if has_searched and isinstance(items, list) and any(map(_is_search, items)):
         found = [tool for item in items if _is_search(item) for tool in _listed(item.get("tools"))]
         body["input"] = [_plain_search(item) if _is_search(item) else item for item in items]
     if not found and all(map(_is_plain, tools)):
@@ -272,7 +276,7 @@ def _with_found(tools: list[Any], found: list[Any]) -> list[Any]:
     merged: dict[tuple[Any, Any], Any] = {}
     for number, tool in enumerate([*tools, *found]):
         name = tool.get("name") if isinstance(tool, dict) else None
-        key = (str(_type_of(tool)), name) if isinstance(name, str) else ("", number)
+        key = (_text(_type_of(tool)), name) if isinstance(name, str) else ("", number)
         before = merged.get(key)
         if before is not None and key[0] == NAMESPACE:
             tool = {**before, "tools": [*_listed(before.get("tools")), *_new_members(before, tool)]}
@@ -281,8 +285,8 @@ def _with_found(tools: list[Any], found: list[Any]) -> list[Any]:
 
 
 def _new_members(before: Json, tool: Json) -> list[Any]:
-    known = {str(member.get("name")) for member in flat([before]) if isinstance(member, dict)}
-    return [member for member in flat([tool]) if isinstance(member, dict) and str(member.get("name")) not in known]
+    known = {_text(member.get("name")) for member in flat([before]) if isinstance(member, dict)}
+    return [member for member in flat([tool]) if isinstance(member, dict) and _text(member.get("name")) not in known]
 
 
 def _at_once(tool: Any) -> Any:
@@ -311,6 +315,6 @@ def _plain_search(item: Json) -> Json:
         arguments = item.get("arguments")
         text = arguments if isinstance(arguments, str) else encode_body(arguments or {}).decode()
         return {"type": "function_call", "call_id": call_id, "name": "tool_search", "arguments": text}
-    names = [str(tool.get("name")) for tool in flat(_listed(item.get("tools"))) if isinstance(tool, dict)]
-    found = f"Found, and can be called now: {', '.join(names)}" if names else "Nothing was found."
+    named = [_text(tool.get("name")) for tool in flat(_listed(item.get("tools"))) if isinstance(tool, dict)]
+    found = f"Found, and can be called now: {', '.join(named)}" if named else "Nothing was found."
     return {"type": "function_call_output", "call_id": call_id, "output": found}

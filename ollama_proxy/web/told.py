@@ -9,6 +9,7 @@ from flask import Response
 from ollama_proxy.openrouter.answers.chunks import dump_payload
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.events import DONE
+from ollama_proxy.web.context import observation
 from ollama_proxy.web.pump import JSON, SSE, StreamReader
 
 
@@ -16,6 +17,7 @@ def respond_told(answer: dict[str, Any], dialect: Dialect, stream: StreamReader 
     """The response for a whole answer as upstream would give it: as the events of `stream`, or as it is without one."""
     if stream is None:
         return Response(dump_payload(answer), content_type=JSON)
+    observation().streamed = True
     writes = [*stream.feed([dump_payload(dialect.from_whole(answer)), DONE]), *stream.end()]
     return Response(
         b"".join(writes), content_type=SSE, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

@@ -85,6 +85,10 @@ RESPONSES: dict[str, Any] = {
         ]
     },
     "what is stored elsewhere": {"store": True, "previous_response_id": "resp_1", "input": "a b c"},
+    "unknown things to include": {
+        "input": "a",
+        "include": ["web_search_call.action.sources", "reasoning.encrypted_content"],
+    },
     "thinking without an id": {"input": [{"type": "reasoning", "encrypted_content": "x"}, {**USER, "type": "message"}]},
     "roles in capitals": {"input": [{"role": "USER", "content": "a b c"}]},
     "an image of a wrong type": {

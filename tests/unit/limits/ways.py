@@ -10,8 +10,11 @@ from datetime import date
 from typing import Any
 
 from ollama_proxy.anthropic import error_form as anthropic_errors
+from ollama_proxy.anthropic import unavailable
+from ollama_proxy.anthropic.deferred_tools import may_defer
 from ollama_proxy.anthropic.needs import needs_of
 from ollama_proxy.anthropic.request import body_for, read_messages
+from ollama_proxy.bodies.client_tools import needed_server_tool
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.filters import Filters
@@ -30,6 +33,7 @@ from ollama_proxy.ollama.request.to_openrouter import translate_chat, translate_
 from ollama_proxy.openai import error_form as openai_errors
 from ollama_proxy.openai.embeddings import check_input, read_embeddings
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
+from ollama_proxy.openrouter.answers.stop_finder import StopFinder
 
 PARAMETER_NAMES = (
     "temperature top_p top_k min_p seed stop frequency_penalty presence_penalty repetition_penalty logprobs "
@@ -109,6 +113,11 @@ def _passed_body(asked: PassedRequest, free_mode: bool, model: Model) -> dict[st
 
 def _passed(reader: Callable[..., PassedRequest], data: bytes, **options: Any) -> None:
     asked = reader(data, **options)
+    if asked.stops:
+        StopFinder(asked.stops)
+    needed_server_tool(asked.body)
+    if asked.forms is not None:
+        encode_body(asked.forms.expanded(asked.body))
     for free_mode in (True, False):
         _sent(
             asked.name,
@@ -127,11 +136,17 @@ def _embeddings(data: bytes) -> None:
 
 def _messages(data: bytes) -> None:
     asked = read_messages(data)
+    if asked.get("stop_sequences"):
+        StopFinder(asked["stop_sequences"])
+    if (kind := needed_server_tool(asked)) is not None:
+        encode_body(unavailable.message(asked, kind))
     for mode in (True, False):
         _sent(
             asked["model"],
             needs_of(asked),
-            lambda model, mode=mode: body_for(asked, model, frozenset(), None, free_mode=mode),
+            lambda model, mode=mode: body_for(
+                asked, model, frozenset(), None, free_mode=mode, may_defer=may_defer(data)
+            ),
         )
 
 
@@ -176,6 +191,7 @@ OLLAMA_GENERATE = {
     "images": [PNG],
 }
 OPENAI_TOOL = {"type": "function", "function": FUNCTION}
+DATA_URL = f"data:image/jpg;base64,{PNG}"
 SAMPLED: dict[str, Any] = {
     "model": "gale:free",
     "stream": True,
@@ -184,8 +200,9 @@ SAMPLED: dict[str, Any] = {
     "temperature": 1,
     "stop": ["a"],
     "user": "u",
-    "metadata": {"a": "b"},
+    "metadata": {"a": None},
     "logit_bias": {"1": 1},
+    "top_k": 0,
     "provider": {"order": ["a"], "max_price": {"prompt": 1}},
 }
 OPENAI_CHAT = {
@@ -193,6 +210,13 @@ OPENAI_CHAT = {
     "messages": [
         {"role": "system", "content": "a"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {"role": "User", "name": None, "content": ["a", {"type": "image_url", "image_url": DATA_URL}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "f"}}, {"function": {"name": "g"}}],
+        },
+        {"role": "tool", "content": "a", "name": "g"},
         {
             "role": "assistant",
             "content": None,
@@ -214,13 +238,32 @@ RESPONSES = {
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "a"}]},
+        {"type": "function_call_output", "name": "f", "output": "a"},
+        {"type": "custom_tool_call", "call_id": "d", "name": "c", "namespace": "n", "input": "a"},
+        {"type": "local_shell_call", "id": "l", "call_id": "e", "action": {"type": "exec", "command": ["a"]}},
+        {"type": "local_shell_call_output", "id": "l", "output": "a"},
+        {"type": "tool_search_call", "call_id": "s", "arguments": {"query": "a"}},
+        {"type": "tool_search_output", "call_id": "s", "tools": [{"type": "function", "name": "h"}]},
+        {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "h"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "a"}], "id": None},
+        {"role": "user", "content": [{"type": "input_image", "image_url": DATA_URL}]},
+        {"type": "reasoning", "content": None},
     ],
-    "tools": [{"type": "function", "name": "f", "parameters": PARAMETERS}, {"type": "web_search"}],
+    "tools": [
+        {"type": "function", "name": "f", "parameters": PARAMETERS},
+        {"type": "web_search"},
+        {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g", "defer_loading": True}]},
+        {"type": "custom", "name": "c", "format": {"type": "grammar", "definition": "a"}},
+        {"type": "tool_search", "execution": "client", "description": "d", "parameters": PARAMETERS},
+        {"type": "local_shell"},
+    ],
     "tool_choice": {"type": "function", "name": "f"},
     "reasoning": {"effort": "low", "summary": "auto"},
     "text": {"format": {"type": "json_schema", "name": "n", "schema": PARAMETERS}},
     "max_output_tokens": 5,
     "include": ["a"],
+    "store": True,
+    "previous_response_id": "r",
 }
 TEXT = {"type": "text", "text": "a"}
 MESSAGES = {
@@ -236,11 +279,26 @@ MESSAGES = {
             "content": [{"type": "tool_result", "tool_use_id": "i", "content": [{"type": "text", "text": "a"}]}],
         },
         {
+            "role": "User",
+            "content": ["a", {"type": "tool_result", "content": [{"type": "tool_reference", "tool_name": "f"}]}],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "server_tool_use", "id": "s", "name": "tool_search_tool_bm25", "input": {}},
+                {"type": "tool_search_tool_result", "content": {"tool_references": [{"tool_name": "f"}]}},
+            ],
+        },
+        {
             "role": "user",
             "content": [{"type": "document", "source": {"type": "content", "content": [{"type": "text"}]}}],
         },
     ],
-    "tools": [{"name": "f", "description": "d", "input_schema": PARAMETERS}, {"type": "bash_1", "name": "b"}],
+    "tools": [
+        {"name": "f", "description": "d", "input_schema": PARAMETERS},
+        {"type": "bash_1", "name": "b"},
+        {"name": "g", "defer_loading": True},
+    ],
     "tool_choice": {"type": "tool", "name": "f"},
     "thinking": {"type": "enabled", "budget_tokens": 2000},
     "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": PARAMETERS}},
