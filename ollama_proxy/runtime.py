@@ -17,7 +17,10 @@ from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, FailureObserver, in_background
+from ollama_proxy.fallback.choosing import Chooser
+from ollama_proxy.fallback.conversations import Conversations
 from ollama_proxy.fallback.free_requests import FreeRequestCount
+from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, SharedScores
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.observation import Observer
@@ -26,6 +29,7 @@ from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.score_table import ScoreTable
 from ollama_proxy.storage.write_behind import WriteBehind
 
 log = structlog.get_logger("ollama_proxy")
@@ -39,6 +43,7 @@ class Runtime:
     backend: Backend
     database: Database
     failures: FailureTable
+    scores: ScoreTable
     writes: WriteBehind
     revisions: Revisions
     filters: FilterFiles
@@ -83,6 +88,7 @@ def build_runtime(
     failures = FailureTable(database)
     writes = WriteBehind(database, on_warning=_warn)
     revisions = Revisions(database, on_warning=_warn)
+    scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(
         settings,
@@ -91,17 +97,27 @@ def build_runtime(
         filters=filters,
         on_event=lambda event, fields: log.info(event, **fields),
     )
+    # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
+    shared = Shared(failures, writes.queue("failures"), revisions)
+    shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
     backend = Backend(
         settings=settings,
         client=client,
         start=in_background(client),
         keeper=keeper,
-        memory=FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions)),
+        memory=FailureMemory(settings, shared),
         free_requests=FreeRequestCount(settings.free_requests_per_minute),
+        chooser=Chooser(
+            settings,
+            Measurements(settings.slow_first_token_seconds, shared_scores),
+            Conversations(settings.sticky_minutes, settings.openrouter_api_key),
+        ),
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=observe_failure,
     )
-    return Runtime(settings, backend, database, failures, writes, revisions, filters, AccessPolicy(settings), observer)
+    return Runtime(
+        settings, backend, database, failures, scores, writes, revisions, filters, AccessPolicy(settings), observer
+    )
 
 
 def _warn(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -13,6 +13,8 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
+from ollama_proxy.fallback.choosing import Chooser
+from ollama_proxy.fallback.clock import Clock
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
@@ -58,8 +60,9 @@ class Backend:
     keeper: CatalogKeeper
     memory: FailureMemory
     free_requests: FreeRequestCount
+    chooser: Chooser
     suspicions: Suspicions = field(default_factory=Suspicions)
-    clock: Callable[[], float] = time.time
+    clock: Clock = time
     observe_failure: FailureObserver = field(default=_nobody)
 
     def catalog(self) -> Catalog:
