@@ -18,6 +18,7 @@ from ollama_proxy.fallback.exchange import Call, Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
+from ollama_proxy.web.conversation import client_session, opening
 from ollama_proxy.web.error_rendering import render_errors
 from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whole
 
@@ -50,6 +51,8 @@ def messages() -> Response:
         dialect=MESSAGES,
         own_provider="provider" in asked,
         caller=observation.caller,
+        opening=opening(asked.get("system"), asked["messages"]),
+        session=client_session(asked),
         headers={} if free_mode else _forwarded(),
     )
     exchange = Exchange(backend, call)

@@ -15,6 +15,7 @@ from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
 from ollama_proxy.fallback.backend import Backend
+from ollama_proxy.fallback.chain import chain_text
 from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
 from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation, Opening
 from ollama_proxy.fallback.needs import Needs
@@ -120,6 +121,11 @@ class Exchange:
     def complete(self) -> bool:
         """The answer has said that it is whole."""
         return self._attempt is not None and self._attempt.complete
+
+    @property
+    def chain(self) -> str:
+        """Who was passed over, who was tried, and why not, in one line."""
+        return chain_text(self._choice.passed_over, self.tried)
 
     @property
     def accepted_ns(self) -> int | None:

@@ -23,11 +23,15 @@ from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.web import context
+from ollama_proxy.web.conversation import client_session, opening
 from ollama_proxy.web.error_rendering import render_errors
 from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 render_errors(blueprint, error_form)
+
+#: Where the messages of a conversation are. A completion of a prompt is none.
+_MESSAGES = {"/chat/completions": "messages", "/responses": "input"}
 
 #: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -119,6 +123,8 @@ def _answer(asked: PassedRequest, path: str, dialect: Dialect, stream: StreamRea
         dialect=dialect,
         own_provider="provider" in asked.body,
         caller=observation.caller,
+        opening=opening(asked.body.get("instructions"), asked.body.get(_MESSAGES.get(path, ""))),
+        session=client_session(asked.body),
     )
     exchange = Exchange(backend, call)
     if asked.stream:

@@ -121,7 +121,7 @@ class RequestLog:
         """Do nothing: a request is logged when it ends."""
 
     def ended(self, observation: Observation) -> None:
-        """Write the line. `tried` reads like "a:free (rate limited), b:free"."""
+        """Write the line. `tried` reads like "a:free (rate limited), b:free"; who was passed over stands there too."""
         fields: dict[str, Any] = {
             "request_id": observation.request_id,
             "method": observation.method,
@@ -136,9 +136,7 @@ class RequestLog:
         exchange = observation.exchange
         if exchange is not None:
             fields["model"] = exchange.model.id if exchange.model is not None else None
-            fields["tried"] = ", ".join(
-                f"{tried.model} ({tried.reason})" if tried.reason else tried.model for tried in exchange.tried
-            )
+            fields["tried"] = exchange.chain
             if exchange.first_token_seconds is not None:
                 fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
             fields["prompt_tokens"] = observation.prompt_tokens

@@ -57,6 +57,8 @@ def render_errors(blueprint: Blueprint, form: ErrorForm) -> None:
         noted = observation()
         noted.error = error.reason
         headers, body = rendered(form, error, streamed=noted.streamed)
+        if noted.exchange is not None and (chain := noted.exchange.chain):
+            headers.append(("X-Proxy-Chain", chain))
         return Response(body, status=error.status, headers=headers)
 
     @blueprint.errorhandler(Exception)

@@ -6,9 +6,10 @@ Pure: no model is known yet (`bodies.fit` fits the body to one), and nothing is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.gojson.codec import encode_part
 from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, GenerateRequest
@@ -26,12 +27,13 @@ _BYTES_PER_TOKEN = 4
 @dataclass(frozen=True, slots=True)
 class Translation:
     """`body` has no `model` and no `stream`. `tool_names` maps names that were changed for upstream back to the
-    client's.
+    client's. `opening` is how the conversation began; None for what is none, such as a prompt.
     """
 
     body: dict[str, Any]
     needs: Needs
     tool_names: dict[str, str] = field(default_factory=dict)
+    opening: Opening | None = None
 
 
 def translate_chat(request: ChatRequest) -> Translation:
@@ -55,7 +57,18 @@ def translate_chat(request: ChatRequest) -> Translation:
         # The client left the tools out of a follow-up, but some providers demand the definitions of called tools.
         body["tools"] = definitions(({"name": name} for name in in_history), names)
         body["tool_choice"] = "none"
-    return _finish(request, body, messages, tools_bytes, names)
+    return replace(_finish(request, body, messages, tools_bytes, names), opening=_opening(messages))
+
+
+def _opening(messages: list[Message]) -> Opening | None:
+    """Return how a chat began: the texts up to the user's first message. None without one among the first messages."""
+    texts = []
+    for place, message in enumerate(messages[:MOST_TEXTS]):
+        if message.role in ("system", "user"):
+            texts.append(message.text)
+        if message.role == "user":
+            return opening_of(texts, continues=len(messages) > place + 1)
+    return None
 
 
 def translate_generate(request: GenerateRequest) -> Translation:

@@ -35,6 +35,7 @@ from ollama_proxy.ollama.request.to_openrouter import Translation, translate_cha
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.web.context import observation, request_body, runtime
+from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 
 Request = TypeVar("Request", ChatRequest, GenerateRequest)
@@ -102,7 +103,14 @@ def _loaded(asked: AnswerRequest, model: Listed) -> Response:
 def _answered(
     asked: AnswerRequest, target: Target, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
 ) -> Response:
-    call = Call(target, translation.needs, partial(_body_for, translation), caller=observation().caller)
+    call = Call(
+        target,
+        translation.needs,
+        partial(_body_for, translation),
+        caller=observation().caller,
+        opening=translation.opening,
+        session=client_session(),
+    )
     exchange = Exchange(runtime().backend, call)
     reader = answer(
         asked.asked,
