@@ -107,8 +107,12 @@ _OTHER = Nature(3, 40, fails=0.05)
 #: In a mood: how much longer the first token takes, and how many answers fail on top.
 _MOODS = ((0.70, 1.0, 0.0), (0.20, 3.0, 0.0), (0.10, 1.0, 0.5))
 
-#: The best model is healthy for so many hours of the day.
+#: The best model is healthy for so many hours of the day. In the others, which are in one piece, so many of its answers
+#: fail, in one of these ways (0: it hangs), and the rest takes so much longer to begin.
 HEALTHY_HOURS = 16
+ILL_FAILS = 0.6
+ILL_SLOWER = 3.0
+_ILL = (429, 429, 502, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +168,11 @@ class World:
             return Doing(403, first=0.3)
         period = int(at / HOUR) // MOOD_HOURS
         chance = random.Random(f"{self._seed} {asked.number} {model.id} {period}")
-        if not self.is_healthy(model.id, at):
-            return Doing(chance.choice((429, 429, 502, 0)), first=0.5)
         slower, fails = self._mood(model.id, period) if nature.moody else (1.0, 0.0)
+        if not self.is_healthy(model.id, at):
+            if self._dead or chance.random() < ILL_FAILS:
+                return Doing(chance.choice(_ILL), first=0.5)
+            slower = ILL_SLOWER
         drawn = chance.random()
         if drawn < nature.pool:
             return Doing(429, first=0.4)

@@ -209,12 +209,27 @@ class Exchange:
     def _attempts(self) -> Generator[Beat | Burst, None, None]:
         if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
-        for model in self._candidates:
+        left = list(self._candidates)
+        while left:
+            model = self._surest(left) if self._is_last_attempt() else left[0]
+            left.remove(model)
             if self._failures and self._standing.unavailable(model, self._clock.time()) is not None:
                 continue  # another request has found out meanwhile
             if (yield from self._answered_by(model)):
                 return
         raise self._given_up()
+
+    def _is_last_attempt(self) -> bool:
+        """Whether the next attempt is a later one, and the last that MAX_ATTEMPTS allows."""
+        return 0 < len(self.tried) == self._settings.max_attempts - 1
+
+    def _surest(self, models: list[Model]) -> Model:
+        """The model that answers most often of those that may be tried and nobody suspects; of equal ones the first."""
+        now, standing, measured = self._clock.time(), self._standing, self._measured
+        ready = [model for model in models if standing.unavailable(model, now) is None]
+        return max(
+            ready or models, key=lambda model: (not standing.is_suspect(model, now), measured.success(model.id, now))
+        )
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and once more where a change may help. False: try the next one. Raises ProxyError to stop."""
@@ -294,8 +309,9 @@ class Exchange:
         """Whether another model can be tried if `model` does not begin in time: else it has all the time there is."""
         if len(self.tried) + 1 >= self._settings.max_attempts or self._own_count_exhausted():
             return False
-        now, place = self._clock.time(), self._candidates.index(model)
-        return any(self._standing.unavailable(other, now) is None for other in self._candidates[place + 1 :])
+        now, tried = self._clock.time(), {one.model for one in self.tried}
+        others = (other for other in self._candidates if other is not model and other.id not in tried)
+        return any(self._standing.unavailable(other, now) is None for other in others)
 
     def _own_count_exhausted(self) -> bool:
         # After the account's own limit has reset, what was counted here before means nothing.

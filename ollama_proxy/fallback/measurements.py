@@ -20,12 +20,13 @@ from ollama_proxy.fallback.samples import (
     Recent,
     Sample,
     added,
-    badness,
     believed,
+    faded,
     forgotten,
     latest,
     usual_first_token,
 )
+from ollama_proxy.fallback.scores import success
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.score_table import ALL_MODELS, NAME, ScoreRow, ScoreTable
 from ollama_proxy.storage.write_behind import WriteQueue
@@ -108,10 +109,9 @@ class Measurements:
         """What is measured of a model; `NOTHING` if nothing is."""
         return self._models.get(model, NOTHING)
 
-    def badness(self, model: str, now: float) -> str:
-        """Why a model is measured to be bad, "" if it is not."""
-        measured = self._models.get(model)
-        return badness(measured, now, self.slow) if measured is not None else ""
+    def success(self, model: str, now: float) -> float:
+        """How often a model answers, as a score counts it."""
+        return success(faded(self.of(model), now))
 
     def patience(self, model: str, now: float) -> float:
         """How many seconds a model's first token is waited for, before any limit of the settings."""

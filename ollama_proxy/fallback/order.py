@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,13 +46,15 @@ def arranged(
 ) -> Arrangement:
     """Return `models`, given by window, in the order that `preset` makes of them; None keeps the window's order.
 
-    Scores are compared by steps, ties go to the larger window, then by id: nothing is left to chance.
+    Scores are compared by steps, ties go to the larger window, then by id: nothing is left to chance. Where the
+    preset waits for a good model, only one that fails is bad.
     """
     found = scores(preset or DEFAULT_PRESET, quality, measured.known, now)
     by_merit = models
     if preset is not None:
         by_merit = tuple(sorted(models, key=lambda model: -found[model.id].step))  # stable: ties stay by window
-    bad = bad_ones(measured.known, now, measured.slow)
+    slow = math.inf if preset is not None and preset.waits else measured.slow
+    bad = bad_ones(measured.known, now, slow)
     placed = by_merit
     if bad:
         placed = (*[one for one in by_merit if one.id not in bad], *[one for one in by_merit if one.id in bad])

@@ -42,18 +42,22 @@ STEP = math.log(1.15)
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How much quality (a) and speed (b) weigh; `index` is what quality means, if it is not for the request to say."""
+    """How much quality (a) and speed (b) weigh; `index` is what quality means, if it is not for the request to say.
+
+    With `waits` a good model is worth waiting for: its time is in the score, and being slow does not make it bad.
+    """
 
     quality: float
     speed: float
     index: Index | None = None
+    waits: bool = True
 
 
 PRESETS: dict[str, Preset] = {
-    "smart": Preset(1.0, 0.3),
-    "balanced": Preset(1.0, 0.5),
-    "fast": Preset(0.3, 1.0),
-    "coding": Preset(1.0, 0.5, Index.CODING),
+    "smart": Preset(3.0, 0.3),
+    "balanced": Preset(2.0, 0.5),
+    "fast": Preset(0.3, 1.0, waits=False),
+    "coding": Preset(2.0, 0.5, Index.CODING),
 }
 
 

@@ -79,14 +79,23 @@ def test_speed_counts_more_for_fast_than_for_smart(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_in_every_order_a_bad_model_goes_behind_all_others(bed: Bed, order: str) -> None:
+def test_in_every_order_a_model_that_fails_goes_behind_all_others(bed: Bed, order: str) -> None:
     for _ in range(5):
-        bed.measured.answered(BEST, NOW, first_token=12)
-        bed.measured.answered(WIDER, NOW, first_token=12)
+        bed.measured.failed(BEST, NOW)
+        bed.measured.failed(WIDER, NOW)
     arrangement = bed.arranged(order)
     assert {model.id for model in arrangement.models[-2:]} == {BEST, WIDER} == set(arrangement.bad)
     assert set(arrangement.models) == set(MODELS)
     assert arrangement.bad[BEST] == "the last 3 attempts were slow or failed"
+
+
+@pytest.mark.parametrize(
+    ("order", "is_bad"), [("context", True), ("fast", True), ("balanced", False), ("smart", False), ("coding", False)]
+)
+def test_a_slow_model_is_bad_unless_the_order_waits_for_a_good_one(bed: Bed, order: str, is_bad: bool) -> None:
+    for _ in range(5):
+        bed.measured.answered(BEST, NOW, first_token=12)
+    assert (BEST in bed.arranged(order).bad) is is_bad
 
 
 def test_what_was_worked_out_holds_for_a_second(bed: Bed) -> None:
