@@ -29,6 +29,9 @@ TRIAL_PATIENCE = 10.0
 #: Only models whose score is at least this part of the leader's are tried out.
 WORTH_EXPLORING = 0.5
 
+#: Numbers that differ by less are the same.
+_ROUNDING = 1e-9
+
 #: The most models that are named as passed over.
 MOST_PASSED_OVER = 5
 
@@ -148,9 +151,9 @@ class Chooser:
             place = arrangement.by_merit.index(leader) if leader in arrangement.by_merit else 0
             better: Sequence[Model] = arrangement.by_merit[:place]
         else:
-            bar = scores[leader.id].value if leader.id in scores and leader.id not in arrangement.bad else 0.0
-            better = [model for model in ready if scores[model.id].unmeasured >= bar]
-            better = sorted(better, key=lambda model: -scores[model.id].unmeasured)
+            bar = 0.0 if leader.id in arrangement.bad else scores[leader.id].answering - _ROUNDING
+            better = [model for model in ready if scores[model.id].recovered >= bar]
+            better = sorted(better, key=lambda model: -scores[model.id].recovered)
         able = {model.id for model in ready}
         due = (
             model

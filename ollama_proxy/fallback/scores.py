@@ -65,7 +65,7 @@ PRESETS: dict[str, Preset] = {
 class Score:
     """A model's score and its parts; `seconds` is what an answer of `ANSWER_TOKENS` is thought to take.
 
-    `unmeasured` is what the score would be if nothing had been measured of the model.
+    `recovered` is what the score would be if the model answered always, and in the usual time.
     """
 
     quality: float
@@ -73,7 +73,12 @@ class Score:
     speed: float
     value: float
     seconds: float
-    unmeasured: float
+    recovered: float
+
+    @property
+    def answering(self) -> float:
+        """What the score would be if the model answered always."""
+        return self.value / self.success
 
     @property
     def step(self) -> int:
@@ -151,8 +156,8 @@ class _Unmeasured:
         if known is not None:
             seconds = (measured.timed * known + PRIOR_TIMED * self.usual) / (measured.timed + PRIOR_TIMED)
         speed, answers = _speed(seconds), success(measured)
-        unmeasured = self._value(quality, success(NOTHING), _speed(self.usual))
-        return Score(quality, answers, speed, self._value(quality, answers, speed), seconds, unmeasured)
+        recovered = self._value(quality, 1.0, _speed(self.usual))
+        return Score(quality, answers, speed, self._value(quality, answers, speed), seconds, recovered)
 
     def _value(self, quality: float, answers: float, speed: float) -> float:
         return float(quality**self.preset.quality * answers * speed**self.preset.speed)

@@ -82,7 +82,7 @@ def test_speed_is_of_three_hundred_tokens() -> None:
 def test_before_anything_is_measured_all_are_thought_equally_quick() -> None:
     found = scores(PRESETS["balanced"], {A: 1.0, B: 0.5}, {}, NOW)
     assert found[A].seconds == found[B].seconds == UNKNOWN_SECONDS
-    assert found[A].value == found[A].unmeasured
+    assert found[A].answering == pytest.approx(found[A].recovered)
 
 
 def test_what_is_not_measured_any_more_drifts_to_the_median() -> None:
