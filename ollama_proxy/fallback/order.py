@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ollama_proxy.catalog.ratings import Index
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.fallback.measurements import Measurements
+from ollama_proxy.fallback.samples import Measured
 from ollama_proxy.fallback.scores import PRESETS, Preset, Score, bad_ones, index_for, qualities, scores
 
 Models = tuple[Model, ...]
@@ -42,23 +43,35 @@ class Arrangement:
 
 
 def arranged(
-    preset: Preset | None, models: Models, quality: Mapping[str, float], measured: Measurements, now: float
+    preset: Preset | None,
+    models: Models,
+    quality: Mapping[str, float],
+    measured: Mapping[str, Measured],
+    now: float,
+    *,
+    slow: float,
 ) -> Arrangement:
     """Return `models`, given by window, in the order that `preset` makes of them; None keeps the window's order.
+
+    `quality` and what is `measured` are by model id; `slow` is how many seconds to a first token make a model bad.
 
     Scores are compared by steps, ties go to the larger window, then by id: nothing is left to chance. Where the
     preset waits for a good model, only one that fails is bad.
     """
-    found = scores(preset or DEFAULT_PRESET, quality, measured.known, now)
+    found = scores(preset or DEFAULT_PRESET, quality, measured, now)
     by_merit = models
     if preset is not None:
         by_merit = tuple(sorted(models, key=lambda model: -found[model.id].step))  # stable: ties stay by window
-    slow = math.inf if preset is not None and preset.waits else measured.slow
-    bad = bad_ones(measured.known, now, slow)
+    bad = bad_ones(measured, now, math.inf if preset is not None and preset.waits else slow)
     placed = by_merit
     if bad:
         placed = (*[one for one in by_merit if one.id not in bad], *[one for one in by_merit if one.id in bad])
     return Arrangement(placed, by_merit, found, bad)
+
+
+def by_window(models: Iterable[Model]) -> Models:
+    """Return `models` with the largest usable window first, then by id."""
+    return tuple(sorted(models, key=lambda model: (-model.context_length, model.id)))
 
 
 @dataclass(slots=True)
@@ -94,13 +107,14 @@ class Orders:
         quality = self._quality.get(index)
         if quality is None:
             quality = self._quality[index] = qualities(self._by_window, index)
-        arrangement = arranged(preset, self._by_window, quality, self.measured, now)
+        known, slow = self.measured.known, self.measured.slow
+        arrangement = arranged(preset, self._by_window, quality, known, now, slow=slow)
         self._kept[order, index] = _Kept(arrangement, now, version)
         return arrangement
 
     def _renew(self, models: Models) -> None:
         """Forget what was worked out for another catalogue."""
         self._given = models
-        self._by_window = tuple(sorted(models, key=lambda model: (-model.context_length, model.id)))
+        self._by_window = by_window(models)
         self._quality.clear()
         self._kept.clear()

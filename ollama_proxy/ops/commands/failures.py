@@ -12,6 +12,7 @@ from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.cooldown import all_believed
+from ollama_proxy.fallback.measurements import forget
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.commands.models import is_cooling
 from ollama_proxy.ops.commands.output import (
@@ -97,26 +98,35 @@ def _line(row: FailureRow, model: Model | None, now: float) -> tuple[str, ...]:
 )
 @click.argument("model", required=False)
 def clear(model: str | None) -> None:
-    """Forget the failures of MODEL (its OpenRouter id or its listed name), or all failures and account limits."""
+    """Forget the failures of MODEL (its OpenRouter id or its listed name), or all failures and account limits.
+
+    What was measured of it, and with it its score, is forgotten too.
+    """
     runtime = current_runtime()
     with storage_errors_in_one_line():
         if model is None:
             count = runtime.failures.clear() + runtime.failures.clear_limit()
+            measured = forget(runtime.scores, time.time())
         else:
-            count = _clear_model(runtime, model)
-    click.echo(f"forgotten: {count}")
+            count, measured = _clear_model(runtime, model)
+    click.echo(f"forgotten: {count}" + (f"; the scores of {measured}" if measured else ""))
 
 
-def _clear_model(runtime: Runtime, name: str) -> int:
-    """Forget the failures of the model that `name` means; how many there were. ClickException for an unknown name."""
+def _clear_model(runtime: Runtime, name: str) -> tuple[int, int]:
+    """Forget the failures and the score of the model that `name` means; how many there were of each.
+
+    ClickException for an unknown name.
+    """
     catalog = _stored_catalog(runtime)
     model = model_named(catalog, name) if catalog is not None else None
-    count = runtime.failures.clear(model.id if model is not None else name)
+    model_id = model.id if model is not None else name
+    count = runtime.failures.clear(model_id)
+    measured = forget(runtime.scores, time.time(), model_id) if model is not None else 0
     if model is None and not count:
         if catalog is not None and (ids := catalog.resolve(name).candidates_text):
             raise click.ClickException(f"{name!r} is the short name of several models: {', '.join(ids)}")
         raise click.ClickException(f"no model is called {name!r}, and nothing is remembered of one")
-    return count
+    return count, measured
 
 
 def model_named(catalog: Catalog, name: str) -> Model | None:
