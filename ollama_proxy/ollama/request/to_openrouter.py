@@ -6,7 +6,7 @@ Pure: no model is known yet (`bodies.fit` fits the body to one), and nothing is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of
@@ -57,7 +57,7 @@ def translate_chat(request: ChatRequest) -> Translation:
         # The client left the tools out of a follow-up, but some providers demand the definitions of called tools.
         body["tools"] = definitions(({"name": name} for name in in_history), names)
         body["tool_choice"] = "none"
-    return replace(_finish(request, body, messages, tools_bytes, names), opening=_opening(messages))
+    return _finish(request, body, messages, tools_bytes, names, opening=_opening(messages))
 
 
 def _opening(messages: list[Message]) -> Opening | None:
@@ -95,7 +95,13 @@ def translate_embed(request: EmbedRequest | EmbeddingRequest) -> Translation:
 
 
 def _finish(
-    request: AnswerRequest, body: dict[str, Any], messages: list[Message], tools_bytes: int, names: ToolNames
+    request: AnswerRequest,
+    body: dict[str, Any],
+    messages: list[Message],
+    tools_bytes: int,
+    names: ToolNames,
+    *,
+    opening: Opening | None = None,
 ) -> Translation:
     body |= sampling(request.options)
     response_format = _response_format(request.schema)
@@ -116,7 +122,7 @@ def _finish(
         prompt_tokens=(sum(map(_prompt_bytes, messages)) + tools_bytes) // _BYTES_PER_TOKEN,
         output_tokens=body.get("max_tokens", 0),
     )
-    return Translation(body, needs, names.renamed)
+    return Translation(body, needs, names.renamed, opening)
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
