@@ -77,6 +77,7 @@ class ProxyServer:
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{directory / 'proxy.db'}",
             "LOG_FORMAT": "json",
+            "EXPLORE": "0",  # chance has no place in a test
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         }
         if ca_file is not None:
