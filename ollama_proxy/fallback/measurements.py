@@ -93,7 +93,7 @@ class Measurements:
         self._batches: dict[str, _Batch] = {}
         self._latest = _Batch(has_begun=True)
         self._made = 0
-        #: Raised when an order may have changed at once: after a failure, a reload, a model that is judged anew.
+        #: Raised when an order may have changed at once: after what is bad, a reload, a model that is judged anew.
         self.version = 0
         if shared is not None:
             shared.revisions.subscribe(NAME, partial(self._reload, shared))
@@ -157,7 +157,7 @@ class Measurements:
                 renews=renews,
             ),
         )
-        if renews:
+        if renews or (first_token is not None and first_token >= self.slow):
             self.version += 1
 
     def failed(self, model: str, now: float, *, waited: float | None = None, weight: float = 1.0) -> None:

@@ -87,7 +87,7 @@ _HEAD = ("MODEL", "CONTEXT", "SCORE", "Q", "R", "S", "SAMPLES", "FIRST", "TOK/S"
 
 def _score(place: Explained) -> tuple[str, ...]:
     """The columns of the score; a time or speed that was not measured is a dash."""
-    first = "-" if place.first_token is None else f"{place.first_token:.1f} s"
+    first = "-" if place.first_token is None else f"{place.first_token:.1f}s"
     speed = "-" if place.tokens_per_second is None else f"{place.tokens_per_second:.0f}"
     parts = (place.score, place.quality, place.success, place.speed)
     return (*(f"{part:.2f}" for part in parts), f"{place.samples:.1f}", first, speed)
