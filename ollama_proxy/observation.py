@@ -68,6 +68,10 @@ class ObservedExchange(Protocol):
     @property
     def first_token_seconds(self) -> float | None: ...
 
+    @property
+    def chain(self) -> str:
+        """Who was passed over, who was tried, and why not: catalogue ids and our own reasons, in one line."""
+
 
 @dataclass(slots=True)
 class Observation:

@@ -19,7 +19,10 @@ from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, Explainer, FailureObserver, SlowObserver, in_background
+from ollama_proxy.fallback.choosing import Chooser
+from ollama_proxy.fallback.conversations import Conversations
 from ollama_proxy.fallback.free_requests import FreeRequestCount
+from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, SharedScores
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.ledger.books import Stores, open_books
@@ -34,6 +37,7 @@ from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.revisions import Revisions
+from ollama_proxy.storage.score_table import ScoreTable
 from ollama_proxy.storage.write_behind import WriteBehind
 
 log = structlog.get_logger("ollama_proxy")
@@ -47,6 +51,7 @@ class Runtime:
     backend: Backend
     database: Database
     failures: FailureTable
+    scores: ScoreTable
     writes: WriteBehind
     revisions: Revisions
     filters: FilterFiles
@@ -119,6 +124,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
     failures = FailureTable(database)
     writes = WriteBehind(database, on_warning=_warn, on_lost=observing.writes_lost)
     revisions = Revisions(database, on_warning=_warn)
+    scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = CatalogKeeper(
         settings,
@@ -127,7 +133,10 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         filters=filters,
         on_event=lambda event, fields: log.info(event, **fields),
     )
-    memory = FailureMemory(settings, Shared(failures, writes.queue("failures"), revisions))
+    # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
+    shared = Shared(failures, writes.queue("failures"), revisions)
+    shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
+    memory = FailureMemory(settings, shared)
     books = open_books(
         settings,
         Stores(database, writes, revisions),
@@ -149,6 +158,12 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         keeper=keeper,
         memory=memory,
         free_requests=FreeRequestCount(settings.free_requests_per_minute, observer=books.quota),
+        chooser=Chooser(
+            settings,
+            Measurements(settings.slow_first_token_seconds, shared_scores),
+            Conversations(settings.sticky_minutes, settings.openrouter_api_key),
+            may_explore=books.quota.has_plenty,
+        ),
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=failed,
         observe_slow=observing.slow,
@@ -159,6 +174,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         backend,
         database,
         failures,
+        scores,
         writes,
         revisions,
         filters,

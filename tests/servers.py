@@ -77,6 +77,9 @@ class ProxyServer:
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{directory / 'proxy.db'}",
             "LOG_FORMAT": "json",
+            # Tests say "hello" again and again, and what one of them did must not decide who answers the next.
+            "EXPLORE": "0",
+            "STICKY_MINUTES": "0",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "PYTHONFAULTHANDLER": "1",
         }

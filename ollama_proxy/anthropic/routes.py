@@ -23,6 +23,7 @@ from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers import stop_forms
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES
 from ollama_proxy.web import context
+from ollama_proxy.web.conversation import client_session, opening
 from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, WholeBody, respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader, cut_body
@@ -62,6 +63,8 @@ def messages() -> Response:
         own_provider="provider" in asked,
         caller=observation.caller,
         observation=observation,
+        opening=opening(asked.get("system"), asked["messages"]),
+        session=client_session(asked),
         headers={} if free_mode else _forwarded(),
     )
     exchange = Exchange(backend, call)

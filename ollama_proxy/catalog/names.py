@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable
 
 from ollama_proxy import limits
 
@@ -89,19 +89,23 @@ def without_vendor(model_id: str) -> str:
     return model_id.partition("/")[2] or model_id
 
 
-def assign_names(ids: Iterable[str], *, reserved: Set[str] = frozenset()) -> dict[str, str]:
+def _never(_name: str) -> bool:
+    return False
+
+
+def assign_names(ids: Iterable[str], *, is_reserved: Callable[[str], bool] = _never) -> dict[str, str]:
     """The listed name of each id of the whole catalogue, in the order given.
 
     The vendor is dropped and the tag is always shown; ids that would share a name, or take another id's place or a
-    `reserved` name, all keep their vendor. Names are unique without regard to case. An id that differs from an
-    earlier one only by case or an explicit `:latest` cannot be told apart and is left out.
+    reserved name (asked in lower case, with its tag), all keep their vendor. Names are unique without regard to case.
+    An id that differs from an earlier one only by case or an explicit `:latest` cannot be told apart and is left out.
     """
     by_key: dict[str, str] = {}
     for model_id in ids:
         by_key.setdefault(name_key(model_id), model_id)
     short = {key: name_key(without_vendor(model_id)) for key, model_id in by_key.items()}
     # A short name may not be another model's full id either: `b/c` of `a/b/c` is not the id `b/c`.
-    keeps_vendor = {key for key, name in short.items() if name in reserved or (name in by_key and name != key)}
+    keeps_vendor = {key for key, name in short.items() if is_reserved(name) or (name in by_key and name != key)}
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in short.items():
         holders[name].append(key)

@@ -18,6 +18,7 @@ import orjson
 
 from ollama_proxy.catalog.free import is_free, is_stealth
 from ollama_proxy.catalog.names import is_valid_id, without_vendor
+from ollama_proxy.catalog.ratings import UNRATED, Ratings, read_ratings
 
 #: Expiry dates from this year on mean "no end".
 _NO_END_YEAR = 2098
@@ -50,6 +51,8 @@ class Model:
     is_stealth: bool
     digest: str
     record: Mapping[str, Any] = field(compare=False, repr=False)
+    #: What public benchmarks say of it. It is no part of the digest: clients do not see it.
+    ratings: Ratings = field(default=UNRATED, compare=False)
 
     @property
     def tools(self) -> bool:
@@ -150,6 +153,7 @@ def parse_record(raw: object, *, today: date, name: str = "", is_embedding: bool
         is_stealth=is_stealth(model_id, pricing),
         digest=_digest(fields, pricing),
         record=raw,
+        ratings=read_ratings(raw),
     )
 
 

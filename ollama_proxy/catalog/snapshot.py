@@ -26,7 +26,7 @@ from ollama_proxy.catalog.names import (
     without_vendor,
 )
 from ollama_proxy.catalog.records import Model, parse_record
-from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel
+from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel, is_reserved
 
 
 class NameKind(StrEnum):
@@ -211,7 +211,7 @@ def _parse(chat: Iterable[Any], embedding: Iterable[Any], today: date) -> dict[s
 
 
 def _named(models: Mapping[str, Model]) -> list[Model]:
-    names = assign_names(models, reserved=VIRTUAL_MODELS.keys())
+    names = assign_names(models, is_reserved=is_reserved)
     return [replace(models[model_id], name=name) for model_id, name in names.items()]
 
 

@@ -14,21 +14,19 @@ from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
 from ollama_proxy.catalog.virtual import FREE, VirtualModel
 from ollama_proxy.errors import BadRequest, ModelNotFound, ProxyError
 
-#: The order of the free models behind a named model, and of those that answer for an unknown name.
-DEFAULT_ORDER = "context"
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a name means: a `model`, or a `virtual` model; one of the two is None.
 
-    `name` is the client's own word for it, for texts. `order` names the order of the free models that may answer.
+    `name` is the client's own word for it, for texts. `order` names the order of the free models that may answer; None
+    for a named model and for an unknown name, where FREE_ORDER says it.
     """
 
     name: str
     model: Model | None = None
     virtual: VirtualModel | None = None
-    order: str = DEFAULT_ORDER
+    order: str | None = None
 
     @property
     def embeds(self) -> bool:

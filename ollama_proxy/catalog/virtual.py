@@ -19,7 +19,15 @@ class VirtualModel:
 
 
 #: The best free model for the request.
-FREE = VirtualModel("free:latest", "Free: best free model for the request", "context")
+FREE = VirtualModel("free:latest", "Free: best free model for the request", "balanced")
+FAST = VirtualModel("free:fast", "Free: quickest good model", "fast")
+SMART = VirtualModel("free:smart", "Free: smartest model", "smart")
+CODING = VirtualModel("free:coding", "Free: best model for code", "coding")
 
-#: All of them by their listed name. The names are reserved: no real model is ever listed under one.
-VIRTUAL_MODELS = {model.name: model for model in (FREE,)}
+#: All of them by their listed name, in the order in which they are listed.
+VIRTUAL_MODELS = {model.name: model for model in (FREE, FAST, SMART, CODING)}
+
+
+def is_reserved(key: str) -> bool:
+    """Whether no real model may be listed under a name: `free` with any tag. `key` is in lower case, with its tag."""
+    return key.startswith("free:")

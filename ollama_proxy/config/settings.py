@@ -200,6 +200,24 @@ class Settings:
         group=MODELS,
         default_words="models-filter.txt if it exists",
     )
+    free_order: str = setting(
+        "context",
+        one_of("context", "balanced", "smart", "fast", "coding"),
+        help="the order of free models behind a named one",
+        group=MODELS,
+    )
+    explore: int = setting(
+        20,
+        whole(0, 10**6, "a number of requests, 0 for never"),
+        help="one request in so many tries out a seldom used model",
+        group=MODELS,
+    )
+    sticky_minutes: float = setting(
+        30,
+        number("minutes", or_zero=True),
+        help="how long a conversation stays with its model",
+        group=MODELS,
+    )
     catalog_ttl_minutes: float = setting(
         15,
         number("minutes", or_zero=False),
@@ -247,6 +265,12 @@ class Settings:
         30,
         number("seconds", or_zero=False),
         help="free mode: how long a model may take to begin",
+        group=FAILURES,
+    )
+    slow_first_token_seconds: float = setting(
+        10,
+        number("seconds", or_zero=False),
+        help="a model that usually takes longer to begin goes last",
         group=FAILURES,
     )
     whole_answer_timeout_seconds: float = setting(

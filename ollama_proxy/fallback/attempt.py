@@ -7,12 +7,12 @@ model can be tried unseen; after it StreamBroken, and the client must be told (d
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ollama_proxy.background import Background
+from ollama_proxy.fallback.clock import Clock
 from ollama_proxy.openrouter.answers.chunks import MalformedChunk, dump_payload, parse_passable
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.answers.events import DONE, EventDecoder, EventTooLarge
@@ -84,17 +84,18 @@ class Patience:
 class Pulse:
     """When the client last heard something; shared by the attempts of a request."""
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, clock: Clock) -> None:
         self._interval = interval
-        self._heard = self._heard_before = time.monotonic()
+        self._now = clock.monotonic
+        self._heard = self._heard_before = self._now()
 
     def left(self) -> float:
         """Seconds until the client must hear something; 0 or less: now."""
-        return self._heard + self._interval - time.monotonic()
+        return self._heard + self._interval - self._now()
 
     def beat(self) -> Beat:
         """The client hears something now."""
-        self._heard_before, self._heard = self._heard, time.monotonic()
+        self._heard_before, self._heard = self._heard, self._now()
         return BEAT
 
     def missed(self) -> None:
@@ -114,15 +115,18 @@ class Attempt:
         pulse: Pulse,
         dialect: Dialect,
         on_slow: Callable[[float], None],
+        clock: Clock,
     ) -> None:
         """`on_slow` is called once, with the seconds so far, if nothing useful has come after `SLOW_SECONDS`."""
         self._call = call
+        self._clock = clock
+        self._now = clock.monotonic
         self._streamed = streamed
         self._patience = patience
         self._pulse = pulse
         self._dialect = dialect
         #: When it began, on the monotonic clock in seconds.
-        self.began = self._last_byte = time.monotonic()
+        self.began = self._last_byte = self._now()
         self._deadline = self.began + (patience.first_token if streamed else patience.whole)
         self._on_slow = on_slow
         self._slow_at = self.began + SLOW_SECONDS
@@ -146,7 +150,7 @@ class Attempt:
 
     def __iter__(self) -> Iterator[Beat | Burst]:
         answer = self._answer = yield from self._headers()
-        self.accepted_ns = time.monotonic_ns()
+        self.accepted_ns = self._clock.monotonic_ns()
         if answer.status != 200:
             raise AttemptFailed((yield from self._error_answer(answer)))
         if self._streamed and answer.is_stream:
@@ -168,15 +172,15 @@ class Attempt:
 
     def _slice(self) -> float:
         """How long the next wait may last: until a heartbeat is due, the attempt is slow, or the patience ends."""
-        until = min(self._deadline, self._slow_at) - time.monotonic()
+        until = min(self._deadline, self._slow_at) - self._now()
         return max(min(self._pulse.left(), until, self._silence_left()), SHORTEST_WAIT)
 
     def _silence_left(self) -> float:
-        return self._last_byte + self._patience.silence - time.monotonic()
+        return self._last_byte + self._patience.silence - self._now()
 
     def _still_waiting(self) -> Iterator[Beat]:
         """A beat if one is due. Raises AttemptFailed when the patience has ended."""
-        now = time.monotonic()
+        now = self._now()
         if now >= self._slow_at:
             self._slow_at = float("inf")
             self._on_slow(now - self.began)
@@ -203,7 +207,7 @@ class Attempt:
             # What the answer has said until now decides whether it was whole: here it simply ends.
             return b""
         if data:
-            self._last_byte = time.monotonic()
+            self._last_byte = self._now()
         return data
 
     def _judge(self, payload: bytes, answer: UpstreamAnswer) -> tuple[Mapping[str, Any], bytes]:
@@ -305,9 +309,9 @@ class Attempt:
 
     def _read_trailer(self, answer: UpstreamAnswer) -> None:
         """Read on to the end of the body, so that the connection can be used again."""
-        deadline = time.monotonic() + TRAILER_TIMEOUT
+        deadline = self._now() + TRAILER_TIMEOUT
         size = 0
-        while (left := deadline - time.monotonic()) > 0 and size < LONGEST_TRAILER:
+        while (left := deadline - self._now()) > 0 and size < LONGEST_TRAILER:
             if not (data := self._read(answer, left)):
                 return
             size += len(data)
@@ -336,7 +340,7 @@ class Attempt:
 
     def _error_answer(self, answer: UpstreamAnswer) -> Generator[Beat, None, Failure]:
         """The failure that an answer with an error status is; its body as far as it comes in time."""
-        self._deadline = min(self._deadline, time.monotonic() + ERROR_BODY_TIMEOUT)
+        self._deadline = min(self._deadline, self._now() + ERROR_BODY_TIMEOUT)
         body = bytearray()
         try:
             while len(body) <= LONGEST_ERROR and (data := (yield from self._next(answer))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -13,7 +13,9 @@ from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import Unavailable
-from ollama_proxy.fallback.explanation import AttemptReport, Choice
+from ollama_proxy.fallback.choosing import Chooser
+from ollama_proxy.fallback.clock import Clock
+from ollama_proxy.fallback.explanation import ExplainedAttempt, ExplainedChoice
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
@@ -40,9 +42,9 @@ class SlowObserver(Protocol):
 class Explainer(Protocol):
     """Told, where the log is to explain everything, who may answer a request, and how each attempt went."""
 
-    def chosen(self, observation: Observation, choice: Choice) -> None: ...
+    def chosen(self, observation: Observation, choice: ExplainedChoice) -> None: ...
 
-    def attempted(self, observation: Observation, attempt: AttemptReport) -> None: ...
+    def attempted(self, observation: Observation, attempt: ExplainedAttempt) -> None: ...
 
 
 class StartCall(Protocol):
@@ -74,8 +76,9 @@ class Backend:
     keeper: CatalogKeeper
     memory: FailureMemory
     free_requests: FreeRequestCount
+    chooser: Chooser
     suspicions: Suspicions = field(default_factory=Suspicions)
-    clock: Callable[[], float] = time.time
+    clock: Clock = time
     observe_failure: FailureObserver = field(default=_nobody)
     observe_slow: SlowObserver = field(default=_nobody)
     #: None where nobody wants to know, which is the usual case: then nothing is worked out for it.

@@ -1,7 +1,7 @@
 """Which models may answer a request. Pure: a Target, a catalogue and the request's needs in, models out.
 
 The rules are those of docs/contract.md, "Requests": the asked model first, then, in free mode, every free model that
-can serve the request's needs, in the order that the Target names (`order.py`).
+can serve the request's needs, in the order in which they are given (`order.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong
 from ollama_proxy.fallback.needs import Needs
-from ollama_proxy.fallback.order import ORDERS
 
 
-def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, ...]:
+def candidates(
+    target: Target, catalog: Catalog, needs: Needs, free: Sequence[Model] | None = None
+) -> tuple[Model, ...]:
     """Return the models that may answer a request for `target`, in the order to try them.
 
-    Only the named model for an embedding, and outside free mode for any named model. Raises BadRequest for needs that
+    `free` are the free models in their order, by default that of the list. Only the named model for an embedding, and
+    outside free mode for any named model. Raises BadRequest for needs that
     no model here can serve, ModelNotFound where no free model passes the filters.
     """
     asked = target.model
@@ -27,7 +29,7 @@ def candidates(target: Target, catalog: Catalog, needs: Needs) -> tuple[Model, .
         if lack := lacking(asked, needs, judge_size=False):
             raise BadRequest(_does_not_support(target.name, lack))
         return (asked,)
-    pool: Sequence[Model] = ORDERS[target.order].arrange(catalog.free)
+    pool: Sequence[Model] = catalog.free if free is None else free
     if asked is not None:
         pool = [asked, *[model for model in pool if model.id != asked.id]]
     able = _able(pool, needs)

@@ -7,7 +7,6 @@ docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client'
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +15,9 @@ from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
 from ollama_proxy.fallback.backend import Backend
-from ollama_proxy.fallback.candidates import candidates
+from ollama_proxy.fallback.chain import chain_text
+from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
+from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation, Opening
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
 from ollama_proxy.fallback.standing import Standing
@@ -25,7 +26,7 @@ from ollama_proxy.observation import Observation
 from ollama_proxy.openrouter.answers.chat_dialect import CHAT
 from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.errors.classify import classify
-from ollama_proxy.openrouter.errors.failure import Blame, Failure, Verdict
+from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
 from ollama_proxy.storage.failure_table import LimitRow
 
 #: After so many models failed alike for the request's own content, the next one would say the same.
@@ -49,6 +50,8 @@ class Call:
     the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
     `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
     `caller` is the name of who asks, `observation` the request that it is, for those who are told of attempts.
+    `opening` is how the conversation began (None: a request that is no part of one), `session` the client's own name
+    for it, as it may go upstream.
     """
 
     target: Target
@@ -61,6 +64,8 @@ class Call:
     own_provider: bool = False
     caller: str = ""
     observation: Observation | None = None
+    opening: Opening | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +107,25 @@ class Exchange:
         self._backend = backend
         self._settings = backend.settings
         self._call = call
-        self._began = time.monotonic()
-        self._pulse = Pulse(self._settings.heartbeat_seconds)
+        self._clock = backend.clock
+        self._began = self._clock.monotonic()
+        self._pulse = Pulse(self._settings.heartbeat_seconds, self._clock)
         self._attempt: Attempt | None = None
-        self._attempt_began = 0.0
+        self._attempt_began = self._attempt_started = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
         self._has_waited = False
-        self._standing = Standing(backend.memory, backend.suspicions, call.caller)
+        self._measured = backend.chooser.measured
+        self._standing = Standing(backend.memory, backend.suspicions, self._measured, call.caller)
+        self._conversation = self._conversation_of(call)
+        self._headers = self._headers_of(call)
         #: The model that answers, once the first burst is there.
         self.model: Model | None = None
         self.tried: list[Tried] = []
         self.first_token_seconds: float | None = None
         self._candidates: tuple[Model, ...] = ()
         try:
-            self._candidates = self._choose()
+            self._choice = self._choose()
+            self._candidates = self._choice.models
         finally:
             if backend.explainer is not None:
                 tell_choice(backend, call.observation, call.target, call.needs, self._candidates, self._standing)
@@ -128,6 +138,11 @@ class Exchange:
     def complete(self) -> bool:
         """The answer has said that it is whole."""
         return self._attempt is not None and self._attempt.complete
+
+    @property
+    def chain(self) -> str:
+        """Who was passed over, who was tried, and why not, in one line."""
+        return chain_text(self._choice.passed_over, self.tried)
 
     @property
     def accepted_ns(self) -> int | None:
@@ -146,55 +161,92 @@ class Exchange:
         """Say that nothing was written to the client for the last burst: it does not put off the next heartbeat."""
         self._pulse.missed()
 
-    def succeeded(self) -> None:
-        """Say that the answer was whole: the model's earlier failures are forgotten."""
+    def succeeded(self, tokens: int | None = None) -> None:
+        """Say that the answer was whole, and of how many tokens: the model's earlier failures are forgotten."""
         assert self.model is not None
-        self._standing.succeeded(self.model, began_at=self._attempt_began, now=self._backend.clock())
+        now = self._clock.time()
+        self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
+        if self._falls_back and self.model.is_free:
+            self._measure(self.model, tokens or 0, now)
+        if self._conversation is not None:
+            self._backend.chooser.conversations.answered(self._conversation, self.model.id, now)
+
+    def _measure(self, model: Model, tokens: int, now: float) -> None:
+        first = self.tried[-1].first_token_seconds if self._call.streamed else None
+        since = self._clock.monotonic() - self._attempt_started - (first or 0.0)
+        trial = self._choice.trial
+        probe = trial is not None and trial.is_probe and trial.model is model
+        self._measured.answered(model.id, now, first_token=first, tokens=tokens, seconds=since, probe=probe)
 
     def broken(self, failure: Failure) -> ProxyError:
         """Say that the answer failed after its first burst. Returns the error for the client."""
         assert self.model is not None
         verdict = self._judge(self.model, failure)
-        self._remember(self.model, verdict)
-        return refused(verdict, now=self._backend.clock())
+        self._remember(self.model, verdict, failure)
+        return refused(verdict, now=self._clock.time())
 
     # Choosing
 
-    def _choose(self) -> tuple[Model, ...]:
+    def _conversation_of(self, call: Call) -> Conversation | None:
+        target, opening = call.target, call.opening
+        if opening is None or target.embeds:
+            return None
+        # Under another name the client wants another model: there the conversation begins anew.
+        name = target.model.id if target.model is not None else target.order or ""
+        return self._backend.chooser.conversations.of(opening, call.caller, name)
+
+    def _headers_of(self, call: Call) -> Mapping[str, str]:
+        """Return the headers for upstream, with the session: the client's own, else the conversation's."""
+        session = call.session or (self._conversation.session if self._conversation is not None else "")
+        return {**call.headers, SESSION_HEADER: session} if session else call.headers
+
+    def _choose(self) -> Choice:
+        """Return who is tried. Raises ProxyError if nobody may be."""
         backend, target = self._backend, self._call.target
-        models = candidates(target, backend.catalog(), self._call.needs)
+        catalog = backend.catalog()
         backend.memory.freshen()
         self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
+        now = self._clock.time()
+        choice = backend.chooser.choose(target, catalog, self._call.needs, self._standing, self._conversation, now)
         # Where there are several candidates, all are free.
-        self._is_free = models[0].is_free
+        self._is_free = not choice.models or choice.models[0].is_free
         limit = self._limit()
         if limit is not None and not self._may_wait(limit):
-            raise limited(limit, now=backend.clock())
-        return self._ready(models) if self._falls_back else models
-
-    def _ready(self, models: tuple[Model, ...]) -> tuple[Model, ...]:
-        """Return the models that may be tried. Raises ProxyError if all cool down."""
-        now = self._backend.clock()
-        ready, unavailable = self._standing.in_order(models, now)
-        if not ready:
-            raise all_cooling(unavailable, now=now)
-        return ready
+            raise limited(limit, now=now)
+        if not choice.models:
+            raise all_cooling(choice.unavailable, now=now)
+        return choice
 
     def _limit(self) -> LimitRow | None:
         """Return the limit of the account that holds now for this request, or None."""
-        return self._backend.memory.limit(self._backend.clock(), free=self._is_free)
+        return self._backend.memory.limit(self._clock.time(), free=self._is_free)
 
     # Trying
 
     def _attempts(self) -> Generator[Beat | Burst, None, None]:
         if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
-        for model in self._candidates:
-            if self._failures and self._standing.unavailable(model, self._backend.clock()) is not None:
+        left = list(self._candidates)
+        while left:
+            model = self._surest(left) if self._is_last_attempt() else left[0]
+            left.remove(model)
+            if self._failures and self._standing.unavailable(model, self._clock.time()) is not None:
                 continue  # another request has found out meanwhile
             if (yield from self._answered_by(model)):
                 return
         raise self._given_up()
+
+    def _is_last_attempt(self) -> bool:
+        """Whether the next attempt is a later one, and the last that MAX_ATTEMPTS allows."""
+        return 0 < len(self.tried) == self._settings.max_attempts - 1
+
+    def _surest(self, models: list[Model]) -> Model:
+        """The model that answers most often of those that may be tried and nobody suspects; of equal ones the first."""
+        now, standing, measured = self._clock.time(), self._standing, self._measured
+        ready = [model for model in models if standing.unavailable(model, now) is None]
+        return max(
+            ready or models, key=lambda model: (not standing.is_suspect(model, now), measured.success(model.id, now))
+        )
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and once more where a change may help. False: try the next one. Raises ProxyError to stop."""
@@ -205,12 +257,13 @@ class Exchange:
                 yield from self._try(model, change)
                 return True
             except AttemptFailed as error:
-                verdict = self._judge(model, error.failure)
+                failure = error.failure
+                verdict = self._judge(model, failure)
             if (changed := change.after(verdict)) is not None:
                 # Neither the model nor the account is to blame if the changed request passes.
                 change = changed
                 continue
-            self._remember(model, verdict)
+            self._remember(model, verdict, failure)
             if (limit := self._limit()) is not None and verdict.blame is Blame.ACCOUNT_LIMIT and self._may_wait(limit):
                 yield from self._wait_for(limit)
                 continue
@@ -225,37 +278,43 @@ class Exchange:
     def _try(self, model: Model, change: _Change) -> Iterator[Beat | Burst]:
         backend, call = self._backend, self._call
         body = call.body_for(model, change.without, change.at_most)
-        patience = self._patience()
+        patience = self._patience(model)
         if model.is_free:
             backend.free_requests.add()
         tried = Tried(model.id, model.is_free)
         self.tried.append(tried)
-        self._attempt_began = backend.clock()
-        started = time.monotonic()
+        self._attempt_began = self._clock.time()
+        started = self._attempt_started = self._clock.monotonic()
         attempt = self._attempt = Attempt(
-            backend.start(call.path, body, call.headers),
+            backend.start(call.path, body, self._headers),
             streamed=call.streamed,
             patience=patience,
             pulse=self._pulse,
             dialect=call.dialect,
             on_slow=self._slow,
+            clock=self._clock,
         )
         try:
             for item in attempt:
                 if self.model is None and not isinstance(item, Beat):
                     self.model = model
-                    now = time.monotonic()
+                    now = self._clock.monotonic()
                     self.first_token_seconds, tried.first_token_seconds = now - self._began, now - started
                     if backend.explainer is not None:
                         tell_attempt(backend.explainer, call.observation, tried, attempt)
                 yield item
         finally:
-            tried.seconds = time.monotonic() - started
+            tried.seconds = self._clock.monotonic() - started
             attempt.close()
 
-    def _patience(self) -> Patience:
+    def _patience(self, model: Model) -> Patience:
         settings = self._settings
         first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
+        if self._falls_back and self._may_try_after(model):
+            first = min(first, self._measured.patience(model.id, self._clock.time()))
+            trial = self._choice.trial
+            if trial is not None and trial.model is model:
+                first = min(first, TRIAL_PATIENCE)
         if self.tried and self._falls_back:
             # A later attempt does not start the clock anew: the budget is for all of them together.
             first = max(min(first, self._budget_left()), SHORTEST_PATIENCE)
@@ -265,13 +324,25 @@ class Exchange:
             whole=settings.whole_answer_timeout_seconds,
         )
 
+    def _may_try_after(self, model: Model) -> bool:
+        """Whether another model can be tried if `model` does not begin in time: else it has all the time there is."""
+        if len(self.tried) + 1 >= self._settings.max_attempts or self._own_count_exhausted():
+            return False
+        now, tried = self._clock.time(), {one.model for one in self.tried}
+        others = (other for other in self._candidates if other is not model and other.id not in tried)
+        return any(self._standing.unavailable(other, now) is None for other in others)
+
+    def _own_count_exhausted(self) -> bool:
+        # After the account's own limit has reset, what was counted here before means nothing.
+        return self._is_free and not self._has_waited and self._backend.free_requests.exhausted()
+
     def _budget_left(self) -> float:
-        return self._began + self._settings.fallback_budget_seconds - time.monotonic()
+        return self._began + self._settings.fallback_budget_seconds - self._clock.monotonic()
 
     def _check_may_try(self) -> None:
         """Raise ProxyError if no attempt may be made now: a limit holds, or the request has used up its attempts."""
         if (limit := self._limit()) is not None:
-            raise limited(limit, now=self._backend.clock())
+            raise limited(limit, now=self._clock.time())
         if self.tried and (note := self._used_up()):
             raise self._given_up(note)
 
@@ -282,15 +353,14 @@ class Exchange:
             return f"no further attempt: MAX_ATTEMPTS is {settings.max_attempts}"
         if self._budget_left() <= 0:
             return f"no further attempt: FALLBACK_BUDGET_SECONDS is {settings.fallback_budget_seconds:g}"
-        # After the account's own limit has reset, what was counted here before means nothing.
-        if self._is_free and not self._has_waited and self._backend.free_requests.exhausted():
+        if self._own_count_exhausted():
             return f"no further attempt: FREE_REQUESTS_PER_MINUTE is {settings.free_requests_per_minute}"
         return ""
 
     # Judging
 
     def _judge(self, model: Model, failure: Failure) -> Verdict:
-        verdict = counted(classify(failure, now=self._backend.clock()), model, self._call.needs)
+        verdict = counted(classify(failure, now=self._clock.time()), model, self._call.needs)
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
         self._backend.observe_failure(model.id, verdict)
@@ -300,10 +370,18 @@ class Exchange:
             tell_attempt(self._backend.explainer, self._call.observation, self.tried[-1], self._attempt)
         return verdict
 
-    def _remember(self, model: Model, verdict: Verdict) -> None:
+    def _waited(self, failure: Failure) -> float | None:
+        """Return for how many seconds a first token was waited for in vain; None if that is not what failed."""
+        if failure.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
+            return None
+        return self._clock.monotonic() - self._attempt_started
+
+    def _remember(self, model: Model, verdict: Verdict, failure: Failure) -> None:
         if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
             return  # the client's own choice of providers has ruled the model out
-        self._standing.failed(model, verdict, began_at=self._attempt_began, now=self._backend.clock())
+        self._standing.failed(
+            model, verdict, began_at=self._attempt_began, now=self._clock.time(), waited=self._waited(failure)
+        )
         if verdict.refresh:
             self._backend.model_is_gone(model.id)
 
@@ -318,16 +396,16 @@ class Exchange:
                 | Blame.NETWORK
                 | Blame.ADDRESS
             ):
-                raise refused(verdict, now=self._backend.clock())
+                raise refused(verdict, now=self._clock.time())
             case Blame.CAPABILITY | Blame.MODERATION:
                 alike = {model.id for model, other in self._failures if other.blame is verdict.blame}
                 if len(alike) >= MOST_ALIKE:
-                    raise refused(verdict, now=self._backend.clock())
-            case Blame.MODEL_FAILING if self._falls_back and self._standing.is_the_request(self._backend.clock()):
-                raise refused(verdict, now=self._backend.clock())
+                    raise refused(verdict, now=self._clock.time())
+            case Blame.MODEL_FAILING if self._falls_back and self._standing.is_the_request(self._clock.time()):
+                raise refused(verdict, now=self._clock.time())
 
     def _given_up(self, note: str = "") -> ProxyError:
-        now = self._backend.clock()
+        now = self._clock.time()
         cooling = [self._standing.unavailable(model, now) for model in self._candidates]
         untils = [why.until for why in cooling if why is not None]
         back_at = min(untils) if len(untils) == len(cooling) else None
@@ -338,17 +416,17 @@ class Exchange:
 
     def _may_wait(self, limit: LimitRow) -> bool:
         """Return True if the request may wait for `limit`: once, if it lifts soon and an attempt may be made then."""
-        left = limit.until - self._backend.clock()
+        left = limit.until - self._clock.time()
         if limit.scope != "free" or self._has_waited or left > self._settings.ratelimit_wait_seconds:
             return False
         return len(self.tried) < self._settings.max_attempts and (not self.tried or left < self._budget_left())
 
     def _wait_for(self, limit: LimitRow) -> Iterator[Beat]:
         self._has_waited = True
-        left = max(limit.until - self._backend.clock(), 0.0)
-        end = time.monotonic() + left + random.uniform(*RESET_SPREAD)
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(max(min(left, self._pulse.left()), 0.001))
+        left = max(limit.until - self._clock.time(), 0.0)
+        end = self._clock.monotonic() + left + random.uniform(*RESET_SPREAD)
+        while (left := end - self._clock.monotonic()) > 0:
+            self._clock.sleep(max(min(left, self._pulse.left()), 0.001))
             if self._pulse.left() <= 0:
                 yield self._pulse.beat()
         # Somebody else may have met the limit again.

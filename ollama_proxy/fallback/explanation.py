@@ -20,7 +20,7 @@ MOST_NAMED = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ExplainedChoice:
     """Who may answer a request: the ids of the candidates in the order of trying, the others by why they are left out.
 
     `suspected` are those candidates that failed for somebody a moment ago.
@@ -32,7 +32,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptReport:
+class ExplainedAttempt:
     """How an attempt went as far as it has: the model's id, upstream's HTTP status and the seconds until its headers
     (None: there were none), the seconds until its first token (None: it failed), and why it failed (None: it did not).
     """
@@ -44,7 +44,7 @@ class AttemptReport:
     reason: str | None
 
 
-def explain(
+def explain_choice(
     target: Target,
     catalog: Catalog,
     needs: Needs,
@@ -52,7 +52,7 @@ def explain(
     *,
     unavailable: Callable[[Model], str | None],
     suspected: Callable[[Model], bool],
-) -> Choice:
+) -> ExplainedChoice:
     """Return why `chosen` are the candidates. `unavailable` says in words why a model is not tried now, None if it is.
 
     Where only the asked model may answer, nobody is left out: nobody else was looked at.
@@ -67,7 +67,7 @@ def explain(
                 why = _why(model, target, needs, listed=model.id in listed, unavailable=unavailable(model))
                 left_out.setdefault(why, []).append(model.id)
     suspects = frozenset(model.id for model in chosen if suspected(model))
-    return Choice(tuple(model.id for model in chosen), suspects, left_out)
+    return ExplainedChoice(tuple(model.id for model in chosen), suspects, left_out)
 
 
 def _why(model: Model, target: Target, needs: Needs, *, listed: bool, unavailable: str | None) -> str:
@@ -83,4 +83,4 @@ def _why(model: Model, target: Target, needs: Needs, *, listed: bool, unavailabl
     return "another can think" if needs.thinking and not asked and not model.thinking else "not chosen"
 
 
-__all__ = ["MOST_NAMED", "AttemptReport", "Choice", "explain"]
+__all__ = ["MOST_NAMED", "ExplainedAttempt", "ExplainedChoice", "explain_choice"]

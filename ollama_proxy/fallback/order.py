@@ -1,38 +1,120 @@
-"""In which order free models are tried. An order is a strategy that a Target names (docs/contract.md, "Requests").
+"""In which order free models are tried. An order is what a Target names (docs/contract.md, "Order").
 
-To add one, write it and add it to `ORDERS`; a virtual model in `catalog/virtual.py` can then name it. Pure: the free
-models of a catalogue in, the same models in another order out.
+`ORDERS` has what each order goes by: the window, or a preset of the score. To add one, add it there; a virtual model in
+`catalog/virtual.py` can then name it. `Orders` keeps, for a process, the arrangements it has made.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from ollama_proxy.catalog.ratings import Index
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.fallback.measurements import Measurements
+from ollama_proxy.fallback.samples import Measured
+from ollama_proxy.fallback.scores import PRESETS, Preset, Score, bad_ones, index_for, qualities, scores
 
 Models = tuple[Model, ...]
 
+#: The orders by the name that a Target has for them: the preset of the score, None for the largest window first.
+ORDERS: dict[str, Preset | None] = {"context": None, **PRESETS}
 
-class Order(Protocol):
-    """An order of candidates. `arrange` is called for each request: what it works out is kept as long as it holds."""
+#: Seconds for which an arrangement holds. Scores drift by the minute; what must be seen at once raises the version of
+#: the measurements.
+HOLDS_SECONDS = 1.0
 
-    def arrange(self, models: Models) -> Models:
-        """`models` with the one to try first in front. `models` is the same object until the catalogue changes."""
-
-
-class ByContext:
-    """The largest usable window first, then by id."""
-
-    def __init__(self) -> None:
-        self._arranged: tuple[Models, Models] = ((), ())
-
-    def arrange(self, models: Models) -> Models:
-        given, arranged = self._arranged
-        if given is not models:
-            arranged = tuple(sorted(models, key=lambda model: (-model.context_length, model.id)))
-            self._arranged = (models, arranged)
-        return arranged
+#: The preset by which models are explored and explained where the order itself has no scores.
+DEFAULT_PRESET = PRESETS["balanced"]
 
 
-#: The orders by the name that a Target has for them.
-ORDERS: dict[str, Order] = {"context": ByContext()}
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The models in an order at one moment: first those that are not measured to be bad.
+
+    `by_merit` is the same order without regard to badness. `scores` and `bad` (why) are by model id.
+    """
+
+    models: Models
+    by_merit: Models
+    scores: Mapping[str, Score]
+    bad: Mapping[str, str]
+
+
+def arranged(
+    preset: Preset | None,
+    models: Models,
+    quality: Mapping[str, float],
+    measured: Mapping[str, Measured],
+    now: float,
+    *,
+    slow: float,
+) -> Arrangement:
+    """Return `models`, given by window, in the order that `preset` makes of them; None keeps the window's order.
+
+    `quality` and what is `measured` are by model id; `slow` is how many seconds to a first token make a model bad.
+
+    Scores are compared by steps, ties go to the larger window, then by id: nothing is left to chance. Where the
+    preset waits for a good model, only one that fails is bad.
+    """
+    found = scores(preset or DEFAULT_PRESET, quality, measured, now)
+    by_merit = models
+    if preset is not None:
+        by_merit = tuple(sorted(models, key=lambda model: -found[model.id].step))  # stable: ties stay by window
+    bad = bad_ones(measured, now, math.inf if preset is not None and preset.waits else slow)
+    placed = by_merit
+    if bad:
+        placed = (*[one for one in by_merit if one.id not in bad], *[one for one in by_merit if one.id in bad])
+    return Arrangement(placed, by_merit, found, bad)
+
+
+def by_window(models: Iterable[Model]) -> Models:
+    """Return `models` with the largest usable window first, then by id."""
+    return tuple(sorted(models, key=lambda model: (-model.context_length, model.id)))
+
+
+@dataclass(slots=True)
+class _Kept:
+    arrangement: Arrangement
+    made_at: float
+    version: int
+
+
+class Orders:
+    """Arranges the free models of the current catalogue for each request. One for each process."""
+
+    def __init__(self, measured: Measurements) -> None:
+        self.measured = measured
+        self._given: Models = ()
+        self._by_window: Models = ()
+        self._quality: dict[Index, dict[str, float]] = {}
+        self._kept: dict[tuple[str, Index], _Kept] = {}
+
+    def arrange(self, order: str, models: Models, *, tools: bool, now: float) -> Arrangement:
+        """Return `models` in the order named `order` for a request with or without tools, at `now` (epoch seconds).
+
+        `models` is the same object until the catalogue changes. What was worked out is kept for a second.
+        """
+        if models is not self._given:
+            self._renew(models)
+        preset = ORDERS[order]
+        index = index_for(preset or DEFAULT_PRESET, tools=tools)
+        kept = self._kept.get((order, index))
+        version = self.measured.version
+        if kept is not None and kept.version == version and 0 <= now - kept.made_at < HOLDS_SECONDS:
+            return kept.arrangement
+        quality = self._quality.get(index)
+        if quality is None:
+            quality = self._quality[index] = qualities(self._by_window, index)
+        known, slow = self.measured.known, self.measured.slow
+        arrangement = arranged(preset, self._by_window, quality, known, now, slow=slow)
+        self._kept[order, index] = _Kept(arrangement, now, version)
+        return arrangement
+
+    def _renew(self, models: Models) -> None:
+        """Forget what was worked out for another catalogue."""
+        self._given = models
+        self._by_window = by_window(models)
+        self._quality.clear()
+        self._kept.clear()

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.fallback.measurements import Measurements
 from ollama_proxy.fallback.memory import Cooling, FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 
 #: A request that failed on so many models is looked at: is it the request?
 FAILED_ON = 3
+#: Failures other than of the failing kind that are measured, and how much each counts: a pool that is full for a
+#: moment says less of the model.
+_WEIGHTS = {Blame.MODEL_RATE_LIMIT: 0.5, Blame.MODEL_GONE: 1.0}
+
 #: It is, if so many of them answered somebody else lately.
 ANSWERED_OTHERS = 2
 
@@ -22,12 +27,14 @@ ANSWERED_OTHERS = 2
 class Standing:
     """For one request of `caller`. Times are UTC epoch seconds."""
 
-    def __init__(self, memory: FailureMemory, suspicions: Suspicions, caller: str) -> None:
+    def __init__(self, memory: FailureMemory, suspicions: Suspicions, measured: Measurements, caller: str) -> None:
         self._memory = memory
+        self._measured = measured
         self._suspicions = suspicions
         self._caller = caller
         self._suspected: dict[str, tuple[Model, Verdict, float]] = {}
         self._failed_on: set[str] = set()
+        self._timed_out: set[str] = set()
 
     def unavailable(self, model: Model, now: float) -> Cooling | None:
         """Why `model` is not tried for this caller at `now`, or None: it cools down, or just failed for the caller."""
@@ -47,14 +54,28 @@ class Standing:
             ready.sort(key=lambda model: self._suspicions.is_suspect(model.id, now))
         return tuple(ready), [(model, why) for model, why in found if why is not None]
 
-    def failed(self, model: Model, verdict: Verdict, *, began_at: float, now: float) -> None:
-        """An attempt with `model` failed. What may be the request's fault is held back until it is proven."""
+    def is_suspect(self, model: Model, now: float) -> bool:
+        """Whether anybody's request failed on `model` a moment ago."""
+        return self._suspicions.any(now) and self._suspicions.is_suspect(model.id, now)
+
+    def failed(
+        self, model: Model, verdict: Verdict, *, began_at: float, now: float, waited: float | None = None
+    ) -> None:
+        """An attempt with `model` failed. What may be the request's fault is held back until it is proven.
+
+        `waited` is how long the first token was waited for in vain: that is measured, whoever is to blame.
+        """
+        if waited is not None:
+            self._timed_out.add(model.id)
+            self._measure_failure(model, now, waited=waited)
         if verdict.blame is not Blame.MODEL_FAILING:
+            if (weight := _WEIGHTS.get(verdict.blame)) is not None:
+                self._measure_failure(model, now, weight=weight)
             self._memory.failed(model, verdict, began_at=began_at)
             return
         self._failed_on.add(model.id)
         if self._suspicions.failed(model.id, self._caller, now):
-            self._file(model, verdict, began_at)
+            self._file(model, verdict, began_at, now)
         else:
             self._suspected[model.id] = (model, verdict, began_at)
 
@@ -67,7 +88,7 @@ class Standing:
         self._suspicions.answered(model.id, self._caller, now)
         for suspect, verdict, suspect_began_at in self._suspected.values():
             if suspect.id != model.id and not self._suspicions.answered_another(suspect.id, self._caller, now):
-                self._file(suspect, verdict, suspect_began_at)
+                self._file(suspect, verdict, suspect_began_at, now)
         self._suspected.clear()
 
     def is_the_request(self, now: float) -> bool:
@@ -77,6 +98,12 @@ class Standing:
         answered = [self._suspicions.answered_another(model, self._caller, now) for model in self._failed_on]
         return sum(answered) >= ANSWERED_OTHERS
 
-    def _file(self, model: Model, verdict: Verdict, began_at: float) -> None:
+    def _file(self, model: Model, verdict: Verdict, began_at: float, now: float) -> None:
+        if model.id not in self._timed_out:
+            self._measure_failure(model, now)
         self._memory.failed(model, verdict, began_at=began_at)
         self._suspicions.filed(model.id)
+
+    def _measure_failure(self, model: Model, now: float, *, waited: float | None = None, weight: float = 1.0) -> None:
+        if model.is_free and not model.is_embedding:
+            self._measured.failed(model.id, now, waited=waited, weight=weight)

@@ -9,7 +9,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.attempt import Attempt
 from ollama_proxy.fallback.backend import Backend, Explainer
-from ollama_proxy.fallback.explanation import AttemptReport, explain
+from ollama_proxy.fallback.explanation import ExplainedAttempt, explain_choice
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.standing import Standing
 from ollama_proxy.observation import Observation
@@ -32,7 +32,7 @@ def tell_choice(
     standing: Standing,
 ) -> None:
     """Tell who may answer the request, in the order of trying, and why the others may not."""
-    explainer, catalog, now = backend.explainer, backend.keeper.current(), backend.clock()
+    explainer, catalog, now = backend.explainer, backend.keeper.current(), backend.clock.time()
     if explainer is None or observation is None or catalog is None:
         return
 
@@ -43,7 +43,7 @@ def tell_choice(
     def suspected(model: Model) -> bool:
         return backend.suspicions.is_suspect(model.id, now)
 
-    choice = explain(target, catalog, needs, chosen, unavailable=unavailable, suspected=suspected)
+    choice = explain_choice(target, catalog, needs, chosen, unavailable=unavailable, suspected=suspected)
     explainer.chosen(observation, choice)
 
 
@@ -54,5 +54,5 @@ def tell_attempt(explainer: Explainer, observation: Observation | None, tried: T
         headers_seconds = None if accepted_ns is None else accepted_ns / 1e9 - attempt.began
         explainer.attempted(
             observation,
-            AttemptReport(tried.model, attempt.status, headers_seconds, tried.first_token_seconds, tried.reason),
+            ExplainedAttempt(tried.model, attempt.status, headers_seconds, tried.first_token_seconds, tried.reason),
         )

@@ -90,6 +90,11 @@ class QuotaKeeper:
         now = self._clock()
         return free_left(self._row, self._count((DAY, day_of(now))), now, limited=self._is_limited(now))
 
+    def has_plenty(self) -> bool:
+        """Return True unless less than a fifth of the day's free requests is known to be left."""
+        left, limit = self.free_left(), self._row.free_limit
+        return left is None or not limit or left >= limit / 5
+
     def sent(self) -> None:
         """A free attempt is being sent."""
         minute = int(self._clock()) // MINUTE * MINUTE

@@ -31,6 +31,7 @@ from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.responses_dialect import RESPONSES
 from ollama_proxy.openrouter.answers.stop_cutter import StopForm
 from ollama_proxy.web import context
+from ollama_proxy.web.conversation import client_session, opening
 from ollama_proxy.web.embedding import respond_embedded, widths
 from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 from ollama_proxy.web.pump import SSE, StreamReader, WholeBody, respond_streamed, respond_whole
@@ -41,6 +42,9 @@ Json = dict[str, Any]
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 render_errors(blueprint, ErrorForms(("/v1/responses", response_error_form), ("", error_form)))
+
+#: Where the messages of a conversation are. A completion of a prompt is none.
+_MESSAGES = {"/chat/completions": "messages", "/responses": "input"}
 
 #: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
@@ -171,6 +175,8 @@ def _answer(
         own_provider="provider" in asked.body,
         caller=observation.caller,
         observation=observation,
+        opening=opening(asked.body.get("instructions"), asked.body.get(_MESSAGES.get(path, ""))),
+        session=client_session(asked.body),
     )
     exchange = Exchange(backend, call)
     stops = asked.stops if stop_form is not None else ()

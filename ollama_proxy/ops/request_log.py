@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from ollama_proxy.fallback.explanation import MOST_NAMED, AttemptReport, Choice
+from ollama_proxy.fallback.explanation import MOST_NAMED, ExplainedAttempt, ExplainedChoice
 from ollama_proxy.observation import Observation
 
 #: The most characters of a name that are logged: a client can send a name of any length.
@@ -70,7 +70,7 @@ class RequestLog:
         """Do nothing: a request is logged when it ends."""
 
     def ended(self, observation: Observation) -> None:
-        """Write the line. `tried` reads like "a:free (rate limited), b:free"."""
+        """Write the line. `tried` reads like "a:free (rate limited), b:free"; who was passed over stands there too."""
         if is_probe(observation):
             if self._log.is_enabled_for(logging.DEBUG):
                 self._log.debug("request", **self._fields(observation))
@@ -104,9 +104,7 @@ class RequestLog:
         exchange = observation.exchange
         if exchange is not None:
             fields["model"] = exchange.model.id if exchange.model is not None else None
-            fields["tried"] = ", ".join(
-                f"{tried.model} ({tried.reason})" if tried.reason else tried.model for tried in exchange.tried
-            )
+            fields["tried"] = exchange.chain
             if exchange.first_token_seconds is not None:
                 fields["first_token_ms"] = round(exchange.first_token_seconds * 1000, 1)
             fields["prompt_tokens"] = observation.prompt_tokens
@@ -123,7 +121,7 @@ class Explanations:
     def __init__(self) -> None:
         self._log = structlog.get_logger("ollama_proxy")
 
-    def chosen(self, observation: Observation, choice: Choice) -> None:
+    def chosen(self, observation: Observation, choice: ExplainedChoice) -> None:
         """Write a line: the candidates in the order of trying, the others by why they are left out."""
         candidates = [f"{one} (suspected)" if one in choice.suspected else one for one in choice.candidates]
         self._log.debug(
@@ -133,7 +131,7 @@ class Explanations:
             left_out="; ".join(f"{why}: {_named(models)}" for why, models in choice.left_out.items()),
         )
 
-    def attempted(self, observation: Observation, attempt: AttemptReport) -> None:
+    def attempted(self, observation: Observation, attempt: ExplainedAttempt) -> None:
         """Write a line about an attempt that begins to answer, or has failed."""
         fields = {
             "model": attempt.model,

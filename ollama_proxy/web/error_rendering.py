@@ -68,6 +68,8 @@ def render_errors(blueprint: Blueprint, forms: ErrorForms) -> None:
         headers, body = rendered(forms.of(request.path), error, streamed=noted.streamed)
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             headers += free_left().items()
+        if noted.exchange is not None and (chain := noted.exchange.chain):
+            headers.append(("X-Proxy-Chain", chain))
         return Response(body, status=error.status, headers=headers)
 
     @blueprint.errorhandler(Exception)

@@ -90,10 +90,13 @@ class _Pump:
         self._exchange.close()
         noted, usage = self.observation, self._reader.usage
         noted.prompt_tokens = count_of(usage, "prompt_tokens", "input_tokens")
-        noted.completion_tokens = count_of(usage, "completion_tokens", "output_tokens")
+        noted.completion_tokens = self._completion_tokens()
         noted.cost = cost_of(usage)
         if self._ended is not None:
             self._ended()
+
+    def _completion_tokens(self) -> int | None:
+        return count_of(self._reader.usage, "completion_tokens", "output_tokens")
 
     def writes(self, heartbeat: Callable[[], bytes]) -> Iterator[bytes]:
         """The writes of the response. Raises ProxyError where it must end in an error."""
@@ -126,7 +129,7 @@ class _Pump:
             yield from reader.end()
             if reader.failure is not None:
                 raise exchange.broken(reader.failure)
-        exchange.succeeded()
+        exchange.succeeded(self._completion_tokens())
 
 
 def respond_streamed(
@@ -173,6 +176,7 @@ def _headers_of(exchange: Exchange) -> dict[str, str]:
     if exchange.model is not None:
         headers["X-OpenRouter-Model"] = exchange.model.id
         headers["X-Proxy-Attempts"] = str(len(exchange.tried))
+        headers["X-Proxy-Chain"] = exchange.chain
     return headers
 
 
@@ -186,6 +190,7 @@ class WholeBody:
         """`change` makes the client's body of upstream's. It may raise ProxyError."""
         self._change = change
         self._body = b""
+        self._usage: Mapping[str, Any] | None = None
 
     @property
     def whole(self) -> bool:
@@ -193,6 +198,11 @@ class WholeBody:
 
     @property
     def usage(self) -> Mapping[str, Any]:
+        if self._usage is None:
+            self._usage = self._read_usage()
+        return self._usage
+
+    def _read_usage(self) -> Mapping[str, Any]:
         try:
             usage = orjson.loads(self._body).get("usage")
         except (orjson.JSONDecodeError, AttributeError):

@@ -21,7 +21,7 @@ TOOLS: list[Json] = [
 ]
 #: What Claude Code sends, in the shape that matters.
 CLAUDE_CODE: Json = {
-    "model": "free",
+    "model": "any",
     "max_tokens": 32000,
     "system": [
         {"type": "text", "text": "You are a coding agent.", "cache_control": {"type": "ephemeral"}},
@@ -42,7 +42,7 @@ CLAUDE_CODE: Json = {
 
 
 def ask(text: str = "hello", **fields: Any) -> Json:
-    return {"model": "free", "max_tokens": 100, "messages": [{"role": "user", "content": text}], **fields}
+    return {"model": "any", "max_tokens": 100, "messages": [{"role": "user", "content": text}], **fields}
 
 
 def events(response: requests.Response) -> list[tuple[str, Json]]:

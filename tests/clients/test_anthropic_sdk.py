@@ -20,7 +20,7 @@ WEATHER: dict[str, Any] = {
     "description": "The weather in a city",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
-ASK: dict[str, Any] = {"model": "free", "max_tokens": 200, "messages": [{"role": "user", "content": "hello there"}]}
+ASK: dict[str, Any] = {"model": "any", "max_tokens": 200, "messages": [{"role": "user", "content": "hello there"}]}
 THINK: dict[str, Any] = {"max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}}
 
 
@@ -84,7 +84,7 @@ def test_a_stream_answered_by_a_whole_message(client: Any, simulator: Simulator)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_is_called_and_its_result_understood(client: Any, stream: bool) -> None:
     def answer(messages: list[Any]) -> Any:
-        request = {"model": "free", "max_tokens": 200, "tools": [WEATHER], "messages": messages}
+        request = {"model": "any", "max_tokens": 200, "tools": [WEATHER], "messages": messages}
         if not stream:
             return client.messages.create(**request)
         with client.messages.stream(**request) as events:

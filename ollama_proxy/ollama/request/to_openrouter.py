@@ -11,6 +11,7 @@ from typing import Any
 
 from ollama_proxy.bodies.sampling import stops_of
 from ollama_proxy.bodies.tool_names import ToolNames
+from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of
 from ollama_proxy.fallback.needs import Needs, preferences
 from ollama_proxy.gojson.codec import encode_part
 from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, GenerateRequest
@@ -28,13 +29,15 @@ _BYTES_PER_TOKEN = 4
 @dataclass(frozen=True, slots=True)
 class Translation:
     """`body` has no `model` and no `stream`. `tool_names` maps names that were changed for upstream back to the
-    client's. The answer is cut at each of the `stops`.
+    client's. The answer is cut at each of the `stops`. `opening` is how the conversation began; None for what is none,
+    such as a prompt.
     """
 
     body: dict[str, Any]
     needs: Needs
     tool_names: dict[str, str] = field(default_factory=dict)
     stops: tuple[str, ...] = ()
+    opening: Opening | None = None
 
 
 def translate_chat(request: ChatRequest) -> Translation:
@@ -58,7 +61,18 @@ def translate_chat(request: ChatRequest) -> Translation:
         # The client left the tools out of a follow-up, but some providers demand the definitions of called tools.
         body["tools"] = definitions(({"name": name} for name in in_history), names)
         body["tool_choice"] = "none"
-    return _finish(request, body, messages, tools_bytes, names)
+    return _finish(request, body, messages, tools_bytes, names, opening=_opening(messages))
+
+
+def _opening(messages: list[Message]) -> Opening | None:
+    """Return how a chat began: the texts up to the user's first message. None without one among the first messages."""
+    texts = []
+    for place, message in enumerate(messages[:MOST_TEXTS]):
+        if message.role in ("system", "user"):
+            texts.append(message.text)
+        if message.role == "user":
+            return opening_of(texts, continues=len(messages) > place + 1)
+    return None
 
 
 def translate_generate(request: GenerateRequest) -> Translation:
@@ -85,7 +99,13 @@ def translate_embed(request: EmbedRequest | EmbeddingRequest) -> Translation:
 
 
 def _finish(
-    request: AnswerRequest, body: dict[str, Any], messages: list[Message], tools_bytes: int, names: ToolNames
+    request: AnswerRequest,
+    body: dict[str, Any],
+    messages: list[Message],
+    tools_bytes: int,
+    names: ToolNames,
+    *,
+    opening: Opening | None = None,
 ) -> Translation:
     body |= sampling(request.options)
     response_format = _response_format(request.schema)
@@ -107,7 +127,7 @@ def _finish(
         output_tokens=body.get("max_tokens", 0),
         preferred=preferences(schema=bool(request.schema), logprobs=request.logprobs, stop="stop" in body),
     )
-    return Translation(body, needs, names.renamed, tuple(stops_of(request.options.get("stop"))))
+    return Translation(body, needs, names.renamed, tuple(stops_of(request.options.get("stop"))), opening)
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:

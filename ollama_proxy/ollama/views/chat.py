@@ -36,6 +36,7 @@ from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
 from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader
 
@@ -105,7 +106,15 @@ def _answered(
     asked: AnswerRequest, target: Target, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
 ) -> Response:
     asker = observation()
-    call = Call(target, translation.needs, partial(_body_for, translation), caller=asker.caller, observation=asker)
+    call = Call(
+        target,
+        translation.needs,
+        partial(_body_for, translation),
+        caller=asker.caller,
+        observation=asker,
+        opening=translation.opening,
+        session=client_session(),
+    )
     exchange = Exchange(runtime().backend, call)
     reader: OllamaAnswer | StoppedReader = answer(
         asked.asked,

@@ -71,7 +71,11 @@ def _line(row: Mapping[str, Any], now: float) -> tuple[str, ...]:
 @server_options
 @click.argument("model", required=False)
 def clear(url: str | None, key: str | None, model: str | None) -> None:
-    """Forget the failures of MODEL (its OpenRouter id or its listed name), or all failures and account limits."""
+    """Forget the failures of MODEL (its OpenRouter id or its listed name), or all failures and account limits.
+
+    What was measured of it, and with it its score, is forgotten too.
+    """
     path = "/failures" if model is None else f"/failures/{quote(model)}"
-    done = Asker(url, key).delete(path, lambda view: {"forgotten": clear_failures(view, model)}, member="forgotten")
-    click.echo(f"forgotten: {done['forgotten']}")
+    done = Asker(url, key).delete(path, lambda view: clear_failures(view, model).as_json(), member="forgotten")
+    scores = done.get("scores")
+    click.echo(f"forgotten: {done['forgotten']}" + (f"; the scores of {scores}" if scores else ""))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import ModelNotFound
+from ollama_proxy.fallback.measurements import forget
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.views import View, is_cooling
+from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.storage.failure_table import FailureRow, LimitRow
 
 
@@ -44,14 +47,26 @@ def limit_state(row: LimitRow) -> dict[str, Any]:
     return {"scope": row.scope, "reason": row.reason, "until": moment(row.until), "status": row.status}
 
 
-def clear_failures(view: View, name: str | None) -> int:
-    """Forget the failures of the model that `name` means, or all failures and limits. Returns how many there were.
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many failures and limits were forgotten, and of how many models what was measured."""
+
+    failures: int
+    scores: int
+
+    def as_json(self) -> dict[str, int]:
+        """The same for JSON."""
+        return {"forgotten": self.failures, "scores": self.scores}
+
+
+def clear_failures(view: View, name: str | None) -> Forgotten:
+    """Forget failures and score of the model that `name` means, or all failures, limits and scores.
 
     `name` is an id or a listed name. Raises ModelNotFound for a name that means no model and of which nothing is
     remembered, StorageUnavailable from a StoredView.
     """
     if name is None:
-        return _forget(view, None)
+        return Forgotten(_forget(view, None), _forget_measured(view, None))
     catalog = view.catalog
     model = model_named(catalog, name) if catalog is not None else None
     count = _forget(view, model.id if model is not None else name)
@@ -59,7 +74,18 @@ def clear_failures(view: View, name: str | None) -> int:
         if catalog is not None and (ids := catalog.resolve(name).candidates_text):
             raise ModelNotFound(f"{name!r} is the short name of several models: {', '.join(ids)}")
         raise ModelNotFound(f"no model is called {name!r}, and nothing is remembered of one")
-    return count
+    return Forgotten(count, _forget_measured(view, model.id) if model is not None else 0)
+
+
+def _forget_measured(view: View, model_id: str | None) -> int:
+    if not view.has_tables:
+        return 0
+    try:
+        return forget(view.runtime.scores, view.now, model_id)
+    except StorageUnavailable:
+        if not view.is_live:
+            raise
+        return 0  # as with failures, the rest is forgotten
 
 
 def _forget(view: View, model_id: str | None) -> int:

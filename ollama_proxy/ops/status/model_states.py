@@ -1,4 +1,8 @@
-"""The part `models` of a report: the models in their order, with what is remembered of each and what they cost."""
+"""The parts `models` and `orders` of a report.
+
+The models in their order, with what is remembered of each and what they cost; and each order with the parts of the
+scores.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import math
 from typing import Any
 
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.fallback.explained import Explained, explain
+from ollama_proxy.fallback.order import ORDERS
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.views import View, is_cooling
 from ollama_proxy.storage.failure_table import FailureRow
@@ -18,8 +24,30 @@ def model_states(view: View) -> list[dict[str, Any]]:
     catalog = view.catalog
     if catalog is None:
         return []
-    failures, priced = view.remembered.failures, not view.runtime.settings.free_mode
-    return [model_state(model, failures.get(model.id), view.now, priced=priced) for model in catalog.models]
+    settings, failures = view.runtime.settings, view.remembered.failures
+    if not settings.free_mode:
+        return [model_state(model, failures.get(model.id), view.now, priced=True) for model in catalog.models]
+    models = {model.id: model for model in catalog.free}
+    ordered = [models[place.id] for place in _explained(view, settings.free_order)]
+    return [model_state(model, failures.get(model.id), view.now, priced=False) for model in ordered]
+
+
+def order_places(view: View) -> dict[str, Any]:
+    """The free models in each order: `default`, its name behind a named model; `places`, by order, the best first."""
+    places = {name: [place.as_json() for place in _explained(view, name)] for name in ORDERS}
+    return {"default": view.runtime.settings.free_order, "places": places}
+
+
+def _explained(view: View, order: str) -> list[Explained]:
+    catalog, failures = view.catalog, view.remembered.failures
+
+    def left_out(model: Model) -> str:
+        row = failures.get(model.id)
+        return f"cooling: {row.reason}" if row is not None and is_cooling(row, model, view.now) else ""
+
+    free = () if catalog is None else catalog.free
+    slow = view.runtime.settings.slow_first_token_seconds
+    return explain(order, free, view.measured, view.now, slow=slow, left_out=left_out)
 
 
 def model_state(model: Model, row: FailureRow | None, now: float, *, priced: bool) -> dict[str, Any]:

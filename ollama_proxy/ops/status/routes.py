@@ -73,7 +73,7 @@ def status() -> Response:
 
 def models() -> Response:
     """GET /api/proxy/models: the models in their order, and the limits that hold."""
-    return _json(report(_view(), ("models", "limits")))
+    return _json(report(_view(), ("models", "limits", "orders")))
 
 
 def failures() -> Response:
@@ -83,7 +83,7 @@ def failures() -> Response:
 
 def forget_failures(model: str | None = None) -> Response:
     """DELETE /api/proxy/failures[/MODEL]: forget the failures of one model, or all failures and limits."""
-    return _json({"forgotten": clear_failures(_view(), model)})
+    return _json(clear_failures(_view(), model).as_json())
 
 
 def log() -> Response:

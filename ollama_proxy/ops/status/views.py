@@ -10,7 +10,9 @@ from typing import Protocol
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.cooldown import all_believed
+from ollama_proxy.fallback.measurements import stored
 from ollama_proxy.fallback.memory import is_outdated
+from ollama_proxy.fallback.samples import Measured
 from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.ledger.quota_keeper import DAILY_LIMIT
 from ollama_proxy.runtime import Runtime
@@ -49,6 +51,11 @@ class View(Protocol):
         ...
 
     @property
+    def measured(self) -> Mapping[str, Measured]:
+        """What was measured of models, by id. May raise StorageUnavailable."""
+        ...
+
+    @property
     def catalog(self) -> Catalog | None:
         """The model list, None while there is none."""
         ...
@@ -75,6 +82,12 @@ class LiveView:
         memory.freshen()
         failures, limits = all_believed(memory.rows(), self.now), all_believed(memory.limits(), self.now)
         return Remembered({row.model: row for row in sorted(failures, key=lambda row: row.model)}, limits)
+
+    @cached_property
+    def measured(self) -> Mapping[str, Measured]:
+        """What this process knows, at most a second old."""
+        self.runtime.revisions.freshen()
+        return self.runtime.backend.chooser.measured.known
 
     @cached_property
     def catalog(self) -> Catalog | None:
@@ -109,6 +122,11 @@ class StoredView:
     def has_tables(self) -> bool:
         """Whether the database has any tables yet."""
         return migrate.current(self.runtime.database) is not None
+
+    @cached_property
+    def measured(self) -> Mapping[str, Measured]:
+        """What the table holds; nothing before the first migration."""
+        return stored(self.runtime.scores, self.now) if self.has_tables else {}
 
     @cached_property
     def catalog(self) -> Catalog | None:

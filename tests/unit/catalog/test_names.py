@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.catalog.names import assign_names, is_valid_id, is_valid_name, tagged, variant
-from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
+from ollama_proxy.catalog.virtual import is_reserved
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
     ],
 )
 def test_listed_names(ids: list[str], names: list[str]) -> None:
-    assert assign_names(ids, reserved=VIRTUAL_MODELS.keys()) == dict(zip(ids, names, strict=True))
+    assert assign_names(ids, is_reserved=is_reserved) == dict(zip(ids, names, strict=True))
 
 
 def test_ids_that_cannot_be_told_apart_count_once() -> None:
@@ -50,7 +50,7 @@ IDS = st.builds(
 
 @given(st.lists(IDS, max_size=12))
 def test_names_are_unique_without_case_and_tagged(ids: list[str]) -> None:
-    names = assign_names(ids, reserved=VIRTUAL_MODELS.keys())
+    names = assign_names(ids, is_reserved=is_reserved)
     assert len({name.lower() for name in names.values()}) == len(names)
     assert all(variant(name) for name in names.values())
     assert "free:latest" not in [name for model_id, name in names.items() if "/" in model_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import DEFAULT_ORDER, Target, chat_target, embedding_target, served_target
+from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.catalog.virtual import FREE, VIRTUAL_MODELS
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from tests.unit.catalog.free_models import PAID, catalog_of, record
@@ -31,12 +31,12 @@ def meant(target: Target) -> tuple[str | None, str | None, str]:
 @pytest.mark.parametrize(
     ("name", "free_mode", "expected"),
     [
-        pytest.param("note", True, ("a/note:free", None, DEFAULT_ORDER), id="a model, and the free ones behind it"),
+        pytest.param("note", True, ("a/note:free", None, None), id="a model, and the free ones behind it"),
         pytest.param("free", True, (None, FREE.name, FREE.order), id="a virtual model"),
         pytest.param("free", False, (None, FREE.name, FREE.order), id="a virtual model outside free mode"),
-        pytest.param("nosuch", True, (None, FREE.name, DEFAULT_ORDER), id="an unknown name in free mode"),
-        pytest.param("b/paid", True, (None, FREE.name, DEFAULT_ORDER), id="a paid model is unknown in free mode"),
-        pytest.param("b/paid", False, ("b/paid", None, DEFAULT_ORDER), id="a paid model"),
+        pytest.param("nosuch", True, (None, FREE.name, None), id="an unknown name in free mode"),
+        pytest.param("b/paid", True, (None, FREE.name, None), id="a paid model is unknown in free mode"),
+        pytest.param("b/paid", False, ("b/paid", None, None), id="a paid model"),
     ],
 )
 def test_what_a_name_means_to_chat(name: str, free_mode: bool, expected: tuple[str | None, str | None, str]) -> None:

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import Settings
-from ollama_proxy.fallback import attempt as attempt_module
-from ollama_proxy.fallback import exchange as exchange_module
 from ollama_proxy.fallback.backend import Backend
+from ollama_proxy.fallback.choosing import Chooser
+from ollama_proxy.fallback.conversations import Conversations
 from ollama_proxy.fallback.free_requests import FreeRequestCount
+from ollama_proxy.fallback.measurements import Measurements
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.openrouter.errors.failure import Failure, FailureKind
 from ollama_proxy.openrouter.http.answer_body import BodyBroken
@@ -211,15 +210,16 @@ class Keeper:
 class World:
     """Everything that an exchange works with."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, catalog: Catalog, **settings: Any) -> None:
+    def __init__(self, catalog: Catalog, **settings: Any) -> None:
         self.clock = FakeTime()
-        for module in (attempt_module, exchange_module):
-            monkeypatch.setattr(module, "time", self.clock)
         given: dict[str, Any] = {"heartbeat_seconds": 10, "first_token_timeout_seconds": 30, "max_attempts": 5}
         self.settings = Settings(**(given | settings))
         self.upstream = Upstream(self.clock)
         self.keeper = Keeper(catalog)
         self.memory = FailureMemory(self.settings, clock=self.clock.time)
+        self.measured = Measurements(self.settings.slow_first_token_seconds, clock=self.clock.time)
+        self.conversations = Conversations(self.settings.sticky_minutes, "a secret")
+        self.chooser = Chooser(self.settings, self.measured, self.conversations)
         self.observed: list[tuple[str, str]] = []
         self.backend = Backend(
             settings=self.settings,
@@ -228,6 +228,7 @@ class World:
             keeper=self.keeper,  # type: ignore[arg-type]
             memory=self.memory,
             free_requests=FreeRequestCount(self.settings.free_requests_per_minute, clock=self.clock.monotonic),
-            clock=self.clock.time,
+            clock=self.clock,
+            chooser=self.chooser,
             observe_failure=lambda model, verdict: self.observed.append((model, verdict.reason)),
         )

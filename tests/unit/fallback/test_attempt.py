@@ -44,10 +44,8 @@ class Counted(Iterator[tuple[float, bytes]]):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    clock = FakeTime()
-    monkeypatch.setattr(attempt_module, "time", clock)
-    return clock
+def clock() -> FakeTime:
+    return FakeTime()
 
 
 def attempt_at(
@@ -66,9 +64,10 @@ def attempt_at(
         call,  # type: ignore[arg-type]
         streamed=streamed,
         patience=Patience(**given),
-        pulse=Pulse(10),
+        pulse=Pulse(10, clock),
         dialect=CHAT,
         on_slow=slow.append if slow is not None else lambda _: None,
+        clock=clock,
     )
 
 

@@ -36,7 +36,7 @@ class Keeper:
 
 def backend_of(keeper: Keeper) -> Backend:
     unused: Any = None
-    return Backend(unused, unused, unused, keeper, unused, unused)  # type: ignore[arg-type]
+    return Backend(unused, unused, unused, keeper, unused, unused, unused)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

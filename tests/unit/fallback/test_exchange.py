@@ -63,10 +63,10 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(monkeypatch: pytest.MonkeyPatch) -> MakeWorld:
+def make_world() -> MakeWorld:
     def make(*, free_mode: bool = True, **settings: Any) -> World:
         catalog = catalog_of(*RECORDS, record(PAID_MODEL, pricing=PAID), free_mode=free_mode)
-        return World(monkeypatch, catalog, free_mode=free_mode, **settings)
+        return World(catalog, free_mode=free_mode, **settings)
 
     return make
 
@@ -145,11 +145,11 @@ def test_the_asked_one_comes_first_then_the_others_by_context(world: World) -> N
 
 def test_a_cooling_model_is_left_out_and_tried_again_after_its_cooldown(world: World) -> None:
     world.upstream.replies[A] = [SERVER_ERROR]
-    run(exchange_of(world))
-    run(exchange_of(world))
+    run(exchange_of(world, "nosuch"))
+    run(exchange_of(world, "nosuch"))
     assert world.upstream.models == [A, B, B]
     world.clock.now += 301
-    assert run(exchange_of(world)) == A
+    assert run(exchange_of(world, "nosuch")) == A
     assert left(world, A) is None
 
 
@@ -180,9 +180,9 @@ def test_free_falls_back_outside_free_mode_too(make_world: MakeWorld) -> None:
     assert world.upstream.models == [A, B, B]
 
 
-def test_no_model_stands_in_for_an_embedding_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_model_stands_in_for_an_embedding_model() -> None:
     embedding = record("v/v:free", architecture={"input_modalities": ["text"], "output_modalities": ["embeddings"]})
-    world = World(monkeypatch, catalog_of(*RECORDS, embeddings=[embedding]))
+    world = World(catalog_of(*RECORDS, embeddings=[embedding]))
     world.upstream.replies["v/v:free"] = [SERVER_ERROR, whole({"data": [{"embedding": [1]}]})]
     call = {"embedding": True, "streamed": False, "dialect": EMBEDDINGS, "path": "/embeddings"}
     assert refused(exchange_of(world, "v:free", **call)).status == 502
@@ -284,12 +284,30 @@ def test_what_a_failure_leaves_behind(world: World, reply: Reply, seconds: float
 def test_comments_do_not_reset_the_first_token_deadline_and_heartbeats_go_on(world: World) -> None:
     world.upstream.replies[A] = [only_comments(every=0.5)]
     items = list(exchange_of(world))
-    assert [item is BEAT for item in items].index(False) == 3  # at 10, 20 and 30 s; then the next model answers
-    assert world.upstream.asked_at == [0, pytest.approx(30, abs=1)]
+    assert [item is BEAT for item in items].index(False) == 1  # at 10 s; then the next model answers
+    assert world.upstream.asked_at == [0, pytest.approx(16, abs=1)]
+
+
+def test_the_last_model_that_may_be_tried_has_the_full_time(make_world: MakeWorld) -> None:
+    world = make_world(max_attempts=2)
+    for name in NAMES:
+        world.upstream.replies[name] = [only_comments(every=0.5)]
+    refused(exchange_of(world))
+    assert world.upstream.asked_at == [0, pytest.approx(16, abs=1)]
+    assert world.clock.now == pytest.approx(16 + 30, abs=1)
+
+
+def test_a_model_has_three_times_its_usual_time(world: World) -> None:
+    for _ in range(3):
+        world.upstream.replies[A] = [good(A, after=4)]
+        run(exchange_of(world, "nosuch"))
+    world.upstream.replies[A] = [only_comments(every=0.5)]
+    run(exchange_of(world, "nosuch"))
+    assert world.upstream.asked_at == [0, 4, 8, 12, pytest.approx(24, abs=1)]
 
 
 def test_heartbeats_are_due_while_headers_are_awaited(make_world: MakeWorld) -> None:
-    world = make_world(first_token_timeout_seconds=100)
+    world = make_world(first_token_timeout_seconds=100, max_attempts=1)
     world.upstream.replies[A] = [Reply(good().parts, headers_after=35)]
     exchange = exchange_of(world)
     items = list(exchange)
@@ -298,11 +316,11 @@ def test_heartbeats_are_due_while_headers_are_awaited(make_world: MakeWorld) -> 
 
 
 def test_the_budget_shortens_the_last_attempt_and_ends_the_search(make_world: MakeWorld) -> None:
-    world = make_world(fallback_budget_seconds=70)
+    world = make_world(fallback_budget_seconds=70, max_attempts=10)
     for name in NAMES:
         world.upstream.replies[name] = [only_comments()]
     error = refused(exchange_of(world))
-    assert world.upstream.asked_at == [0, pytest.approx(30, abs=1), pytest.approx(60, abs=2)]
+    assert world.upstream.asked_at == [0, *[pytest.approx(16 * attempt, abs=2) for attempt in (1, 2, 3, 4)]]
     assert world.clock.now == pytest.approx(70, abs=2)
     assert (error.status, "FALLBACK_BUDGET_SECONDS" in error.message) == (503, True)
 

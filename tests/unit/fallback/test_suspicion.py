@@ -29,11 +29,11 @@ POISONS = {
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch, catalog_of(*RECORDS), free_requests_per_minute=0)
+def world() -> World:
+    return World(catalog_of(*RECORDS), free_requests_per_minute=0)
 
 
-def ask(world: World, caller: str, name: str = "free") -> str | ProxyError:
+def ask(world: World, caller: str, name: str = "nosuch") -> str | ProxyError:
     """The model that answered, or the error."""
 
     def body_for(model: Any, without: frozenset[str], at_most: int | None) -> bytes:

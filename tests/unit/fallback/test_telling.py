@@ -13,7 +13,7 @@ from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import SLOW_SECONDS
 from ollama_proxy.fallback.exchange import Call, Exchange
-from ollama_proxy.fallback.explanation import AttemptReport, Choice
+from ollama_proxy.fallback.explanation import ExplainedAttempt, ExplainedChoice
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.observation import Observation
 from tests.unit.catalog.free_models import PAID, catalog_of, record
@@ -120,14 +120,14 @@ class Heard:
     """An Explainer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.choices: list[Choice] = []
-        self.attempts: list[AttemptReport] = []
+        self.choices: list[ExplainedChoice] = []
+        self.attempts: list[ExplainedAttempt] = []
 
-    def chosen(self, observation: Observation, choice: Choice) -> None:
+    def chosen(self, observation: Observation, choice: ExplainedChoice) -> None:
         assert observation.request_id == "the id"
         self.choices.append(choice)
 
-    def attempted(self, observation: Observation, attempt: AttemptReport) -> None:
+    def attempted(self, observation: Observation, attempt: ExplainedAttempt) -> None:
         self.attempts.append(attempt)
 
 

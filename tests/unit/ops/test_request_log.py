@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ollama_proxy.fallback.explanation import MOST_NAMED, AttemptReport, Choice
+from ollama_proxy.fallback.explanation import MOST_NAMED, ExplainedAttempt, ExplainedChoice
 from ollama_proxy.observation import Observation
 from ollama_proxy.ops.request_log import LONGEST_NAME, Explanations, RequestLog, explanations, shown
 
@@ -122,11 +122,11 @@ def test_only_debug_explains() -> None:
 
 def test_an_explanation_names_candidates_and_why_not_the_others() -> None:
     many = [f"m/{number}" for number in range(MOST_NAMED + 7)]
-    choice = Choice(("a/b", "c/d"), frozenset({"c/d"}), {"does not support tools": ["e/f"], "not free": many})
+    choice = ExplainedChoice(("a/b", "c/d"), frozenset({"c/d"}), {"does not support tools": ["e/f"], "not free": many})
     with capture_logs() as lines:
         Explanations().chosen(Observation("id", "POST", "/api/chat"), choice)
         Explanations().attempted(
-            Observation("id", "POST", "/api/chat"), AttemptReport("a/b", 429, 0.0123, None, "rate limited")
+            Observation("id", "POST", "/api/chat"), ExplainedAttempt("a/b", 429, 0.0123, None, "rate limited")
         )
     chosen, attempt = lines
     assert chosen["candidates"] == "a/b, c/d (suspected)"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxy.errors import BadRequest, ProxyError
+from ollama_proxy.fallback.conversations import opening_of
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.ollama.request import chat_bodies, embed_bodies
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_embed, translate_generate
@@ -29,9 +30,20 @@ def generate(**fields: Any) -> Translation:
 
 
 def test_a_plain_chat_is_nothing_but_its_messages() -> None:
-    assert chat(stream=False, keep_alive="5m", tools=[], options={}) == Translation(
-        {"messages": [HI]}, Needs(prompt_tokens=0)
-    )
+    translated = chat(stream=False, keep_alive="5m", tools=[], options={})
+    opening = opening_of([HI["content"]], continues=False)
+    assert translated == Translation({"messages": [HI]}, Needs(prompt_tokens=0), opening=opening)
+
+
+def test_a_conversation_is_known_by_its_system_and_its_first_question() -> None:
+    system, answer = {"role": "system", "content": "be kind"}, {"role": "assistant", "content": "yes?"}
+    first = chat(messages=[system, HI]).opening
+    later = chat(messages=[system, HI, answer, {"role": "user", "content": "go on"}]).opening
+    assert first is not None
+    assert later == first._replace(continues=True)
+    assert chat(messages=[HI]).opening != first
+    assert chat(messages=[answer]).opening is None
+    assert generate(prompt="hi").opening is None
 
 
 @pytest.mark.parametrize(
