@@ -98,7 +98,7 @@ def _show(data: bytes) -> None:
 
 
 def _named(reader: Callable[[bytes], Any], data: bytes) -> None:
-    lookup.listed_model(reader(data).asked, FREE)
+    lookup.pulled_target(reader(data).asked, FREE, strict=False)
 
 
 def _copy(data: bytes) -> None:
