@@ -3,7 +3,8 @@
     python -m bench.soak --seconds 600 --streams 200 --workers 2
 
 starts the stand-in OpenRouter and a server in front of it, loads it, and prints what came of it; exit code 1 if an
-answer was lost or cut, or a stream stayed open. What it knows of the server is seen from outside.
+answer was lost or cut, a stream stayed open, or the ledger has another number of requests than were sent. What it knows
+of the server is seen from outside.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import os
 import random
 import re
 import resource
+import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,6 +164,17 @@ def settled(simulator: Simulator, pids: list[int], before: list[int]) -> dict[st
     }
 
 
+def recorded(folder: Path, sent: int) -> int:
+    """How many requests the ledger has, once it has as many as were `sent`, or has had the time."""
+    deadline = time.monotonic() + 10
+    while True:
+        with closing(sqlite3.connect(f"file:{folder / 'proxy.db'}?mode=ro", uri=True)) as database:
+            found = int(database.execute("SELECT coalesce(sum(requests), 0) FROM usage_hourly").fetchone()[0])
+        if found == sent or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
 def descriptors(pids: list[int]) -> list[int]:
     return [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
 
@@ -212,6 +226,7 @@ def main() -> int:
                 "cores used by the simulator": round((simulator.stats()["cpu_seconds"] - simulator_cpu) / took, 2),
                 "cores used by the load generator": round((own.ru_utime + own.ru_stime) / took, 2),
                 **settled(simulator, pids, before),
+                "requests in the ledger": recorded(Path(folder), sum(results.outcomes.values())),
             }
             same_workers = workers_of(server.process.pid) == pids
             log = server.log()
@@ -221,7 +236,8 @@ def main() -> int:
         print(f"\n{name}, for example:\n{example}")
     if log.strip():
         print(f"\nthe server's log:\n{log[-3000:]}")
-    return int(bool(results.bad or report["open upstream streams"] or not same_workers))
+    is_complete = report["requests in the ledger"] == report["requests"]
+    return int(bool(results.bad or report["open upstream streams"] or not same_workers or not is_complete))
 
 
 if __name__ == "__main__":

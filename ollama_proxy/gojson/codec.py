@@ -53,7 +53,10 @@ def parse_body(body: bytes) -> Any:
         raise BadRequest(_TOO_DEEP)
     number = _NUMBER.match(text, position)
     if "infinity" in reason and number:
-        raise BadRequest(f"json: cannot unmarshal number {number[0]} into Go value of type float64")
+        raise BadRequest(
+            f"json: cannot unmarshal number {number[0]} into Go value of type float64",
+            reason="json: a number that is too large",
+        )
     raise BadRequest(syntax_error(text))
 
 

@@ -51,7 +51,8 @@ def wrong_type(value: Any, path: str, go_type: str) -> BadRequest:
 
     `path` is the Go struct and the dotted JSON path, such as `ChatRequest.messages.content`.
     """
-    shown = kind(value)
+    into = f"into Go struct field {path} of type {go_type}"
+    reason = f"json: cannot unmarshal {kind(value)} {into}"
     if go_type == "int" and isinstance(value, float):
-        shown = f"number {value!r}"
-    return BadRequest(f"json: cannot unmarshal {shown} into Go struct field {path} of type {go_type}")
+        return BadRequest(f"json: cannot unmarshal number {value!r} {into}", reason=reason)
+    return BadRequest(reason)

@@ -67,7 +67,7 @@ class QuotaKeeper:
         self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
         self._reloads = self._reloads_at_take = 0
         self._ask_at = float("-inf")
-        self._at_start = KeyState.UNKNOWN
+        self._at_start: tuple[KeyState, float] | None = None
         revisions.subscribe(NAME, self._reload)
 
     # What requests call. None of it waits or raises.
@@ -124,12 +124,12 @@ class QuotaKeeper:
 
     def found_at_start(self, state: KeyState) -> None:
         """Take over what the start found out about the key, before any worker was there."""
-        self._at_start = state
+        self._at_start = state, self._clock()
         self._row = replace(self._row, key_state=state.value)
 
-    def _found(self, state: KeyState) -> None:
+    def _found(self, state: KeyState, at: float | None = None) -> None:
         if state != self._row.key_state:
-            self._change(key_state=state.value, key_state_at=self._clock())
+            self._change(key_state=state.value, key_state_at=self._clock() if at is None else at)
 
     def _is_limited(self, now: float) -> bool:
         limits = self._limits()
@@ -215,15 +215,16 @@ class QuotaKeeper:
         row, counts = self._table.load([(DAY, day_of(now)), (MINUTE, _minute_of(now))])
         _, taken = self._taken
         for changes in (taken, *self._changes):
-            row = replace(row, **changes)  # type: ignore[arg-type]
+            row = _changed(row, changes)
         self._row, self._stored, self._document = row, counts, _parsed(row.document)
         self._reloads += 1
-        at_start, self._at_start = self._at_start, KeyState.UNKNOWN
-        # It was asked just now, but not about credits and limits, of which an earlier request may have told.
-        if at_start is KeyState.REFUSED or (
-            at_start is KeyState.VALID and row.key_state in (KeyState.UNKNOWN, KeyState.REFUSED)
-        ):
-            self._found(at_start)
+        at_start, self._at_start = self._at_start, None
+        if at_start is None or row.key_state_at > at_start[1]:
+            return
+        # A valid key may still have no credits, of which an earlier request has told.
+        said_before = (KeyState.UNKNOWN, KeyState.REFUSED)
+        if at_start[0] is KeyState.REFUSED or (at_start[0] is KeyState.VALID and row.key_state in said_before):
+            self._found(*at_start)
 
     # Writing (a `batches.Source`)
 
@@ -254,6 +255,13 @@ class QuotaKeeper:
         now = self._clock()
         for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
             del self._unwritten[window]
+
+
+def _changed(row: AccountRow, changes: Mapping[str, Any]) -> AccountRow:
+    """Return the row with `changes`, but with the later one of what is known of the key."""
+    if changes.get("key_state_at", row.key_state_at) < row.key_state_at:
+        changes = {name: value for name, value in changes.items() if not name.startswith("key_state")}
+    return replace(row, **changes)
 
 
 def _minute_of(now: float) -> int:

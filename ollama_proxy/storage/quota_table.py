@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
-from sqlalchemy import BigInteger, Connection, Table, delete, select
+from sqlalchemy import BigInteger, Connection, Table, case, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
@@ -100,14 +100,18 @@ class QuotaTable:
         return self._database.run(read)
 
     def write(self, columns: Mapping[str, object], counts: Mapping[Window, int]) -> Write:
-        """Set some columns of the account's row, and add to the counts of free attempts."""
+        """Set some columns of the account's row, and add to the counts of free attempts.
+
+        What was learned of the key (`key_state` and `key_state_at` together) does not replace what was learned later:
+        processes write some seconds after they have learned something, and in any order.
+        """
         sent = [{"seconds": seconds, "begins": begins, "count": n} for (seconds, begins), n in sorted(counts.items())]
 
         def write(connection: Connection) -> None:
             moved(connection, NAME)
             if columns:
                 insert = upsert(connection, ACCOUNT).values(name=_ROW, **(asdict(AccountRow()) | dict(columns)))
-                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=columns))
+                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=_newer(columns)))
             if sent:
                 insert = upsert(connection, FREE_ATTEMPTS)
                 added = {"count": FREE_ATTEMPTS.c.count + insert.excluded.count}
@@ -120,3 +124,13 @@ class QuotaTable:
         self._database.run(
             lambda connection: connection.execute(delete(FREE_ATTEMPTS).where(FREE_ATTEMPTS.c.begins < day)), write=True
         )
+
+
+def _newer(columns: Mapping[str, object]) -> dict[str, object]:
+    """Return the new values, those of the key's state on condition that they are newer."""
+    found = dict(columns)
+    if "key_state_at" in found:
+        is_newer = ACCOUNT.c.key_state_at <= found["key_state_at"]
+        for name in ("key_state", "key_state_at"):
+            found[name] = case((is_newer, found[name]), else_=ACCOUNT.c[name])
+    return found

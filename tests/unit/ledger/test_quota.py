@@ -332,6 +332,18 @@ def test_the_keys_state_follows_what_requests_meet(pair: tuple[Process, Process]
     assert (one.quota.key_state, one.quota.now().key_state) == (KeyState.VALID, KeyState.VALID)
 
 
+def test_what_was_learned_later_counts_whoever_writes_first(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    one.quota.answered()
+    two.now += 1
+    two.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", "API key refused"))
+    two.written()
+    one.written()
+    for process in pair:
+        process.look()
+        assert process.quota.key_state is KeyState.REFUSED
+
+
 @pytest.mark.parametrize(
     ("met", "told", "state"),
     [
@@ -370,6 +382,7 @@ def test_what_the_start_found_out(
     if before is not None:
         one.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", before))
         one.written()
+    two.now += 1
     two.quota.found_at_start(at_start)
     assert two.quota.key_state is at_start
     two.look()

@@ -21,7 +21,9 @@ from ollama_proxy.storage import migrate
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.ledger_table import HourlyUsage, LedgerTable
 from ollama_proxy.storage.migrate import current, head, history, upgrade
+from ollama_proxy.storage.quota_table import QuotaTable
 from ollama_proxy.storage.tables import all_tables
 from tests.postgres import new_database, postgres_url
 from tests.servers import wait_for
@@ -30,6 +32,9 @@ from tests.version_1_0_0 import FAIL, LIMIT, READ, SAVE_LIST, SAVE_MODEL
 __all__ = ["postgres_url"]
 
 ROOT = Path(__file__).parents[3]
+
+#: What a server of this version adds to an hour's sums.
+USED = HourlyUsage(7200, "key 1", "a/b:free", requests=1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,11 +101,16 @@ def test_a_filled_database_of_version_1_0_0_is_migrated_while_a_server_of_that_v
             wait_for(lambda: FailureTable(old).load(), what="it is filled")
             assert upgrade(empty_url) is True
             revision = CatalogTable(old).revision()
+            for _ in range(10):
+                old.run(LedgerTable(old).record([], usage=lambda _: [USED], failures=[]), write=True)
+                old.run(QuotaTable(old).write({"free_used": 3}, {(60, 60): 1}), write=True)
             wait_for(lambda: CatalogTable(old).revision() > revision + 10, what="it goes on")
         finally:
             over.set()
         transactions = served.result()  # raises what one of them has raised
     assert current(old) == head()
+    assert [row.requests for row in LedgerTable(old).usage(0)] == [10], "beside it, a server of this version works"
+    assert QuotaTable(old).load([(60, 60)])[1] == {(60, 60): 10}
     assert sum(row.count for row in FailureTable(old).load()) == transactions
     assert [row.reason for row in FailureTable(old).limits()] == ["per minute"]
     stored = CatalogTable(old).load()

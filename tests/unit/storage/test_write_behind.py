@@ -368,3 +368,44 @@ assert len(database.run(lambda c: c.execute(REVISIONS.select()).all())) == 2000
 assert longest_pause() < 0.5, longest_pause()
 """,
     )
+
+
+class Ends:
+    """What was told of writes that have ended, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+
+    def of(self, name: str) -> Callable[[bool], None]:
+        return lambda made: self.told.append((name, made))
+
+
+def test_who_puts_a_write_is_told_how_it_ended(database: ScriptedDatabase, behind: WriteBehind) -> None:
+    queue, ends = behind.queue("a"), Ends()
+    queue.put(row("one"), ended=ends.of("one"))
+    queue.put(row("one"), ended=ends.of("refused"))
+    queue.put(row("two"), ended=ends.of("two"))
+    assert behind.flush(10)
+    assert sorted(ends.told) == [("one", True), ("refused", False), ("two", True)]
+
+
+def test_it_is_told_of_a_write_that_is_pushed_out(
+    database: ScriptedDatabase, behind: WriteBehind, clock: Clock
+) -> None:
+    queue, ends = behind.queue("a", most=1), Ends()
+    database.away = True
+    for name in ("one", "two", "three"):
+        queue.put(row(name), ended=ends.of(name))
+    wait_for(lambda: len(ends.told) == 2, what="two are lost")
+    assert ends.told == [("one", False), ("two", False)]
+    database.away = False
+    clock.now += REST_SECONDS
+    assert behind.flush(10)
+    assert ends.told[2:] == [("three", True)]
+
+
+def test_one_that_is_told_may_put_another(database: ScriptedDatabase, behind: WriteBehind) -> None:
+    queue = behind.queue("a")
+    queue.put(row("one", 1), ended=lambda made: queue.put(row("two", 2)))
+    assert behind.flush(10)
+    assert rows(database) == ["one", "two"]
