@@ -26,6 +26,7 @@ def simulator(shared_simulator: Simulator, request: pytest.FixtureRequest) -> It
 
     Behind the test it says whether a body went up that OpenRouter's OpenAPI document does not allow (where one is at
     hand, see simulator/openapi.py). A test that sends such a body on purpose is marked with `invalid_bodies(reason)`.
+    Generated requests (tests/api/test_fuzz.py) are no client's, and go to `shared_simulator`: they are not checked.
     """
     shared_simulator.reset()
     yield shared_simulator

@@ -159,8 +159,8 @@ class _ChatForm:
         return bool(message["role"] == "user")
 
     def joined(self, callers: Sequence[Any]) -> Any:
-        texts = [caller["content"] for caller in callers if isinstance(caller.get("content"), str)]
-        content = callers[0].get("content") if len(texts) < 2 else "\n".join(filter(None, texts))
+        texts = [text for caller in callers if isinstance(text := caller.get("content"), str) and text]
+        content = "\n".join(texts) if texts else callers[0].get("content")
         calls = [call for caller in callers for call in caller["tool_calls"]]
         return {**callers[0], "content": content, "tool_calls": calls}
 

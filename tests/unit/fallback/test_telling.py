@@ -33,9 +33,9 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(monkeypatch: pytest.MonkeyPatch) -> MakeWorld:
+def make_world() -> MakeWorld:
     def make(**settings: Any) -> World:
-        return World(monkeypatch, catalog_of(*RECORDS, free_mode=settings.get("free_mode", True)), **settings)
+        return World(catalog_of(*RECORDS, free_mode=settings.get("free_mode", True)), **settings)
 
     return make
 

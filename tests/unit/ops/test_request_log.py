@@ -144,11 +144,8 @@ def test_an_explanation_names_candidates_and_why_not_the_others() -> None:
 
 
 def test_tried_models_are_in_the_line(log: RequestLog) -> None:
-    tried = [
-        SimpleNamespace(model="a", is_free=True, reason="rate limited", seconds=1.0, first_token_seconds=None),
-        SimpleNamespace(model="b", is_free=True, reason=None, seconds=1.0, first_token_seconds=0.5),
-    ]
-    exchange = SimpleNamespace(model=SimpleNamespace(id="b"), tried=tried, first_token_seconds=1.5)
+    chain = "a (rate limited), b"
+    exchange = SimpleNamespace(model=SimpleNamespace(id="b"), chain=chain, tried=[], first_token_seconds=1.5)
     line = line_of(log, Observation("id", "POST", "/api/chat", status=200, exchange=exchange, cost=0.5))
     assert (line["model"], line["tried"], line["first_token_ms"]) == ("b", "a (rate limited), b", 1500.0)
     assert line["cost"] == 0.5
