@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.openrouter.errors.failure import Verdict
+from ollama_proxy.ops.model_metrics import model_states
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
 
@@ -159,6 +160,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
     info = GaugeMetricFamily("ollama_proxy_info", "The version that runs.", labels=["version"])
     info.add_metric([__version__], 1)
     yield info
+    yield from model_states(runtime, now)
 
 
 def is_degraded(runtime: Runtime) -> bool:
