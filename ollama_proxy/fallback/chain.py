@@ -36,4 +36,6 @@ def chain_text(passed_over: Iterable[tuple[Model, str]], tried: Sequence[TriedMo
 
 def _entry(model: str, reason: str | None) -> str:
     text = f"{model} ({reason})" if reason else model
+    if len(text) <= MOST_CHARACTERS and text.isascii() and text.isprintable():
+        return text
     return "".join(sign if " " <= sign <= "~" else "?" for sign in text[:MOST_CHARACTERS])

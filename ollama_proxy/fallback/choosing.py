@@ -125,6 +125,8 @@ class Chooser:
             return None
         if model_id in arrangement.bad:
             return None
+        if ready[0].id == model_id:
+            return ready[0]
         return next((model for model in ready if model.id == model_id), None)
 
     # Trials
@@ -178,7 +180,7 @@ class Chooser:
 
 
 def _first(model: Model, models: Sequence[Model]) -> tuple[Model, ...]:
-    return (model, *[other for other in models if other is not model])
+    return tuple(models) if models[0] is model else (model, *[other for other in models if other is not model])
 
 
 def _passed_over(

@@ -328,6 +328,8 @@ class Exchange:
         """Whether another model can be tried if `model` does not begin in time: else it has all the time there is."""
         if len(self.tried) + 1 >= self._settings.max_attempts or self._own_count_exhausted():
             return False
+        if not self.tried:
+            return len(self._candidates) > 1  # who cools down has just been left out
         now, tried = self._clock.time(), {one.model for one in self.tried}
         others = (other for other in self._candidates if other is not model and other.id not in tried)
         return any(self._standing.unavailable(other, now) is None for other in others)

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 from ollama_proxy.catalog.ratings import Index
 from ollama_proxy.catalog.records import Model
@@ -29,17 +30,22 @@ HOLDS_SECONDS = 1.0
 DEFAULT_PRESET = PRESETS["balanced"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrangement:
     """The models in an order at one moment: first those that are not measured to be bad.
 
-    `by_merit` is the same order without regard to badness. `scores` and `bad` (why) are by model id.
+    `by_merit` is the same order without regard to badness, `bad` says why, by model id.
     """
 
     models: Models
     by_merit: Models
-    scores: Mapping[str, Score]
     bad: Mapping[str, str]
+    _make_scores: Callable[[], dict[str, Score]]
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """The scores by model id. By window most requests get by without them."""
+        return self._make_scores()
 
 
 def arranged(
@@ -58,15 +64,17 @@ def arranged(
     Scores are compared by steps, ties go to the larger window, then by id: nothing is left to chance. Where the
     preset waits for a good model, only one that fails is bad.
     """
-    found = scores(preset or DEFAULT_PRESET, quality, measured, now)
+    make_scores: Callable[[], dict[str, Score]] = partial(scores, preset or DEFAULT_PRESET, quality, measured, now)
     by_merit = models
     if preset is not None:
+        found = make_scores()
+        make_scores = partial(dict, found)
         by_merit = tuple(sorted(models, key=lambda model: -found[model.id].step))  # stable: ties stay by window
     bad = bad_ones(measured, now, math.inf if preset is not None and preset.waits else slow)
     placed = by_merit
     if bad:
         placed = (*[one for one in by_merit if one.id not in bad], *[one for one in by_merit if one.id in bad])
-    return Arrangement(placed, by_merit, found, bad)
+    return Arrangement(placed, by_merit, bad, make_scores)
 
 
 def by_window(models: Iterable[Model]) -> Models:

@@ -13,6 +13,7 @@ from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.memory import FailureMemory
 from ollama_proxy.ledger.key_check import BAD_STATES, KeyState
 from ollama_proxy.ledger.quota import Quota
+from ollama_proxy.ops.metrics.scores import score_gauges
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.version import __version__
 
@@ -42,6 +43,7 @@ def states(runtime: Runtime, now: float) -> Iterator[Metric]:
     yield _gauge(
         "database_degraded", "1 while failures are remembered by each process alone.", int(is_degraded(runtime))
     )
+    yield from score_gauges(runtime, now)
     yield _labelled("info", "The version that runs.", "version", [(__version__, 1)])
 
 
