@@ -129,7 +129,7 @@ def test_the_body_goes_up_as_it_was_sent(proxy: ProxyServer, simulator: Simulato
 
 
 def test_the_clients_key_stays_here(proxy: ProxyServer, simulator: Simulator) -> None:
-    headers = {"Authorization": "Bearer sk-or-client", "x-api-key": "sk-or-client", "X-Forwarded-User": "mine"}
+    headers = {"Authorization": "Bearer sk-or-client", "x-api-key": "sk-or-client", "X-Own-Header": "mine"}
     assert proxy.post(CHAT, {"model": "ember-4:free", "messages": USER}, headers=headers).ok
     [entry] = simulator.chats()
     assert "client" not in json.dumps(entry["headers"])

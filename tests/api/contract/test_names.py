@@ -106,9 +106,10 @@ FREE_MODE = {
     "with blanks around": (" cirrus-ultra ", "nimbus/cirrus-ultra:free"),
     "the one on this machine": ("cirrus-ultra:local", "nimbus/cirrus-ultra:free"),
     "the free variant, not the paid one": ("ember-4", "tidal/ember-4:free"),
-    "free, the best for the request": ("free", "nimbus/cirrus-ultra:free"),
-    "free with its tag": ("free:latest", "nimbus/cirrus-ultra:free"),
-    "an unknown name is free's": ("llama3.2", "nimbus/cirrus-ultra:free"),
+    "free, the best for the request": ("free", ":free"),  # which one that is depends on what was measured
+    "free with its tag": ("free:latest", ":free"),
+    "free with another order": ("free:fast", ":free"),
+    "an unknown name means the free ones": ("llama3.2", "nimbus/cirrus-ultra:free"),
     "a paid model's name is unknown": ("vertex/omni-4", "nimbus/cirrus-ultra:free"),
 }
 
@@ -117,7 +118,8 @@ FREE_MODE = {
 def test_free_mode_asks_only_free_models_and_echoes_the_name(proxy: ProxyServer, case: tuple[str, str]) -> None:
     name, answering = case
     answer = check(proxy, Row("POST", CHAT, INPUT[CHAT] | {"model": name}, want={"model": name}))
-    assert answer.headers["x-openrouter-model"] == answering
+    found = answer.headers["x-openrouter-model"]
+    assert found.endswith(answering) if answering == ":free" else found == answering
 
 
 OTHER_MODE = {
@@ -126,7 +128,7 @@ OTHER_MODE = {
     "another variant": ("ember-4:extended", "tidal/ember-4:extended"),
     "the full id": ("tidal/ember-4", "tidal/ember-4"),
     "the full id with the tag": ("tidal/ember-4:latest", "tidal/ember-4"),
-    "free works here too": ("free", "nimbus/cirrus-ultra:free"),
+    "free works here too": ("free", ":free"),
 }
 
 
@@ -134,7 +136,8 @@ OTHER_MODE = {
 def test_outside_free_mode_a_name_means_its_model(named_only: ProxyServer, case: tuple[str, str]) -> None:
     name, answering = case
     answer = check(named_only, Row("POST", CHAT, INPUT[CHAT] | {"model": name}, want={"model": name}))
-    assert answer.headers["x-openrouter-model"] == answering
+    found = answer.headers["x-openrouter-model"]
+    assert found.endswith(answering) if answering == ":free" else found == answering
 
 
 ORDER = {
