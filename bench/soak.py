@@ -141,11 +141,14 @@ async def watch(pids: list[int], until: float, samples: list[tuple[float, list[f
         await asyncio.sleep(5)
 
 
-async def load(port: int, pids: list[int], options: argparse.Namespace) -> tuple[Results, list[Any]]:
+async def load(server: ProxyServer, pids: list[int], options: argparse.Namespace) -> tuple[Results, list[Any]]:
     results, samples = Results(), []  # type: ignore[var-annotated]
     until = time.monotonic() + options.seconds
-    users = [client(port, seed, until, results) for seed in range(options.streams)]
-    await asyncio.gather(watch(pids, until, samples, results), *users)
+    tasks = [client(server.port, seed, until, results) for seed in range(options.streams)]
+    if options.database_away:
+        file, after = server.directory / "proxy.db", options.seconds / 3
+        tasks.append(refuse_writes(file, after=after, seconds=options.database_away))
+    await asyncio.gather(watch(pids, until, samples, results), *tasks)
     return results, samples
 
 
@@ -189,6 +192,23 @@ def growth(samples: list[tuple[float, list[float]]]) -> list[float]:
     ]
 
 
+async def refuse_writes(file: Path, *, after: float, seconds: float) -> None:
+    """Hold the database's write lock for so long: every write of the servers fails meanwhile, after a second each."""
+    await asyncio.sleep(after)
+    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        print(f"{after:5.0f} s  nobody can write into the database for {seconds:g} s", flush=True)
+        await asyncio.sleep(seconds)
+        database.execute("ROLLBACK")
+
+
+def dropped(server: ProxyServer) -> dict[str, float]:
+    """How many writes the servers say they have lost, by what they were for."""
+    pattern = r'(?m)^ollama_proxy_(?:writes_dropped_total\{queue="(\w+)"\}|ledger_(records)_dropped_total) (\S+)'
+    found = re.findall(pattern, server.get("/metrics").text)
+    return {queue or records: float(count) for queue, records, count in found}
+
+
 def main() -> int:
     commands = argparse.ArgumentParser(prog="python -m bench.soak", description="A soak test.")
     commands.add_argument("--seconds", type=float, default=600)
@@ -196,6 +216,9 @@ def main() -> int:
     commands.add_argument("--workers", type=int, default=2)
     commands.add_argument("--events-per-second", type=float, default=20)
     commands.add_argument("--fail-rate", type=float, default=0.05)
+    commands.add_argument(
+        "--database-away", type=float, default=0, help="seconds in which nobody can write, after a third of the time"
+    )
     options = commands.parse_args()
     settings = {
         "web_concurrency": options.workers,
@@ -213,7 +236,7 @@ def main() -> int:
             pids = workers_of(server.process.pid)
             before, cpu = descriptors(pids), cpu_seconds(pids)
             simulator_cpu, began = simulator.stats()["cpu_seconds"], time.monotonic()
-            results, samples = asyncio.run(load(server.port, pids, options))
+            results, samples = asyncio.run(load(server, pids, options))
             took = time.monotonic() - began
             own = resource.getrusage(resource.RUSAGE_SELF)
             report = {
@@ -227,6 +250,7 @@ def main() -> int:
                 "cores used by the load generator": round((own.ru_utime + own.ru_stime) / took, 2),
                 **settled(simulator, pids, before),
                 "requests in the ledger": recorded(Path(folder), sum(results.outcomes.values())),
+                "writes that were dropped": dropped(server),
             }
             same_workers = workers_of(server.process.pid) == pids
             log = server.log()
