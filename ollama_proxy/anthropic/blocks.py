@@ -94,7 +94,7 @@ def _with_blocks(holder: Json, blocks: list[Any]) -> Json:
 
 def _block(block: Any) -> Any:
     if not isinstance(block, dict):
-        return {"type": "text", "text": block} if isinstance(block, str) else block
+        return block
     if None in block.values() and block.get("type") != "compaction":  # there null is a value
         block = {name: value for name, value in block.items() if value is not None}
     match block.get("type"):
@@ -109,8 +109,6 @@ def _block(block: Any) -> Any:
 
 def _inner(part: Any) -> Any:
     """Return a part of a tool's result; it holds no further parts."""
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
     if isinstance(part, dict) and None in part.values():
         part = {name: value for name, value in part.items() if value is not None}
     return _image(part) if isinstance(part, dict) and part.get("type") == "image" else part

@@ -25,7 +25,7 @@ _TEXTS = ("input_text", "output_text")
 def repaired_items(items: list[Any], *, has_nulls: bool) -> list[Any]:
     """Return the items as OpenRouter accepts them.
 
-    Roles are in small letters, assistant messages, thinking and calls have an id and a status, images have the type of
+    Roles are in small letters, assistant messages and thinking have an id, images have the type of
     their bytes, nulls are gone, and each result has the id of a call. `has_nulls` says that there may be any.
     """
     if not has_nulls and all(map(_fits, items)):
@@ -47,7 +47,7 @@ def _fits(item: Any) -> bool:
             return all([type(part) is dict and part.get("type") in _TEXTS for part in content])  # noqa: C419 - faster
         return type(content) is str
     if kind == "function_call":
-        return type(item.get("arguments")) is str and "id" in item and "status" in item and bool(_named(item).id)
+        return type(item.get("arguments")) is str and bool(_named(item).id)
     return kind == "function_call_output" and type(item.get("output")) is str and bool(_named(item).id)
 
 
@@ -84,8 +84,6 @@ def _with_parts(item: Json, name: str, parts: list[Any]) -> Json:
 
 
 def _part(part: Any) -> Any:
-    if isinstance(part, str):
-        return {"type": "input_text", "text": part}
     if not isinstance(part, dict):
         return part
     part = without_nulls(part)
@@ -105,12 +103,10 @@ def _reasoning(item: Json, place: int) -> Json:
     return {"id": f"rs_{place}", "summary": [], **item}
 
 
-def _call(item: Json, place: int) -> Json:
+def _call(item: Json, _: int) -> Json:
     arguments = item.get("arguments")
     text = arguments if isinstance(arguments, str) else encode_body(arguments or {}).decode()
-    if text is arguments and "id" in item and "status" in item:
-        return item
-    return {"id": f"fc_{place}", "status": "completed", **item, "arguments": text}
+    return item if text is arguments else {**item, "arguments": text}
 
 
 def _output(item: Json, _: int) -> Json:

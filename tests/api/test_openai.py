@@ -111,14 +111,19 @@ def test_an_answer_is_the_same_streamed_and_whole(proxy: ProxyServer, path: str)
     assert ("[DONE]" in said) is (path != "/v1/responses")
 
 
+CACHED = {"type": "ephemeral"}
+
+
 def test_the_body_goes_up_as_it_was_sent(proxy: ProxyServer, simulator: Simulator) -> None:
     sent = {
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "é\u2028", "cache_control": None}]}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "é\u2028", "cache_control": {"type": "ephemeral"}}]}
+        ],
         "temperature": 0.1,
         "max_tokens": 5,
         "metadata": {"a": "b"},
         "user": "me",
-        "unknown": [{"nested": None}],
+        "unknown": [{"nested": 0}, None],
         "transforms": [],
         "provider": {"order": ["a"]},
     }

@@ -63,8 +63,16 @@ def replay(server: ProxyServer, simulator: Simulator, path: str, file: Path, *, 
     [entry] = simulator.chats()
     for name in ("models", "route", "preset"):
         sent.pop(name, None)
+    for part in _images(sent.get("input")):
+        part["detail"] = "auto"  # a part of OpenRouter's types, which clients leave out
     assert entry["body"] == sent
     return answer
+
+
+def _images(items: Any) -> Iterator[dict[str, Any]]:
+    contents = (item.get("content") for item in items) if isinstance(items, list) else ()
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return (part for part in parts if part["type"] == "input_image")
 
 
 def payloads(text: str) -> list[str]:

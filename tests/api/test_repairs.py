@@ -143,7 +143,7 @@ MESSAGES: dict[str, Any] = {
         "system": None,
         "stop_sequences": None,
         "metadata": None,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": None}, None, "b"]}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": None}, None]}],
     },
     "stop sequences that are none": {"stop_sequences": [None, 5, "", "zzz"]},
     "numbers out of range": {"temperature": 5, "top_p": -1, "top_k": -1},

@@ -62,6 +62,9 @@ def test_vs_code_copilot(proxy: ProxyServer, simulator: Simulator) -> None:
     assert simulator.chats()[-1]["body"]["n"] == 1
 
 
+GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: x"}
+
+
 def test_codex(proxy: ProxyServer, simulator: Simulator) -> None:
     """Models, version, tags, a pull, then a response with tools of every kind."""
     assert requests.get(f"{proxy.url}/v1/models", timeout=PATIENCE).ok
@@ -85,7 +88,7 @@ def test_codex(proxy: ProxyServer, simulator: Simulator) -> None:
             {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": False},
             {"type": "namespace", "name": "mcp", "tools": [{"type": "function", "name": "x", "parameters": {}}]},
             {"type": "web_search", "external_web_access": False},
-            {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
+            {"type": "custom", "name": "apply_patch", "format": GRAMMAR},
             {"type": "local_shell"},
         ],
         "tool_choice": "auto",
@@ -107,5 +110,5 @@ def test_codex(proxy: ProxyServer, simulator: Simulator) -> None:
     assert [item["name"] for item in items if item["type"] == "function_call"] == ["get_weather"]
     assert said[-1]["response"]["usage"]["output_tokens"] > 0
     [entry] = simulator.chats()
-    assert [tool["type"] for tool in entry["body"]["tools"]] == ["function"]
+    assert [tool["type"] for tool in entry["body"]["tools"]] == ["function", "namespace", "custom", "local_shell"]
     assert entry["body"]["input"] == body["input"]

@@ -30,12 +30,12 @@ def read(*messages: Any, **fields: Any) -> dict[str, Any]:
 def test_results_without_an_id_get_those_of_the_calls_that_are_left() -> None:
     results = [
         {"type": "tool_result", "content": "of 1"},
-        {"type": "tool_result", "tool_use_id": "t2", "content": [picture("image/jpg"), "x", None]},
+        {"type": "tool_result", "tool_use_id": "t2", "content": [picture("image/jpg"), None]},
     ]
     body = read({"role": "assistant", "content": CALLS}, {"role": "user", "content": results})
     first, second = body["messages"][1]["content"]
     assert (first["tool_use_id"], second["tool_use_id"]) == ("t1", "t2")
-    assert second["content"] == [picture("image/png"), {"type": "text", "text": "x"}]
+    assert second["content"] == [picture("image/png")]
     assert body["messages"][0]["content"] == CALLS  # a null in arguments is a value
 
 
