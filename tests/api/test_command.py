@@ -102,11 +102,12 @@ def test_flask_has_the_same_commands(run: Run, failed: ProxyServer) -> None:
 
 def test_failures_are_forgotten_by_name_and_by_id(run: Run, failed: ProxyServer) -> None:
     wait_for(lambda: remembered(run) == [BEST], what="the failure is in the table")
-    assert run("failures", "clear", "schema-12b:free").stdout == "forgotten: 0\n"
+    assert run("failures", "clear", "schema-12b:free").stdout.startswith("forgotten: 0")
     assert run("failures", "clear", "Cirrus-Ultra").stdout.startswith("forgotten: 1")
     assert run("failures", "list").stdout == "nothing is remembered\n"
-    assert run("failures", "clear", BEST).stdout == "forgotten: 0\n"
-    assert run("failures", "clear").stdout == "forgotten: 0\n"
+    assert run("failures", "clear", BEST).stdout.startswith("forgotten: 0")
+    assert run("failures", "clear").stdout.startswith("forgotten: 0")
+    assert run("failures", "clear").stdout == "forgotten: 0\n", "nor is anything measured left"
 
 
 @pytest.mark.parametrize(

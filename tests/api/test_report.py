@@ -88,15 +88,15 @@ def test_in_paid_mode_models_have_prices(start_proxy: Start) -> None:
 def test_what_is_forgotten_is_forgotten_at_once(start_proxy: Start, simulator: Simulator) -> None:
     server = start_proxy()
     simulator.scenario(BEST, error_name="pool_429", times=2)
-    assert server.chat().headers["X-OpenRouter-Model"] == SECOND
+    assert server.chat("any-name").headers["X-OpenRouter-Model"] == SECOND
     [failure] = server.get("/api/proxy/failures").json()["failures"]
     assert (failure["id"], failure["name"], failure["state"]) == (BEST, "cirrus-ultra:free", "cooling")
     assert delete(server, "/failures/no-such-model").status_code == 404
-    assert delete(server, f"/failures/{SECOND}").json() == {"forgotten": 0}
-    assert delete(server, "/failures/Cirrus-Ultra").json() == {"forgotten": 1}
+    assert delete(server, f"/failures/{SECOND}").json()["forgotten"] == 0
+    assert delete(server, "/failures/Cirrus-Ultra").json()["forgotten"] == 1
     assert server.get("/api/proxy/failures").json() == {"failures": [], "limits": []}
     simulator.control("reset", {})
-    assert server.chat().headers["X-OpenRouter-Model"] == BEST
+    assert server.chat("any-name").headers["X-OpenRouter-Model"] == BEST
 
 
 def test_all_failures_and_limits_are_forgotten_in_all_processes(start_proxy: Start, simulator: Simulator) -> None:
@@ -105,7 +105,7 @@ def test_all_failures_and_limits_are_forgotten_in_all_processes(start_proxy: Sta
     assert server.chat().status_code == 429
     limits = server.get("/api/proxy/failures").json()["limits"]
     assert [limit["scope"] for limit in limits] == ["free"]
-    assert delete(server, "/failures").json() == {"forgotten": 1}
+    assert delete(server, "/failures").json()["forgotten"] == 1
     wait_for(
         lambda: all(server.chat().status_code == 200 for _ in range(8)), what="every worker has forgotten the limit"
     )
@@ -283,7 +283,7 @@ def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simu
     assert run("log", "--failed", **port).stdout == "no requests\n"
 
     assert run("failures", "clear", "typo", code=1, **port).stderr.startswith("Error: no model is called 'typo'")
-    assert run("failures", "clear", "cirrus-ultra:free", **port).stdout == "forgotten: 1\n"
+    assert run("failures", "clear", "cirrus-ultra:free", **port).stdout.startswith("forgotten: 1")
     assert server.chat().headers["X-OpenRouter-Model"] == BEST
     assert run("failures", "list", **port).stdout == "nothing is remembered\n"
     assert run("log", "clear", "--caller", "nobody", **port).stdout == "removed: 0\n"

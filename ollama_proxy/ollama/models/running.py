@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_proxy.catalog.names import name_key, tagged
 from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed, context_length, details
 from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
-from ollama_proxy.openrouter.errors.safe_text import redacted
 
 DEFAULT_KEEP_ALIVE = 300.0
 """Seconds; Ollama's default."""
@@ -44,7 +42,8 @@ class Running:
         self._loaded: dict[str, _Loaded] = {}
 
     def used(self, model: Listed, keep_alive: float | None = None, *, asked: str = "") -> None:
-        """Note that a request to a model ended, or that it was loaded. `asked` is what the client called it.
+        """Note that a request to a model ended, or that it was loaded. `asked` is what the client called it, "" if that
+        may be no name: /api/ps shows it to everybody.
 
         `keep_alive` is in seconds: None is the default, a negative number means forever, 0 unloads.
         """
@@ -53,8 +52,11 @@ class Running:
             self.unload(model.name)
             return
         span = _FOREVER if seconds < 0 or seconds * NANOSECONDS >= _FOREVER else int(seconds * NANOSECONDS)
-        for name in {model.name, _shown(asked) or model.name}:
-            self._loaded[name_key(name)] = _Loaded(name, model, self._clock() + span)
+        loaded = _Loaded(model.name, model, self._clock() + span)
+        if asked:
+            name = tagged(asked.strip())
+            self._loaded[name_key(name)] = replace(loaded, name=name)
+        self._loaded[name_key(model.name)] = loaded
         if len(self._loaded) > _MOST_NAMES:
             self._loaded = {name_key(one.name): one for one in self._latest_first()[:_MOST_NAMES]}
 
@@ -70,13 +72,6 @@ class Running:
 
     def _latest_first(self) -> list[_Loaded]:
         return sorted(self._loaded.values(), key=lambda one: one.expires, reverse=True)
-
-
-@lru_cache(maxsize=1024)
-def _shown(asked: str) -> str:
-    """Return the name as /api/ps shows it to everybody; "" for one that may be a secret: people paste keys."""
-    name = tagged(asked.strip()) if asked else ""
-    return name if redacted(name) == name else ""
 
 
 def _entry(name: str, model: Listed, expires: int) -> dict[str, Any]:

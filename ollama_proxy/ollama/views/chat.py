@@ -98,7 +98,7 @@ def _unloaded(asked: AnswerRequest, model: Listed) -> Response:
 
 def _loaded(asked: AnswerRequest, model: Listed) -> Response:
     """Count the model as loaded from now on. There is nothing to answer, and OpenRouter is not asked."""
-    running().used(model, asked.keep_alive, asked=asked.asked)
+    running().used(model, asked.keep_alive, asked=observation().asked)
     return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
 
@@ -127,7 +127,7 @@ def _answered(
     )
     if translation.stops:
         reader = StoppedReader(reader, CHAT_STOPS, translation.stops, translation.needs.prompt_tokens)
-    used = partial(running().used, model, asked.keep_alive, asked=asked.asked)
+    used = partial(running().used, model, asked.keep_alive, asked=asker.asked)
     used()
     if asked.stream:
         return respond_streamed(exchange, reader, content_type=NDJSON, ended=used)

@@ -197,13 +197,6 @@ def test_a_model_is_listed_under_the_name_that_was_asked_for_too() -> None:
     assert {entry["digest"] for entry in running.entries()} == {model("x/glm").digest}
 
 
-@pytest.mark.parametrize("pasted", ["sk-or-v1-0123456789abcdef0123456789abcdef", "me@example.org"])
-def test_what_may_be_a_pasted_key_is_shown_to_nobody(pasted: str) -> None:
-    running = Running(Clock())
-    running.used(model("x/glm"), asked=pasted)
-    assert names_in(running) == ["glm:latest"]
-
-
 def test_the_names_that_clients_make_up_take_no_more_than_so_much_memory() -> None:
     clock = Clock()
     running = Running(clock)
