@@ -35,9 +35,10 @@ from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.config import Settings
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.backend import Backend
+from ollama_proxy.fallback.call import Call
 from ollama_proxy.fallback.choosing import Chooser
 from ollama_proxy.fallback.conversations import Conversations, opening_of
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.measurements import Measurements
 from ollama_proxy.fallback.memory import FailureMemory

@@ -18,7 +18,8 @@ from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.bodies.client_tools import needed_server_tool
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import chat_target
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.openrouter.answers import stop_forms
 from ollama_proxy.openrouter.answers.messages_dialect import MESSAGES

@@ -7,24 +7,19 @@ docs/contract.md ("Requests", "Failures") allow. It knows nothing of the client'
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse, StreamBroken
+from ollama_proxy.fallback.attempt import Attempt, AttemptFailed, Beat, Burst, Patience, Pulse
 from ollama_proxy.fallback.backend import Backend
+from ollama_proxy.fallback.call import Call, Change, Tried
 from ollama_proxy.fallback.chain import chain_text
 from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
-from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation, Opening
-from ollama_proxy.fallback.needs import Needs
+from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation
 from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
 from ollama_proxy.fallback.standing import Standing
 from ollama_proxy.fallback.telling import tell_attempt, tell_choice
-from ollama_proxy.observation import Observation
-from ollama_proxy.openrouter.answers.chat_dialect import CHAT
-from ollama_proxy.openrouter.answers.dialect import Dialect
 from ollama_proxy.openrouter.errors.classify import classify
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
 from ollama_proxy.storage.failure_table import LimitRow
@@ -40,63 +35,6 @@ RESET_SPREAD = (0.01, 0.25)
 
 #: A later attempt gets at least so many seconds for its first token, however little of the budget is left.
 SHORTEST_PATIENCE = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a route wants of OpenRouter.
-
-    `target` is what the client's model name means, `path` the endpoint. `body_for` makes the body for a model, without
-    the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
-    `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
-    `caller` is the name of who asks, `observation` the request that it is, for those who are told of attempts.
-    `opening` is how the conversation began (None: a request that is no part of one), `session` the client's own name
-    for it, as it may go upstream.
-    """
-
-    target: Target
-    needs: Needs
-    body_for: Callable[[Model, frozenset[str], int | None], bytes]
-    streamed: bool = True
-    path: str = "/chat/completions"
-    dialect: Dialect = CHAT
-    headers: Mapping[str, str] = field(default_factory=dict)
-    own_provider: bool = False
-    caller: str = ""
-    observation: Observation | None = None
-    opening: Opening | None = None
-    session: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What an earlier refusal asks for: request fields to leave out, and a smaller max_tokens."""
-
-    without: frozenset[str] = frozenset()
-    at_most: int | None = None
-
-    def after(self, verdict: Verdict) -> _Change | None:
-        """Return the change with which the same model may accept the request; None if nothing is left to change."""
-        if verdict.without - self.without:
-            return replace(self, without=self.without | verdict.without)
-        if verdict.smaller_max_tokens is not None and self.at_most is None:
-            return replace(self, at_most=verdict.smaller_max_tokens)
-        return None
-
-
-@dataclass(slots=True)
-class Tried:
-    """One attempt, for observers: the model's id, whether it is free, why it failed (None: it did not), how many
-    seconds it took.
-
-    `first_token_seconds` is from its own start to its first useful delta; None if that never came.
-    """
-
-    model: str
-    is_free: bool
-    reason: str | None = None
-    seconds: float = 0.0
-    first_token_seconds: float | None = None
 
 
 class Exchange:
@@ -250,7 +188,7 @@ class Exchange:
 
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and once more where a change may help. False: try the next one. Raises ProxyError to stop."""
-        change = _Change()
+        change = Change()
         while True:
             self._check_may_try()
             try:
@@ -275,7 +213,7 @@ class Exchange:
     def _network_failed_before(self) -> bool:
         return sum(verdict.blame is Blame.NETWORK for _, verdict in self._failures) > 1
 
-    def _try(self, model: Model, change: _Change) -> Iterator[Beat | Burst]:
+    def _try(self, model: Model, change: Change) -> Iterator[Beat | Burst]:
         backend, call = self._backend, self._call
         body = call.body_for(model, change.without, change.at_most)
         patience = self._patience(model)
@@ -439,6 +377,3 @@ class Exchange:
     def _slow(self, seconds: float) -> None:
         if self._call.observation is not None:
             self._backend.observe_slow(self._call.observation, self.tried[-1].model, seconds)
-
-
-__all__ = ["Call", "Exchange", "StreamBroken", "Tried"]

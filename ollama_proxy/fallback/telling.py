@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.attempt import Attempt
 from ollama_proxy.fallback.backend import Backend, Explainer
+from ollama_proxy.fallback.call import Tried
 from ollama_proxy.fallback.explanation import ExplainedAttempt, explain_choice
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.standing import Standing
 from ollama_proxy.observation import Observation
-
-
-class TriedModel(Protocol):
-    """The part of `exchange.Tried` that is told."""
-
-    model: str
-    reason: str | None
-    first_token_seconds: float | None
 
 
 def tell_choice(
@@ -47,7 +39,7 @@ def tell_choice(
     explainer.chosen(observation, choice)
 
 
-def tell_attempt(explainer: Explainer, observation: Observation | None, tried: TriedModel, attempt: Attempt) -> None:
+def tell_attempt(explainer: Explainer, observation: Observation | None, tried: Tried, attempt: Attempt) -> None:
     """Tell how an attempt went: that it begins to answer, or that it failed."""
     if observation is not None:
         accepted_ns = attempt.accepted_ns

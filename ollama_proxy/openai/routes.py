@@ -13,7 +13,8 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.observation import Observation
 from ollama_proxy.openai import error_form, response_error_form, unavailable

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ollama_proxy.bodies.server_tools import query_of, refusal
+from ollama_proxy.openai.own_response import own_response
 
 Json = dict[str, Any]
 
@@ -38,25 +39,7 @@ def response(model: str, kind: str, given: Any) -> Json:
         output.insert(
             0, {"type": "web_search_call", "id": f"ws_{secrets.token_hex(12)}", "status": "failed", "action": action}
         )
-    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-    return {
-        "id": f"resp_{secrets.token_hex(12)}",
-        "object": "response",
-        "created_at": int(time.time()),
-        "status": "completed",
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
-        "model": model,
-        "output": output,
-        "parallel_tool_calls": True,
-        "temperature": None,
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": None,
-        "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **details},
-    }
+    return own_response(model, output)
 
 
 def _last_text(given: Any) -> str:

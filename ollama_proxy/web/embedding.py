@@ -12,7 +12,8 @@ from flask import Response, current_app
 
 from ollama_proxy.bodies.embedding_inputs import MOST_CUTS, cut
 from ollama_proxy.errors import PromptTooLong
-from ollama_proxy.fallback.exchange import Call, Exchange, Tried
+from ollama_proxy.fallback.call import Call, Tried
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.web.context import runtime
 from ollama_proxy.web.pump import WholeReader, respond_whole
 

@@ -12,7 +12,8 @@ from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.from_openrouter import (
     ChatAnswer,

@@ -11,7 +11,7 @@ from flask import Response
 from ollama_proxy.bodies.embedding_inputs import fitting, too_long
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound, PromptTooLong
-from ollama_proxy.fallback.exchange import Call
+from ollama_proxy.fallback.call import Call
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama.answer.embed_answer import EmbedAnswer, Reply
 from ollama_proxy.ollama.models.lookup import check_name, embedding_model

@@ -10,10 +10,11 @@ import pytest
 
 from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.errors import ProxyError
+from ollama_proxy.fallback.call import Call, Tried
 from ollama_proxy.fallback.chain import MOST_CHARACTERS, MOST_NAMED, chain_text
 from ollama_proxy.fallback.choosing import MOST_PASSED_OVER, TRIAL_PATIENCE
 from ollama_proxy.fallback.conversations import Opening, opening_of
-from ollama_proxy.fallback.exchange import Call, Exchange, Tried
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.fallback.measurements import PROBE_AFTER
 from ollama_proxy.fallback.needs import Needs
 from tests.unit.catalog.free_models import catalog_of, model, record

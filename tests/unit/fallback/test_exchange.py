@@ -12,7 +12,8 @@ import pytest
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import BEAT, StreamBroken
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.refusals import SHORTLY
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS

@@ -9,7 +9,8 @@ import pytest
 
 from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.errors import ProxyError
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.fallback.suspicion import PROOF_SECONDS, SPEAKS_SECONDS, SUSPECT_SECONDS, Suspicions
 from tests.unit.catalog.free_models import catalog_of, record

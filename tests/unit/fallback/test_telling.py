@@ -12,7 +12,8 @@ import pytest
 from ollama_proxy.catalog.target import chat_target
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.attempt import SLOW_SECONDS
-from ollama_proxy.fallback.exchange import Call, Exchange
+from ollama_proxy.fallback.call import Call
+from ollama_proxy.fallback.exchange import Exchange
 from ollama_proxy.fallback.explanation import ExplainedAttempt, ExplainedChoice
 from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.observation import Observation
