@@ -48,6 +48,13 @@ def state_in(verdict: Verdict) -> KeyState | None:
     return _BY_REASON.get(verdict.reason)
 
 
+#: The text for a refused key, used at the start and by the doctor. It holds no part of the key.
+REFUSED_TEXT = (
+    "OPENROUTER_API_KEY is refused by OpenRouter (401): check it, or make a new one, at "
+    "https://openrouter.ai/settings/keys"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
     """A state with details: `limits` is the `data` of the answer if VALID, `reason` says why the state is UNKNOWN."""

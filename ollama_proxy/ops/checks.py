@@ -15,11 +15,10 @@ from ollama_proxy.access.policy import describe_access
 from ollama_proxy.catalog.fetch import FetchFailed
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import missing_key_text
-from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.key_check import REFUSED_TEXT, KeyState, check_key
 from ollama_proxy.ledger.quota import Quota
 from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.findings import Finding, Grade
-from ollama_proxy.ops.key_check import REFUSED_TEXT
 from ollama_proxy.ops.machine_checks import look_at_clock, look_at_env_file, look_at_port
 from ollama_proxy.ops.status.account_states import KEY_TEXTS
 from ollama_proxy.ops.status.views import View

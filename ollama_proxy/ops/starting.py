@@ -22,11 +22,11 @@ from gevent import Timeout
 from ollama_proxy.access.policy import describe_access
 from ollama_proxy.background import Background
 from ollama_proxy.config import Settings, misspelt_names
+from ollama_proxy.ledger.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.openrouter.http.client import SMALL_TIMEOUT, Client
 from ollama_proxy.openrouter.http.transport import CA_BUNDLES, tls_context
 from ollama_proxy.ops import logs
 from ollama_proxy.ops.address import port_is_taken_text
-from ollama_proxy.ops.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
 from ollama_proxy.ops.terminal import is_terminal
 from ollama_proxy.ops.welcome import greet, tell_when_known
 from ollama_proxy.runtime import Runtime

@@ -18,7 +18,7 @@ from flask.cli import ScriptInfo
 from ollama_proxy.config import SettingsError, environment, load_settings
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.ops.address import NAME, OLLAMA, holder, session
-from ollama_proxy.ops.commands.target import Target, find_target
+from ollama_proxy.ops.commands.server_to_ask import ServerToAsk, find_server
 from ollama_proxy.ops.status.views import StoredView
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -57,7 +57,7 @@ class Asker:
             if url is None:
                 raise click.ClickException(str(error)) from None
             settings, variables = None, dict(os.environ)
-        self.target: Target = find_target(url, key, settings, variables)
+        self.server: ServerToAsk = find_server(url, key, settings, variables)
         #: Whether no server answered.
         self.used_database = False
 
@@ -74,9 +74,9 @@ class Asker:
 
     def _ask(self, method: str, path: str, stored: Stored, member: str, params: Mapping[str, object]) -> dict[str, Any]:
         try:
-            return ask(self.target, method, path, member, params)
+            return ask(self.server, method, path, member, params)
         except Unanswered as why:
-            if not self.target.is_own:
+            if not self.server.is_own:
                 raise click.ClickException(str(why)) from None
             return self._from_database(str(why), stored)
 
@@ -109,39 +109,39 @@ def _not_migrated(runtime: Runtime) -> str | None:
     return None if at == migrate.head() else migrate.behind_text(runtime.database, at)
 
 
-def ask(target: Target, method: str, path: str, member: str, params: Mapping[str, object]) -> dict[str, Any]:
+def ask(server: ServerToAsk, method: str, path: str, member: str, params: Mapping[str, object]) -> dict[str, Any]:
     """The object with `member` that the server answers. Raises Unanswered, or ClickException for what it refuses."""
-    headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     sent = {name: _text(value) for name, value in params.items() if value is not None and value is not False}
     try:
         with session() as asked:
             answer = asked.request(
                 method,
-                f"{target.url}/api/proxy{path}",
+                f"{server.url}/api/proxy{path}",
                 params=sent,
                 headers=headers,
                 timeout=_PATIENCE,
                 allow_redirects=False,
             )
     except requests.exceptions.SSLError:
-        raise Unanswered(f"{target.url} has no certificate that can be trusted, or speaks no TLS") from None
+        raise Unanswered(f"{server.url} has no certificate that can be trusted, or speaks no TLS") from None
     except requests.RequestException as error:
         why = " in time" if isinstance(error, requests.Timeout) else ""
-        raise Unanswered(f"no server answers{why} at {target.url}") from None
+        raise Unanswered(f"no server answers{why} at {server.url}") from None
     except ValueError:  # a key or an address that cannot be sent
-        raise click.ClickException(f"{target.url} cannot be asked: the address or the key is not one") from None
+        raise click.ClickException(f"{server.url} cannot be asked: the address or the key is not one") from None
     body = _object_of(answer)
     if answer.status_code == 200 and body is not None and member in body:
         return body
-    raise _refusal(target, answer, body)
+    raise _refusal(server, answer, body)
 
 
-def _refusal(target: Target, answer: requests.Response, body: dict[str, Any] | None) -> Exception:
+def _refusal(server: ServerToAsk, answer: requests.Response, body: dict[str, Any] | None) -> Exception:
     """What to raise for an answer that is no report."""
-    url, status = target.url, answer.status_code
+    url, status = server.url, answer.status_code
     said = body.get("error") if body is not None else None
     if status == 401:
-        what = "does not accept this key" if target.key else "needs a key"
+        what = "does not accept this key" if server.key else "needs a key"
         return click.ClickException(f"{url} {what}: give one with --key or OLLAMA_API_KEY")
     if status == 403:
         return click.ClickException(f"{url} refuses this: {said if isinstance(said, str) else 'status 403'}")

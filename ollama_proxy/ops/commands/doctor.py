@@ -28,7 +28,7 @@ def command(url: str | None, key: str | None, as_json: bool) -> None:
     asker = Asker(url, key)
     found = asker.get("/doctor", lambda view: findings_as_json(findings_without_server(view)), member="findings")
     findings = [*findings_from_json(found)]
-    if not asker.used_database and asker.target.is_own:
+    if not asker.used_database and asker.server.is_own:
         findings += _machine()
     if as_json:
         report: dict[str, Any] = findings_as_json(findings)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from ollama_proxy.ledger.key_check import KeyState
-from ollama_proxy.ops.key_check import REFUSED_TEXT
+from ollama_proxy.ledger.key_check import REFUSED_TEXT, KeyState
 from ollama_proxy.ops.moments import moment_or_none
 from ollama_proxy.ops.status.views import View
 

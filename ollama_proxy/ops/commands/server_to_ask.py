@@ -1,4 +1,4 @@
-"""Which server a command asks: `--url`, else what the settings or OLLAMA_HOST say. Pure: texts in, a Target out."""
+"""Which server a command asks: `--url`, else what the settings or OLLAMA_HOST say. Pure: texts in, a ServerToAsk out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ServerToAsk:
     """A server to ask. `key` is "" if none is known. `is_own`: the database of these settings is that server's, too.
 
     `is_local`: it runs on this machine, so that the doctor may look at the machine for it.
@@ -27,7 +27,9 @@ class Target:
     is_local: bool
 
 
-def find_target(url: str | None, key: str | None, settings: Settings | None, variables: Mapping[str, str]) -> Target:
+def find_server(
+    url: str | None, key: str | None, settings: Settings | None, variables: Mapping[str, str]
+) -> ServerToAsk:
     """The server that `url` names, else HOST and PORT if one of them is set, else OLLAMA_HOST, else 127.0.0.1:11434.
 
     `settings` are None if they cannot be read; `variables` are the environment and `.env`. The key is `key`, else the
@@ -42,7 +44,7 @@ def find_target(url: str | None, key: str | None, settings: Settings | None, var
         is_local = _is_loopback(found)
     own = settings.proxy_api_keys[0] if settings is not None and settings.proxy_api_keys and is_local else ""
     chosen = key or password or own or _given(variables, "OLLAMA_API_KEY")
-    return Target(found, chosen, is_own=url is None and is_local, is_local=is_local)
+    return ServerToAsk(found, chosen, is_own=url is None and is_local, is_local=is_local)
 
 
 def parse_ollama_host(text: str) -> tuple[str, str]:

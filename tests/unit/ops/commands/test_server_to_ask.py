@@ -1,11 +1,11 @@
-"""ops.commands.target: which server a command asks, and with which key."""
+"""ops.commands.server_to_ask: which server a command asks, and with which key."""
 
 from __future__ import annotations
 
 import pytest
 
 from ollama_proxy.config import load_settings
-from ollama_proxy.ops.commands.target import Target, find_target, parse_ollama_host
+from ollama_proxy.ops.commands.server_to_ask import ServerToAsk, find_server, parse_ollama_host
 
 
 @pytest.mark.parametrize(
@@ -53,56 +53,62 @@ KEYS = "own-key,other"
 @pytest.mark.parametrize(
     ("url", "key", "variables", "expected"),
     [
-        pytest.param(None, None, {}, Target("http://127.0.0.1:11434", "", True, True), id="nothing is said"),
+        pytest.param(None, None, {}, ServerToAsk("http://127.0.0.1:11434", "", True, True), id="nothing is said"),
         pytest.param(
-            None, None, {"HOST": "::1", "PORT": "8"}, Target("http://[::1]:8", "", True, True), id="the settings"
+            None, None, {"HOST": "::1", "PORT": "8"}, ServerToAsk("http://[::1]:8", "", True, True), id="the settings"
         ),
         pytest.param(
             None,
             None,
             {"PORT": "8", "OLLAMA_HOST": "elsewhere:9"},
-            Target("http://127.0.0.1:8", "", True, True),
+            ServerToAsk("http://127.0.0.1:8", "", True, True),
             id="the settings are nearer than OLLAMA_HOST",
         ),
         pytest.param(
-            None, None, {"OLLAMA_HOST": "localhost:9"}, Target("http://localhost:9", "", True, True), id="OLLAMA_HOST"
+            None,
+            None,
+            {"OLLAMA_HOST": "localhost:9"},
+            ServerToAsk("http://localhost:9", "", True, True),
+            id="OLLAMA_HOST",
         ),
         pytest.param(
             None,
             None,
             {"OLLAMA_HOST": "elsewhere:9", "PROXY_API_KEYS": KEYS},
-            Target("http://elsewhere:9", "", False, False),
+            ServerToAsk("http://elsewhere:9", "", False, False),
             id="another machine gets none of this server's keys, and is not in its database",
         ),
         pytest.param(
             None,
             None,
             {"PROXY_API_KEYS": KEYS, "OLLAMA_API_KEY": "ollama"},
-            Target("http://127.0.0.1:11434", "own-key", True, True),
+            ServerToAsk("http://127.0.0.1:11434", "own-key", True, True),
             id="the first of the server's keys",
         ),
         pytest.param(
             "127.0.0.1:8",
             None,
             {"PROXY_API_KEYS": KEYS},
-            Target("http://127.0.0.1:8", "own-key", False, True),
+            ServerToAsk("http://127.0.0.1:8", "own-key", False, True),
             id="a named server of this machine is told a key, but has another database",
         ),
         pytest.param(
             "http://h",
             None,
             {"PROXY_API_KEYS": KEYS, "OLLAMA_API_KEY": "ollama"},
-            Target("http://h:80", "ollama", False, False),
+            ServerToAsk("http://h:80", "ollama", False, False),
             id="OLLAMA_API_KEY is for any server",
         ),
         pytest.param(
-            "http://h", "given", {"OLLAMA_API_KEY": "x"}, Target("http://h:80", "given", False, False), id="--key"
+            "http://h", "given", {"OLLAMA_API_KEY": "x"}, ServerToAsk("http://h:80", "given", False, False), id="--key"
         ),
     ],
 )
-def test_which_server_is_asked(url: str | None, key: str | None, variables: dict[str, str], expected: Target) -> None:
-    assert find_target(url, key, load_settings(variables), variables) == expected
+def test_which_server_is_asked(
+    url: str | None, key: str | None, variables: dict[str, str], expected: ServerToAsk
+) -> None:
+    assert find_server(url, key, load_settings(variables), variables) == expected
 
 
 def test_without_settings_the_address_is_enough() -> None:
-    assert find_target("h:1", None, None, {"PORT": "nonsense"}) == Target("http://h:1", "", False, False)
+    assert find_server("h:1", None, None, {"PORT": "nonsense"}) == ServerToAsk("http://h:1", "", False, False)
