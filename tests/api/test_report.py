@@ -284,7 +284,7 @@ def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simu
 
     assert run("failures", "clear", "typo", code=1, **port).stderr.startswith("Error: no model is called 'typo'")
     assert run("failures", "clear", "cirrus-ultra:free", **port).stdout.startswith("forgotten: 1")
-    assert server.chat().headers["X-OpenRouter-Model"] == BEST
+    assert server.chat("any-name").headers["X-OpenRouter-Model"] == BEST
     assert run("failures", "list", **port).stdout == "nothing is remembered\n"
     assert run("log", "clear", "--caller", "nobody", **port).stdout == "removed: 0\n"
 

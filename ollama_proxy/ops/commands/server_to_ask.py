@@ -1,4 +1,4 @@
-"""Which server a command asks: `--url`, else what the settings or OLLAMA_HOST say. Pure: texts in, a ServerToAsk out."""
+"""Which server a command asks: `--url`, else what the settings or OLLAMA_HOST say. Pure."""
 
 from __future__ import annotations
 
