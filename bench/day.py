@@ -217,8 +217,8 @@ class Walk(Policy):
 class Hindsight(Policy):
     """Nobody can do this: asks at once the best rated model of those that will answer within half a minute.
 
-    With `stays` a conversation keeps its model until that one would not answer: what no order can exceed that lets
-    conversations stay and does not hop back after a failover.
+    With `stays` a conversation keeps its model until that one would not answer: about the most that an order can have
+    that lets conversations stay and does not hop back after a failover.
     """
 
     def __init__(self, world: World, *, stays: bool = False) -> None:
