@@ -10,7 +10,10 @@ the orders stand two policies of comparison:
     before  the largest window first, and nothing is measured: what this server did before it had scores
     walk    the largest window first, whatever the request needs, until one answers: no measuring, no first-token limit
 
-and, as the limit of what can be had, `hindsight`: who will answer is known before.
+and, as the limits of what can be had, two that know before who will answer:
+
+    hindsight        the best model that will answer, each time anew
+    stays, hindsight the same, but a conversation keeps its model for as long as that one will answer
 """
 
 from __future__ import annotations
@@ -168,7 +171,7 @@ class _Unmeasured(Measurements):
     def _note(self, model: str, sample: Any) -> None:
         pass
 
-    def patience(self, model: str, now: float) -> float:
+    def patience(self, model: str, now: float, *, waits: bool = False) -> float:
         return float("inf")
 
 
@@ -213,7 +216,16 @@ class Walk(Policy):
 
 
 class Hindsight(Policy):
-    """Nobody can do this: asks at once the best rated model of those that will answer within half a minute."""
+    """Nobody can do this: asks at once the best rated model of those that will answer within half a minute.
+
+    With `stays` a conversation keeps its model until that one would not answer: about the most that an order can have
+    that lets conversations stay and does not hop back after a failover.
+    """
+
+    def __init__(self, world: World, *, stays: bool = False) -> None:
+        super().__init__(world)
+        self._stays = stays
+        self._kept: dict[int, Model] = {}
 
     def ask(self, turn: Turn, asked: Asked) -> Answered:
         clock, points = self.world.clock, index_points(self.world.catalog)
@@ -223,6 +235,9 @@ class Hindsight(Policy):
         if not able:
             return Answered(asked, turn.conversation, 0.0, 0.0, None, 0, could=False)
         best = max(able, key=lambda model: points[model.id])
+        if self._stays and (kept := self._kept.get(turn.conversation)) in able:
+            best = kept
+        self._kept[turn.conversation] = best
         clock.now += 0.1 + doing[best.id].first
         first = clock.now - began
         clock.now += doing[best.id].seconds
@@ -261,6 +276,7 @@ POLICIES: dict[str, Callable[[World], Policy]] = {
     "before": Before,
     "walk": Walk,
     "hindsight": Hindsight,
+    "stays, hindsight": lambda world: Hindsight(world, stays=True),
 }
 
 

@@ -48,13 +48,15 @@ class Trial:
 class Choice:
     """The models to try, in order. `unavailable` are those that may not be tried, and why, if that is all there are.
 
-    `passed_over` are models that would have come before the first one, with the reason in our own words.
+    `passed_over` are models that would have come before the first one, with the reason in our own words. `waits`: the
+    order is one in which a good model is worth waiting for.
     """
 
     models: tuple[Model, ...]
     unavailable: Sequence[tuple[Model, Cooling]] = ()
     passed_over: tuple[tuple[Model, str], ...] = ()
     trial: Trial | None = None
+    waits: bool = False
 
 
 def always() -> bool:
@@ -115,7 +117,7 @@ class Chooser:
         passed_over: tuple[tuple[Model, str], ...] = ()
         if unavailable or arrangement.bad:
             passed_over = _passed_over(models[0], able, unavailable, arrangement)
-        return Choice(models, unavailable, passed_over, trial)
+        return Choice(models, unavailable, passed_over, trial, arrangement.waits)
 
     def _stays(
         self, conversation: Conversation | None, ready: Sequence[Model], arrangement: Arrangement, now: float
@@ -147,7 +149,7 @@ class Chooser:
         return None if model is None else Trial(model, is_probe=False)
 
     def _to_probe(self, order: str, ready: Sequence[Model], arrangement: Arrangement, now: float) -> Model | None:
-        """The bad model that would come before the leader if it had recovered, and whose half hour is over."""
+        """The bad model that would come before the leader if it had recovered, and whose probe is due."""
         leader, scores = ready[0], arrangement.scores
         if ORDERS[order] is None:
             place = arrangement.by_merit.index(leader) if leader in arrangement.by_merit else 0
@@ -160,7 +162,9 @@ class Chooser:
         due = (
             model
             for model in better
-            if model.id in arrangement.bad and model.id in able and self.measured.is_probe_due(model.id, now)
+            if model.id in arrangement.bad
+            and model.id in able
+            and self.measured.is_probe_due(model.id, now, waits=arrangement.waits)
         )
         return next(due, None)
 

@@ -249,7 +249,7 @@ class Exchange:
         settings = self._settings
         first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
         if self._falls_back and self._may_try_after(model):
-            first = min(first, self._measured.patience(model.id, self._clock.time()))
+            first = min(first, self._measured.patience(model.id, self._clock.time(), waits=self._choice.waits))
             trial = self._choice.trial
             if trial is not None and trial.model is model:
                 first = min(first, TRIAL_PATIENCE)

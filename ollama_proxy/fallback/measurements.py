@@ -21,6 +21,7 @@ from ollama_proxy.fallback.samples import (
     Sample,
     added,
     believed,
+    earlier_first_token,
     faded,
     forgotten,
     latest,
@@ -34,8 +35,10 @@ from ollama_proxy.storage.write_behind import WriteQueue
 #: What was measured is written this many seconds after it was measured, at the latest.
 WRITE_WITHIN = 30.0
 
-#: A model that is measured to be bad gets one real request when its last sample is so old.
+#: A model that is measured to be bad gets one real request when its last sample is so old. Where only failing makes bad
+#: it is sooner: most failures come at once, while a slow model costs the request all the time that a trial has.
 PROBE_AFTER = 1800.0
+PROBE_FAILING_AFTER = 600.0
 
 #: Rows that nothing was added to for so long mean nothing any more: many half-lives have passed.
 FORGET_AFTER = 86_400.0
@@ -113,21 +116,32 @@ class Measurements:
         """How often a model answers, as a score counts it."""
         return success(faded(self.of(model), now))
 
-    def patience(self, model: str, now: float) -> float:
-        """How many seconds a model's first token is waited for, before any limit of the settings."""
-        usual = usual_first_token(self.of(model), now)
-        return UNMEASURED_PATIENCE if usual is None else max(TIMES_USUAL * usual, SHORTEST_PATIENCE)
+    def patience(self, model: str, now: float, *, waits: bool = False) -> float:
+        """How many seconds a model's first token is waited for, before any limit of the settings.
 
-    def is_probe_due(self, model: str, now: float) -> bool:
-        """Whether the last sample of a bad model, and the last probe by this process, are half an hour old."""
+        `waits`: in an order in which a good model is worth waiting for. There few answers, or old ones, are enough to
+        wait longer for a model than for one of which nothing is known.
+        """
+        measured = self.of(model)
+        usual = usual_first_token(measured, now)
+        if usual is not None:
+            return max(TIMES_USUAL * usual, SHORTEST_PATIENCE)
+        earlier = earlier_first_token(measured) if waits else None
+        return UNMEASURED_PATIENCE if earlier is None else max(TIMES_USUAL * earlier, UNMEASURED_PATIENCE)
+
+    def is_probe_due(self, model: str, now: float, *, waits: bool = False) -> bool:
+        """Whether the last sample of a bad model, and the last probe by this process, are old enough.
+
+        `waits`: in an order in which being slow does not make a model bad.
+        """
         recent = latest(self.of(model), now)
         last = max(recent[-1].at if recent else 0.0, self._probed.get(model, 0.0))
-        return now - last >= PROBE_AFTER
+        return now - last >= (PROBE_FAILING_AFTER if waits else PROBE_AFTER)
 
     # Noting
 
     def probing(self, model: str, now: float) -> None:
-        """A request is a model's probe: no other one of this process is for the next half hour."""
+        """A request is a model's probe: no other one of this process is before the time is over again."""
         self._probed[model] = now
 
     def answered(

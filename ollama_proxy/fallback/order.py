@@ -34,12 +34,14 @@ DEFAULT_PRESET = PRESETS["balanced"]
 class Arrangement:
     """The models in an order at one moment: first those that are not measured to be bad.
 
-    `by_merit` is the same order without regard to badness, `bad` says why, by model id.
+    `by_merit` is the same order without regard to badness, `bad` says why, by model id. With `waits` a good model is
+    worth waiting for, and only one that fails is bad.
     """
 
     models: Models
     by_merit: Models
     bad: Mapping[str, str]
+    waits: bool
     _make_scores: Callable[[], dict[str, Score]]
 
     @cached_property
@@ -70,11 +72,12 @@ def arranged(
         found = make_scores()
         make_scores = partial(dict, found)
         by_merit = tuple(sorted(models, key=lambda model: -found[model.id].step))  # stable: ties stay by window
-    bad = bad_ones(measured, now, math.inf if preset is not None and preset.waits else slow)
+    waits = preset is not None and preset.waits
+    bad = bad_ones(measured, now, math.inf if waits else slow)
     placed = by_merit
     if bad:
         placed = (*[one for one in by_merit if one.id not in bad], *[one for one in by_merit if one.id in bad])
-    return Arrangement(placed, by_merit, bad, make_scores)
+    return Arrangement(placed, by_merit, bad, waits, make_scores)
 
 
 def by_window(models: Iterable[Model]) -> Models:

@@ -6,6 +6,7 @@ Nothing here is swept or ticked: whoever reads says what time it is, and what is
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -187,6 +188,15 @@ def usual_first_token(measured: Measured, now: float) -> float | None:
     times.sort()  # each attempt asks: three times as quick as the library's median
     middle = len(times) // 2
     return times[middle] if len(times) % 2 else (times[middle - 1] + times[middle]) / 2
+
+
+def earlier_first_token(measured: Measured) -> float | None:
+    """Return the median time to the first token of the kept answers, few or old as they may be; None without any.
+
+    A time-out does not count: it says how long was waited, not how long the model takes.
+    """
+    times = [one.first_token for one in measured.recent if one.answered and one.first_token is not None]
+    return statistics.median(times) if times else None
 
 
 def badness(measured: Measured, now: float, slow: float) -> str:

@@ -33,8 +33,9 @@ def test_free_is_quicker_and_better_than_a_walk_from_the_largest_window_down(row
     free, walk = rows["free (balanced)"], rows["walk"]
     assert free.first_p95 <= walk.first_p95 / 3
     assert free.first_p50 <= walk.first_p50 / 2
-    # Who knew before what each model will do could have 10 points more; a walk is answered by the fourth best model.
-    assert free.quality >= walk.quality + 4
+    # Who knew before what each model will do could have 7.5 points more where conversations stay: a walk is answered by
+    # the fourth best model.
+    assert free.quality >= walk.quality + 5
     assert free.attempts <= 1.4
     assert free.missed == 0
     assert free.answered >= free.requests * 0.998

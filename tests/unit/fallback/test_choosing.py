@@ -15,7 +15,7 @@ from ollama_proxy.fallback.chain import MOST_CHARACTERS, MOST_NAMED, chain_text
 from ollama_proxy.fallback.choosing import MOST_PASSED_OVER, TRIAL_PATIENCE
 from ollama_proxy.fallback.conversations import Opening, opening_of
 from ollama_proxy.fallback.exchange import Exchange
-from ollama_proxy.fallback.measurements import PROBE_AFTER
+from ollama_proxy.fallback.measurements import PROBE_AFTER, PROBE_FAILING_AFTER
 from ollama_proxy.fallback.needs import Needs
 from tests.unit.catalog.free_models import catalog_of, model, record
 from tests.unit.fallback.scripted_upstream import World, good, only_comments, refusal
@@ -130,6 +130,37 @@ def test_a_probe_is_one_request_in_half_an_hour_and_short(world: World) -> None:
     assert world.clock.now - before - 30 == pytest.approx(TRIAL_PATIENCE, abs=1)
     assert [ask(world, CONTEXT) for _ in range(5)] == [SECOND] * 5
     assert world.upstream.models[asked:].count(BEST) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        (CONTEXT, PROBE_AFTER),
+        ("free:fast", PROBE_AFTER),
+        (FREE, PROBE_FAILING_AFTER),
+        ("free:smart", PROBE_FAILING_AFTER),
+    ],
+)
+def test_a_model_that_failed_is_probed_sooner_where_quality_is_waited_for(
+    world: World, name: str, after: float
+) -> None:
+    for _ in range(3):
+        world.measured.failed(BEST, world.clock.time())
+    world.clock.sleep(after - 40)
+    assert ask(world, name) == SECOND
+    assert ask(world, name) == BEST
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"), [(FREE, BEST), ("free:coding", BEST), ("free:fast", SECOND), (CONTEXT, SECOND)]
+)
+def test_a_good_model_that_is_known_to_be_slow_is_waited_for_where_quality_counts(
+    world: World, name: str, answers: str
+) -> None:
+    world.measured.answered(BEST, world.clock.time(), first_token=9)
+    world.clock.sleep(3 * 3600)
+    world.upstream.replies[BEST] = [good(BEST, after=20)]
+    assert ask(world, name) == answers
 
 
 def test_a_model_asked_for_by_name_comes_first_however_slow(world: World) -> None:

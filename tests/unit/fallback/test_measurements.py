@@ -12,6 +12,7 @@ from ollama_proxy.fallback.measurements import (
     FORGET_AFTER,
     MOST_WAITING,
     PROBE_AFTER,
+    PROBE_FAILING_AFTER,
     SHORTEST_PATIENCE,
     UNMEASURED_PATIENCE,
     WRITE_WITHIN,
@@ -247,22 +248,34 @@ def test_rows_that_nobody_can_read_are_as_if_they_were_not_there(process: Proces
 def test_patience() -> None:
     measured = Measurements(SLOW)
     assert measured.patience(A, 100.0) == UNMEASURED_PATIENCE
+    assert measured.patience(A, 100.0, waits=True) == UNMEASURED_PATIENCE
     for first in (1.0, 4.0, 6.0):
         measured.answered(A, 100.0, first_token=first)
-    assert measured.patience(A, 100.0) == 12
+    assert measured.patience(A, 100.0) == measured.patience(A, 100.0, waits=True) == 12
     for _ in range(15):
         measured.answered(A, 101.0, first_token=0.5)
     assert measured.patience(A, 101.0) == SHORTEST_PATIENCE
 
 
-def test_a_probe_is_due_half_an_hour_after_the_last_sample_and_once() -> None:
+@pytest.mark.parametrize(("first", "seconds"), [(9.0, 27.0), (2.0, UNMEASURED_PATIENCE)])
+def test_few_and_old_answers_make_patient_where_quality_is_waited_for(first: float, seconds: float) -> None:
+    measured = Measurements(SLOW)
+    measured.answered(A, 100.0, first_token=first)
+    measured.failed(A, 101.0, waited=16.0)
+    for now in (102.0, 100.0 + 5 * 3600):
+        assert measured.patience(A, now, waits=True) == seconds
+        assert measured.patience(A, now) == UNMEASURED_PATIENCE
+
+
+@pytest.mark.parametrize(("waits", "after"), [(False, PROBE_AFTER), (True, PROBE_FAILING_AFTER)])
+def test_a_probe_is_due_some_time_after_the_last_sample_and_once(waits: bool, after: float) -> None:
     measured = Measurements(SLOW)
     for _ in range(5):
         measured.failed(A, 1000.0)
-    assert not measured.is_probe_due(A, 1000.0 + PROBE_AFTER - 1)
-    assert measured.is_probe_due(A, 1000.0 + PROBE_AFTER)
-    measured.probing(A, 1000.0 + PROBE_AFTER)
-    assert not measured.is_probe_due(A, 1000.0 + PROBE_AFTER + 1)
+    assert not measured.is_probe_due(A, 1000.0 + after - 1, waits=waits)
+    assert measured.is_probe_due(A, 1000.0 + after, waits=waits)
+    measured.probing(A, 1000.0 + after)
+    assert not measured.is_probe_due(A, 1000.0 + after + 1, waits=waits)
 
 
 @pytest.mark.parametrize(("first", "anew"), [(2.0, True), (None, True), (12.0, False)])
