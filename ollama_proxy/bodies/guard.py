@@ -61,11 +61,12 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
         del safe[key]  # the checks below read the exact name only, but upstream may accept this spelling
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
-    keep_tools(safe, is_client_tool)
+    if "tools" in safe or "tool_choice" in safe:
+        keep_tools(safe, is_client_tool)
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
-    noted = _noted_in(safe.get("messages")) | _noted_in(safe.get("input"))
+    noted = _noted_in([safe[name] for name in ("messages", "input") if name in safe])
     if not noted.isdisjoint(_FILE_PARTS):
         safe["plugins"] = [_FREE_PARSER]
     if _BRINGS_TOOLS in noted and isinstance(safe.get("input"), list):
@@ -94,7 +95,7 @@ def _noted_in(value: Any) -> set[str]:
             kind = one.get("type")
             if isinstance(kind, str) and kind in _NOTED:
                 found.add(kind)
-            left += (one.get("content"), one.get("output"))
+            left += [inner for inner in (one.get("content"), one.get("output")) if isinstance(inner, list | Mapping)]
     return found
 
 

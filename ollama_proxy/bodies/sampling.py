@@ -65,6 +65,8 @@ def stops_of(value: Any) -> list[str]:
 
     Raises BadRequest for more of them than any request has.
     """
+    if not value:
+        return []
     given = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     stops = [text for text in given if isinstance(text, str) and text]
     limits.check_count(len(stops), limits.STOPS, "stop strings")

@@ -5,7 +5,7 @@ The line holds catalogue ids and this program's own reasons only, nothing of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ollama_proxy.catalog.records import Model
@@ -22,11 +22,13 @@ class TriedModel(Protocol):
     reason: str | None
 
 
-def chain_text(passed_over: Iterable[tuple[Model, str]], tried: Sequence[TriedModel]) -> str:
+def chain_text(passed_over: Sequence[tuple[Model, str]], tried: Sequence[TriedModel]) -> str:
     """Return a line such as `a/a:free (cooling: rate limited upstream), b/b:free (502), c/c:free`.
 
     First those that were passed over and why, then those that were asked; the one without a reason answers.
     """
+    if len(tried) == 1 and not passed_over:  # most requests, and each asks twice
+        return _entry(tried[0].model, tried[0].reason)
     entries = [_entry(model.id, why) for model, why in passed_over]
     entries += [_entry(one.model, one.reason) for one in tried[:MOST_NAMED]]
     if len(tried) > MOST_NAMED:

@@ -8,11 +8,11 @@ the session that OpenRouter is told of, so that a provider's prompt caches serve
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 #: The most conversations that are remembered; the one that was quiet for longest goes first.
@@ -45,9 +45,8 @@ class Conversation(NamedTuple):
 def opening_of(texts: Iterable[str], *, continues: bool) -> Opening:
     """Return the opening of a conversation that began with `texts`: the system's, then the user's first ones."""
     found = hashlib.blake2b(digest_size=16)
-    for _, text in zip(range(MOST_TEXTS), texts, strict=False):
-        found.update(b"%d:" % len(text))
-        found.update(text[:MOST_CHARACTERS].encode("utf-8", "replace"))
+    for text in islice(texts, MOST_TEXTS):
+        found.update(b"%d:%b" % (len(text), text[:MOST_CHARACTERS].encode("utf-8", "replace")))
     return Opening(found.digest(), continues)
 
 
@@ -77,7 +76,9 @@ class Conversations:
 
     def of(self, opening: Opening, caller: str, target: str) -> Conversation:
         """Return the conversation of `caller` that began so; under another `target` it is remembered apart."""
-        session = hmac.digest(self._key, opening.digest + caller.encode("utf-8", "replace"), "sha256")[:16]
+        # Keyed BLAKE2 is a MAC of its own (RFC 7693, section 2.9), and costs a tenth of an HMAC.
+        said = opening.digest + caller.encode("utf-8", "replace")
+        session = hashlib.blake2b(said, digest_size=16, key=self._key).digest()
         return Conversation(session + target.encode(), session.hex(), opening.continues)
 
     def model(self, conversation: Conversation, now: float) -> str | None:

@@ -96,6 +96,8 @@ class FailureMemory:
 
     def limit(self, now: float, *, free: bool) -> LimitRow | None:
         """Return the account limit that holds at `now`, of several the later one. `free`: a free model is asked."""
+        if not self._limits:
+            return None
         scopes = ("account", "free") if free else ("account",)
         rows = [row for scope in scopes if (row := self._limits.get(scope)) is not None and row.until > now]
         return max(rows, key=lambda row: row.until, default=None)

@@ -41,7 +41,7 @@ class Step(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: to set so many fields of a frozen one takes three times as long
 class RequestRecord:
     """One request that asked a model. `ended_at` is UTC epoch seconds, other times are seconds.
 

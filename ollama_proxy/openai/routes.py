@@ -164,7 +164,7 @@ def _answer(
 ) -> Response:
     """The answer of a model, cut at the request's stop strings where `stop_form` knows how."""
     runtime, observation = context.runtime(), context.observation()
-    context.asked_for(asked.name)
+    context.note_asked(asked.name, observation, runtime)
     settings, backend = runtime.settings, runtime.backend
     call = Call(
         chat_target(asked.name, backend.catalog(), strict=settings.strict_models),

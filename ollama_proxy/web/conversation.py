@@ -6,15 +6,16 @@ For the APIs whose messages are passed through as they came: they are plain JSON
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request
 
 from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of, usable_session
 
-#: The headers by which clients name their session (opencode, Codex), and the fields of a body that do.
-_HEADERS = ("x-session-id", "session-id")
+#: The headers by which clients name their session (opencode, Codex: `x-session-id`, `session-id`), as WSGI names them
+#: (PEP 3333), and the fields of a body that do.
+_HEADERS = ("HTTP_X_SESSION_ID", "HTTP_SESSION_ID")
 _OWN_FIELD = "session_id"
 _CACHE_FIELD = "prompt_cache_key"
 
@@ -32,8 +33,9 @@ def client_session(body: Mapping[str, Any] | None = None) -> str:
     given = {} if body is None else body
     if given.get(_OWN_FIELD):
         return ""
-    named = next((value for name in _HEADERS if (value := request.headers.get(name))), None)
-    return usable_session(named or given.get(_CACHE_FIELD))
+    environ = request.environ
+    named = environ.get(_HEADERS[0]) or environ.get(_HEADERS[1]) or given.get(_CACHE_FIELD)
+    return usable_session(named) if named else ""
 
 
 def opening(system: Any, messages: Any) -> Opening | None:
@@ -43,7 +45,7 @@ def opening(system: Any, messages: Any) -> Opening | None:
     """
     if not isinstance(messages, list):
         return None
-    texts = list(_texts(system))
+    texts = _texts(system)
     for place, message in enumerate(messages[:MOST_TEXTS]):
         role = message.get("role") if isinstance(message, Mapping) else None
         if role in _SYSTEM:
@@ -54,10 +56,11 @@ def opening(system: Any, messages: Any) -> Opening | None:
     return None
 
 
-def _texts(content: Any) -> Iterator[str]:
+def _texts(content: Any) -> list[str]:
     """The first texts of a content: a string, or parts with texts."""
-    parts = [{"text": content}] if isinstance(content, str) else content
-    for part in parts[:MOST_TEXTS] if isinstance(parts, list) else ():
-        text = part.get("text") if isinstance(part, Mapping) else None
-        if isinstance(text, str) and not text.startswith(_CHANGING):
-            yield text
+    found: list[Any] = []
+    if isinstance(content, str):
+        found = [content]
+    elif isinstance(content, list):
+        found = [part.get("text") for part in content[:MOST_TEXTS] if isinstance(part, Mapping)]
+    return [text for text in found if isinstance(text, str) and not text.startswith(_CHANGING)]

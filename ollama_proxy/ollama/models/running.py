@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ollama_proxy.catalog.names import name_key, tagged
@@ -54,9 +55,9 @@ class Running:
         span = _FOREVER if seconds < 0 or seconds * NANOSECONDS >= _FOREVER else int(seconds * NANOSECONDS)
         loaded = _Loaded(model.name, model, self._clock() + span)
         if asked:
-            name = tagged(asked.strip())
-            self._loaded[name_key(name)] = replace(loaded, name=name)
-        self._loaded[name_key(model.name)] = loaded
+            key, name = _keyed(tagged(asked.strip()))
+            self._loaded[key] = replace(loaded, name=name)
+        self._loaded[_keyed(model.name)[0]] = loaded
         if len(self._loaded) > _MOST_NAMES:
             self._loaded = {name_key(one.name): one for one in self._latest_first()[:_MOST_NAMES]}
 
@@ -72,6 +73,12 @@ class Running:
 
     def _latest_first(self) -> list[_Loaded]:
         return sorted(self._loaded.values(), key=lambda one: one.expires, reverse=True)
+
+
+@lru_cache(maxsize=1024)
+def _keyed(name: str) -> tuple[str, str]:
+    """Return the key of a name, and the name."""
+    return name_key(name), name
 
 
 def _entry(name: str, model: Listed, expires: int) -> dict[str, Any]:

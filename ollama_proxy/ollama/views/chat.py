@@ -36,7 +36,7 @@ from ollama_proxy.ollama.request.to_openrouter import Translation, translate_cha
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
-from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.context import note_asked, observation, request_body, runtime
 from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader
@@ -67,9 +67,10 @@ def _serve(
 
     The order: the model exists, unloading, the model's abilities, values, loading, and then everything else.
     """
-    asked_for(asked.asked)
-    catalog = runtime().backend.catalog()
-    target = answering_target(asked.asked, catalog, strict=runtime().settings.strict_models)
+    parts = runtime()
+    note_asked(asked.asked, observation(), parts)
+    catalog = parts.backend.catalog()
+    target = answering_target(asked.asked, catalog, strict=parts.settings.strict_models)
     shown = listing().listed(catalog, target)
     if asked.is_load and asked.keep_alive == 0:
         return _unloaded(asked, shown)
@@ -119,7 +120,7 @@ def _answered(
     exchange = Exchange(runtime().backend, call)
     reader: OllamaAnswer | StoppedReader = answer(
         asked.asked,
-        started_ns=int(observation().began * 1e9),
+        started_ns=int(asker.began * 1e9),
         tool_names=translation.tool_names,
         want_logprobs=asked.logprobs,
         hide_thinking=asked.think is False,

@@ -196,7 +196,11 @@ def count_of(usage: Mapping[str, Any], *names: str) -> int | None:
 
     What is counted goes into metrics and tables, which take no other numbers.
     """
-    return next((n for name in names if type(n := usage.get(name)) is int and 0 <= n < 2**63), None)
+    for name in names:
+        count = usage.get(name)
+        if type(count) is int and 0 <= count < 2**63:
+            return count
+    return None
 
 
 def cost_of(usage: Mapping[str, Any]) -> float | None:

@@ -51,7 +51,7 @@ def _note_route() -> None:
     observation = request.environ.get(ENVIRON_KEY)
     if rule is not None and observation is not None:
         observation.route = rule.rule
-        observation.api = request.blueprint or ""
+        observation.api = rule.endpoint.rpartition(".")[0]  # the blueprint's name
 
 
 @blueprint.route("/metrics", methods=["GET"])
