@@ -65,6 +65,8 @@ class QuotaKeeper:
         self._sent: deque[tuple[int, int]] = deque()
         self._changes: deque[Mapping[str, object]] = deque()
         self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
+        #: What of our own count waited to be written when OpenRouter told its count.
+        self._waited_then = 0
         self._reloads = self._reloads_at_take = 0
         self._ask_at = float("-inf")
         self._at_start: tuple[KeyState, float] | None = None
@@ -184,6 +186,9 @@ class QuotaKeeper:
             # It is not given back: for so long the others need not ask.
             if not self._leases.acquire("key check", self._holder(), now=now, seconds=ASK_EVERY * 0.9):
                 return False
+            if not self._reloads:
+                # Else all that was sent before this process began would look like sent after OpenRouter's answer.
+                self._reload()
         except StorageUnavailable:
             pass  # then each process asks for itself
         self._told(self._check())
@@ -203,11 +208,13 @@ class QuotaKeeper:
             self._found(KeyState.VALID)
         used, limit = free_counts(checked.limits)
         self._document = document
+        day = day_of(now)
+        self._waited_then = sum([count for when, count in list(self._sent) if day_of(when) == day])
         self._change(
             counted_at=now,
             free_used=used,
             free_limit=limit,
-            sent_then=self._count((DAY, day_of(now))),
+            sent_then=self._count((DAY, day)),
             document=orjson.dumps(document).decode(),
         )
 
@@ -219,8 +226,13 @@ class QuotaKeeper:
         now = self._clock()
         row, counts = self._table.load([(DAY, day_of(now)), (MINUTE, _minute_of(now))])
         _, taken = self._taken
+        is_ours = False
         for changes in (taken, *self._changes):
             row = _changed(row, changes)
+            is_ours = is_ours or "sent_then" in changes
+        if is_ours and day_of(row.counted_at) == day_of(now):
+            # As the write will do: this process may not have known of all that others had sent.
+            row = replace(row, sent_then=max(row.sent_then, counts.get((DAY, day_of(now)), 0)))
         self._row, self._stored, self._document = row, counts, _parsed(row.document)
         self._reloads += 1
         at_start, self._at_start = self._at_start, None
@@ -248,7 +260,7 @@ class QuotaKeeper:
         for _ in range(len(self._changes)):
             changes |= self._changes.popleft()
         self._taken, self._reloads_at_take = (counts, changes), self._reloads
-        return self._table.write(changes, counts) if counts or changes else None
+        return self._table.write(changes, counts, waited_then=self._waited_then) if counts or changes else None
 
     def settled(self, *, made: bool) -> None:
         (counts, _), self._taken = self._taken, (Counter(), {})

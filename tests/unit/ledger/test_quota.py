@@ -275,6 +275,44 @@ def test_openrouter_is_asked_by_one_process_at_the_start_and_while_somebody_look
     assert (one.asked, two.asked) == (2, 0)
 
 
+def test_after_a_restart_what_was_sent_before_counts_once(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    for _ in range(600):
+        one.quota.sent()
+    one.written()
+    two.says(600, 1000)
+    assert two.quota.ask_if_due(), "before any request has it look"
+    assert two.used == 600
+    two.look()
+    assert two.used == 600, "looked again before it is written"
+    two.quota.sent()
+    two.written()
+    for process in pair:
+        process.look()
+    assert (one.used, two.used) == (601, 601)
+
+
+def test_what_others_sent_unheard_before_openrouter_was_asked_counts_once(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    one.look()
+    one.quota.sent()
+    one.written()
+    one.quota.sent()
+    for _ in range(600):
+        two.quota.sent()
+    two.written()
+    one.says(602, 1000)
+    assert one.quota.ask_if_due()
+    one.quota.sent()
+    assert one.used == 603
+    one.look()
+    assert one.used == pytest.approx(603, abs=1), "read again before it is written"
+    one.written()
+    for process in pair:
+        process.look()
+    assert (one.used, two.used) == (603, 603)
+
+
 def test_it_is_asked_again_until_it_has_answered_once(pair: tuple[Process, Process]) -> None:
     one, _ = pair
     assert one.quota.ask_if_due()
