@@ -129,9 +129,12 @@ class QuotaKeeper:
         """What is known of the key."""
         return KeyState(self._row.key_state)
 
-    def found_at_start(self, state: KeyState) -> None:
-        """Take over what the start found out about the key, before any worker was there."""
-        self._at_start = state, self._clock()
+    def found_at_start(self, state: KeyState, at: float) -> None:
+        """Take over what the start found out about the key at `at` (UTC epoch seconds), before any worker was there.
+
+        A worker may begin days after it: what was learned meanwhile counts.
+        """
+        self._at_start = state, at
         self._row = replace(self._row, key_state=state.value)
 
     def _found(self, state: KeyState, at: float | None = None) -> None:

@@ -421,10 +421,29 @@ def test_what_the_start_found_out(
         one.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", before))
         one.written()
     two.now += 1
-    two.quota.found_at_start(at_start)
+    two.quota.found_at_start(at_start, two.now)
     assert two.quota.key_state is at_start
     two.look()
     assert two.quota.key_state is state
+
+
+@pytest.mark.parametrize("at_start", [KeyState.VALID, KeyState.REFUSED])
+@pytest.mark.parametrize("met", ["API key refused", "out of credits", None])
+def test_a_worker_that_begins_days_after_the_start_does_not_take_its_news_for_new(
+    pair: tuple[Process, Process], at_start: KeyState, met: str | None
+) -> None:
+    one, two = pair
+    started_at = one.now
+    one.now += 3 * DAY
+    one.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", met)) if met else one.quota.answered()
+    one.written()
+    learned = one.quota.key_state
+    two.now = one.now + DAY
+    two.quota.found_at_start(at_start, started_at)
+    two.look()
+    two.written()
+    one.look()
+    assert (one.quota.key_state, two.quota.key_state) == (learned, learned)
 
 
 class Log:
