@@ -15,7 +15,16 @@ from typing import Any
 import orjson
 
 from ollama_proxy.ledger.key_check import KeyCheck, KeyState, state_in
-from ollama_proxy.ledger.quota import Quota, day_of, document_of, free_counts, free_left, known
+from ollama_proxy.ledger.quota import (
+    STILL_YESTERDAY,
+    Quota,
+    day_of,
+    document_of,
+    free_counts,
+    free_left,
+    known,
+    may_be_yesterdays,
+)
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import StorageUnavailable
@@ -69,6 +78,7 @@ class QuotaKeeper:
         self._waited_then = 0
         self._reloads = self._reloads_at_take = 0
         self._ask_at = float("-inf")
+        self._doubts = False
         self._at_start: tuple[KeyState, float] | None = None
         revisions.subscribe(NAME, self._reload)
 
@@ -179,12 +189,14 @@ class QuotaKeeper:
     def ask_if_due(self) -> bool:
         """Ask OpenRouter, if the time has come and no other process does. Returns True if it was asked.
 
-        It is asked at the start, again while it has never answered, and every minute while somebody looks.
+        It is asked at the start, again while it has never answered, and every minute while somebody looks; once more
+        if it may have told yesterday's count for today's.
         """
         now = self._clock()
-        if now < self._ask_at or not (self.is_watched() or not self._row.counted_at or self._ask_at < 0):
+        is_wanted = self.is_watched() or not self._row.counted_at or self._ask_at < 0 or self._doubts
+        if now < self._ask_at or not is_wanted:
             return False
-        self._ask_at = now + ASK_EVERY
+        self._ask_at, self._doubts = now + ASK_EVERY, False
         try:
             # It is not given back: for so long the others need not ask.
             if not self._leases.acquire("key check", self._holder(), now=now, seconds=ASK_EVERY * 0.9):
@@ -194,15 +206,15 @@ class QuotaKeeper:
                 self._reload()
         except StorageUnavailable:
             pass  # then each process asks for itself
-        self._told(self._check())
+        # The time before the question: an answer that comes after midnight may have been given before it.
+        self._told(self._check(), now)
         return True
 
-    def _told(self, checked: KeyCheck) -> None:
+    def _told(self, checked: KeyCheck, asked_at: float) -> None:
         if checked.state is not KeyState.VALID:
             if checked.state is KeyState.REFUSED:
                 self._found(checked.state)
             return
-        now = self._clock()
         document = document_of(checked.limits)
         if self.key_state is not KeyState.NO_CREDITS and not (
             self.key_state is KeyState.KEY_LIMIT and document.get("credits_left", 1) <= 0
@@ -211,15 +223,15 @@ class QuotaKeeper:
             self._found(KeyState.VALID)
         used, limit = free_counts(checked.limits)
         self._document = document
-        day = day_of(now)
-        self._waited_then = sum([count for when, count in list(self._sent) if day_of(when) == day])
-        self._change(
-            counted_at=now,
-            free_used=used,
-            free_limit=limit,
-            sent_then=self._count((DAY, day)),
-            document=orjson.dumps(document).decode(),
-        )
+        told: dict[str, object] = {"free_limit": limit, "document": orjson.dumps(document).decode()}
+        day = day_of(asked_at)
+        if may_be_yesterdays(self._row, used, asked_at):
+            # Until then our own count is all there is, as on a day on which OpenRouter was not asked.
+            self._ask_at, self._doubts = day + STILL_YESTERDAY, True
+        else:
+            self._waited_then = sum([count for when, count in list(self._sent) if day_of(when) == day])
+            told |= {"counted_at": asked_at, "free_used": used, "sent_then": self._count((DAY, day))}
+        self._change(**told)
 
     def _reload(self) -> None:
         """Take over what is stored, but keep what was learned here and may be missing there. Raises StorageUnavailable.

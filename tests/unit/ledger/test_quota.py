@@ -9,7 +9,16 @@ import pytest
 
 from ollama_proxy.ledger.announcing import Announcer
 from ollama_proxy.ledger.key_check import KeyCheck, KeyState, state_in
-from ollama_proxy.ledger.quota import Quota, day_of, document_of, free_counts, free_left, free_used
+from ollama_proxy.ledger.quota import (
+    STILL_YESTERDAY,
+    Quota,
+    day_of,
+    document_of,
+    free_counts,
+    free_left,
+    free_used,
+    may_be_yesterdays,
+)
 from ollama_proxy.ledger.quota_keeper import ASK_EVERY, DAILY_LIMIT, WATCHED, QuotaKeeper
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.storage.batches import Batches
@@ -130,6 +139,8 @@ class Process:
         batches = Batches(self.behind)
         self.revisions = Revisions(self.database, monotonic=lambda: self.monotonic)
         self.asked = 0
+        #: Seconds that OpenRouter takes to answer.
+        self.takes = 0.0
         self.answer = KeyCheck(KeyState.UNKNOWN)
         self.limits: list[LimitRow] = []
         self.leases = Leases(self.database)
@@ -148,6 +159,7 @@ class Process:
 
     def check(self) -> KeyCheck:
         self.asked += 1
+        self.now += self.takes
         return self.answer
 
     def says(self, used: int, limit: int = 50, **more: Any) -> None:
@@ -241,6 +253,63 @@ def test_midnight(pair: tuple[Process, Process]) -> None:
     one.written()
     one.look()
     assert (one.used, day_of(one.now)) == (1, int(NOON + DAY / 2))
+
+
+@pytest.mark.parametrize(
+    ("used", "after", "may_be"),
+    [
+        pytest.param(45, 0, True, id="the same"),
+        pytest.param(50, 299, True, id="more"),
+        pytest.param(44, 0, False, id="less: it has begun anew"),
+        pytest.param(0, 0, False, id="none: nobody asks what day that was"),
+        pytest.param(None, 0, False, id="it did not say"),
+        pytest.param(45, 300, False, id="long enough after midnight"),
+        pytest.param(45, -1, False, id="before midnight"),
+        pytest.param(45, DAY, False, id="the last count is two days old"),
+    ],
+)
+def test_whether_a_count_may_be_yesterdays(used: int | None, after: float, may_be: bool) -> None:
+    assert may_be_yesterdays(said(45), used, NOON + DAY / 2 + after) is may_be
+
+
+def test_yesterdays_count_is_not_taken_for_todays(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    midnight = NOON + DAY / 2
+    one.now = midnight - 60
+    one.says(45)
+    assert one.quota.ask_if_due()
+    one.now = midnight + 10
+    one.quota.looked()
+    one.quota.sent()
+    assert one.quota.ask_if_due()
+    assert (one.used, one.quota.now().free_left) == (1, 49), "the answer is not believed"
+    one.written()
+    two.now = one.now
+    two.look()
+    assert two.used == 1
+    one.now = midnight + STILL_YESTERDAY - 1
+    one.quota.looked()
+    assert not one.quota.ask_if_due(), "to ask again so soon helps nobody"
+    one.now = midnight + STILL_YESTERDAY + WATCHED
+    one.says(3)
+    assert one.quota.ask_if_due(), "once more, though nobody looks any longer"
+    assert one.used == 3
+    one.now += ASK_EVERY
+    assert not one.quota.ask_if_due()
+
+
+def test_an_answer_that_comes_after_midnight_may_be_of_the_day_before(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    midnight = NOON + DAY / 2
+    one.now = midnight - 1
+    one.says(45)
+    one.takes = 2.0
+    assert one.quota.ask_if_due()
+    one.quota.sent()
+    assert (one.now, one.used, one.quota.now().counted_at) == (midnight + 1, 1, midnight - 1)
+    one.written()
+    one.look()
+    assert one.used == 1
 
 
 def test_openrouter_is_asked_by_one_process_at_the_start_and_while_somebody_looks(
@@ -480,7 +549,7 @@ def test_most_of_the_day_is_used_is_said_once_a_day_by_one_process(pair: tuple[P
     announcers = announcer(one, log, "one"), announcer(two, log, "two")
     for process in pair:
         process.says(39)
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
 
     def look() -> list[tuple[str, str]]:
         for each in announcers:
@@ -496,11 +565,11 @@ def test_most_of_the_day_is_used_is_said_once_a_day_by_one_process(pair: tuple[P
     assert look() == []
     for process in pair:
         process.now += DAY
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
     assert look() == []
     for process in pair:
         process.says(45)
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
     assert [level for level, _ in look()] == ["warning"], "the next day"
 
 
