@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from ollama_proxy.ledger import ledger as module
 from ollama_proxy.ledger.ledger import Ledger
@@ -13,6 +14,7 @@ from ollama_proxy.ledger.record import record_of
 from ollama_proxy.ledger.retention import Retention
 from ollama_proxy.ledger.under_way import MOST_TOLD, UnderWay
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.storage import ledger_table
 from ollama_proxy.storage.batches import WITHIN, Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable
 from ollama_proxy.storage.in_flight_table import EXPIRE, InFlightTable
@@ -227,6 +229,41 @@ def test_many_callers_share_one_row(process: Process, database: Database, monkey
     process.written()
     assert [row.caller for row in process.ledger.usage(process.now)] == ["10.0.0.3"], "each hour begins anew"
     other.database.dispose()
+
+
+def test_who_is_counted_by_name_is_read_once_a_write(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's write lock is held meanwhile: strangers must not make that long."""
+    asked: list[int] = []
+
+    def callers(connection: Connection, hour: int) -> set[str]:
+        asked.append(hour)
+        return read(connection, hour)
+
+    read = ledger_table._callers
+    monkeypatch.setattr(ledger_table, "_callers", callers)
+    monkeypatch.setattr(module, "MOST_CALLERS", 10)
+    for n in range(8):
+        process.end(f"a{n}", caller=f"10.0.0.{n}")
+    process.written()
+    assert asked == [NOW]
+    process.end("known", caller="10.0.0.1")
+    process.written()
+    assert asked == [NOW], "for a known caller nothing is read"
+    for n in range(50):
+        process.end(f"b{n}", caller=f"10.0.1.{n}")
+    process.written()
+    assert asked == [NOW, NOW]
+    for n in range(50):
+        process.end(f"c{n}", caller=f"10.0.2.{n}")
+    process.written()
+    assert asked == [NOW, NOW], "no room for one more: nothing to ask"
+    for n in range(20):
+        process.now = NOW + HOUR * (1 - n % 2)  # a clock that is set back and forth
+        process.end(f"d{n}", caller=f"10.0.{n}.1")
+    process.written()
+    assert asked == [NOW, NOW, NOW + HOUR]
+    counted = {(row.hour, row.caller): row.requests for row in process.ledger.usage(NOW)}
+    assert (counted[NOW, OTHERS], len(counted)) == (48 + 50 + 9, 10 + 1 + 10)
 
 
 def test_while_the_database_is_away_records_wait_and_then_are_dropped_and_counted(
