@@ -285,7 +285,8 @@ class QuotaKeeper:
             stored = {window: self._stored.get(window, 0) + count for window, count in counts.items()}
             self._stored = {**self._stored, **stored}
         now = self._clock()
-        for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
+        # A copy: requests add windows meanwhile.
+        for window in [one for one in list(self._unwritten) if one[1] + 2 * one[0] < now]:
             del self._unwritten[window]
 
 
