@@ -109,12 +109,18 @@ def known(
         minute_used=minute,
         minute_limit=minute_limit or None,
         **document,
-        key_state=KeyState(row.key_state) if row.key_state in _STATES else KeyState.UNKNOWN,
+        key_state=key_state_of(row),
         key_state_at=row.key_state_at or None,
     )
 
 
 _STATES = frozenset(state.value for state in KeyState)
+
+
+def key_state_of(row: AccountRow) -> KeyState:
+    """Return the stored state of the key. A newer version may have stored one that is not known here."""
+    return KeyState(row.key_state) if row.key_state in _STATES else KeyState.UNKNOWN
+
 
 #: The members of GET /key that are kept, and the fields of a Quota that they become; money first. The others say who
 #: the account is, and are not.

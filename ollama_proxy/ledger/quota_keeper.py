@@ -22,6 +22,7 @@ from ollama_proxy.ledger.quota import (
     document_of,
     free_counts,
     free_left,
+    key_state_of,
     known,
     may_be_yesterdays,
 )
@@ -137,7 +138,7 @@ class QuotaKeeper:
     @property
     def key_state(self) -> KeyState:
         """What is known of the key."""
-        return KeyState(self._row.key_state)
+        return key_state_of(self._row)
 
     def found_at_start(self, state: KeyState, at: float) -> None:
         """Take over what the start found out about the key at `at` (UTC epoch seconds), before any worker was there.

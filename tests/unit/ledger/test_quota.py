@@ -496,6 +496,18 @@ def test_what_the_start_found_out(
     assert two.quota.key_state is state
 
 
+def test_a_state_of_the_key_that_a_newer_version_has_stored_is_unknown_here(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    newer = QuotaTable(one.database).write({"key_state": "on holiday", "key_state_at": NOON}, {})
+    one.database.run(newer, write=True)
+    two.look()
+    assert two.quota.key_state is KeyState.UNKNOWN
+    assert two.quota.now().key_state is KeyState.UNKNOWN
+    two.says(1)
+    assert two.quota.ask_if_due()
+    assert two.quota.key_state is KeyState.VALID
+
+
 @pytest.mark.parametrize("at_start", [KeyState.VALID, KeyState.REFUSED])
 @pytest.mark.parametrize("met", ["API key refused", "out of credits", None])
 def test_a_worker_that_begins_days_after_the_start_does_not_take_its_news_for_new(
