@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import Connection
 
 from ollama_proxy.ledger import ledger as module
@@ -19,7 +23,7 @@ from ollama_proxy.storage.batches import WITHIN, Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable
 from ollama_proxy.storage.in_flight_table import EXPIRE, InFlightTable
 from ollama_proxy.storage.leases import Leases
-from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, LedgerTable
+from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, HourlyUsage, LedgerTable
 from ollama_proxy.storage.quota_table import DAY, QuotaTable
 from ollama_proxy.storage.write_behind import WriteBehind
 from tests.postgres import postgres_url
@@ -317,6 +321,44 @@ def test_clear(process: Process) -> None:
     assert [row.caller for row in process.ledger.usage(NOW)] == ["key 2"]
     assert process.ledger.clear(usage=True) == 0
     assert (process.ledger.usage(NOW), process.ledger.failures(NOW)) == ([], [])
+
+
+def _row(caller: str) -> HourlyUsage:
+    return HourlyUsage(int(NOW), caller, "a/model", requests=1)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("remove", ["clear", "trim"])
+def test_removing_and_recording_do_not_wait_for_each_other(database: Database, remove: str) -> None:
+    """In PostgreSQL each row is locked on its own. SQLite has one writer at a time."""
+    table = LedgerTable(database)
+    for caller in "ab":
+        database.run(table.record([], usage=lambda _, c=caller: [_row(c)], failures=[]), write=True)  # type: ignore[misc]
+    has_begun, ended = threading.Event(), threading.Event()
+
+    def record(connection: Connection) -> None:
+        table.record([], usage=lambda _: [_row("b")], failures=[])(connection)
+        has_begun.set()
+        waiting = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        until = time.monotonic() + 5
+        while connection.scalar(waiting) == 0 and not ended.wait(0.01):
+            assert time.monotonic() < until
+        table.record([], usage=lambda _: [_row("a")], failures=[])(connection)
+
+    def removed() -> None:
+        assert has_begun.wait(5)
+        try:
+            if remove == "clear":
+                table.clear(usage=True)
+            else:
+                table.trim(newest=0, ended_after=NOW, hours_after=NOW + HOUR)
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        for one in [threads.submit(database.run, record, write=True), threads.submit(removed)]:
+            one.result(10)
+    assert table.usage(NOW) == [], "what was recorded first is removed too"
 
 
 def test_retention(process: Process, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
