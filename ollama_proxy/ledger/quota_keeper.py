@@ -30,7 +30,7 @@ from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.storage.failure_table import LimitRow
-from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.quota_table import DAY, MINUTE, NAME, AccountRow, QuotaTable, Window
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.write_behind import Write
@@ -60,13 +60,14 @@ class QuotaKeeper:
         minute_limit: int,
         holder: Callable[[], str],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`check` asks OpenRouter about the key. `limits` returns what is remembered of the account's limits.
         `minute_limit` is FREE_REQUESTS_PER_MINUTE, `holder` names this process for leases.
         """
         self._table, self._batches, self._revisions, self._leases = table, batches, revisions, leases
         self._check, self._limits, self._minute_limit = check, limits, minute_limit
-        self._holder, self._clock = holder, clock
+        self._holder, self._clock, self._monotonic = holder, clock, monotonic
         self._row, self._document = AccountRow(), dict[str, Any]()
         #: What all had sent when the table was read, and what was sent here and may be missing there.
         self._stored: Mapping[Window, int] = {}
@@ -78,7 +79,7 @@ class QuotaKeeper:
         #: What of our own count waited to be written when OpenRouter told its count.
         self._waited_then = 0
         self._reloads = self._reloads_at_take = 0
-        self._ask_at = float("-inf")
+        self._ask_at = float("-inf")  # by the monotonic clock
         self._doubts = False
         self._at_start: tuple[KeyState, float] | None = None
         revisions.subscribe(NAME, self._reload)
@@ -174,12 +175,16 @@ class QuotaKeeper:
         Also brings in what other processes have learned, so call it before `now`. Waits a quarter of a second at most.
         """
         self._revisions.freshen()
-        if not 0 <= self._clock() - self._row.looked_at < _NOTE_EVERY:
+        if not self._has_looked_within(_NOTE_EVERY):
             self._change(looked_at=self._clock())
 
     def is_watched(self) -> bool:
         """Return True if somebody has looked within the last minute."""
-        return 0 <= self._clock() - self._row.looked_at < WATCHED
+        return self._has_looked_within(WATCHED)
+
+    def _has_looked_within(self, seconds: float) -> bool:
+        # The look may be another machine's, whose clock is ahead.
+        return -CLOCKS_DIFFER <= self._clock() - self._row.looked_at < seconds
 
     def load(self) -> None:
         """Take over what is stored, for a report where no server runs. Raises StorageUnavailable."""
@@ -193,11 +198,11 @@ class QuotaKeeper:
         It is asked at the start, again while it has never answered, and every minute while somebody looks; once more
         if it may have told yesterday's count for today's.
         """
-        now = self._clock()
+        now, monotonic = self._clock(), self._monotonic()
         is_wanted = self.is_watched() or not self._row.counted_at or self._ask_at < 0 or self._doubts
-        if now < self._ask_at or not is_wanted:
+        if monotonic < self._ask_at or not is_wanted:
             return False
-        self._ask_at, self._doubts = now + ASK_EVERY, False
+        self._ask_at, self._doubts = monotonic + ASK_EVERY, False
         try:
             # It is not given back: for so long the others need not ask.
             if not self._leases.acquire("key check", self._holder(), now=now, seconds=ASK_EVERY * 0.9):
@@ -228,7 +233,7 @@ class QuotaKeeper:
         day = day_of(asked_at)
         if may_be_yesterdays(self._row, used, asked_at):
             # Until then our own count is all there is, as on a day on which OpenRouter was not asked.
-            self._ask_at, self._doubts = day + STILL_YESTERDAY, True
+            self._ask_at, self._doubts = self._monotonic() + day + STILL_YESTERDAY - asked_at, True
         else:
             self._waited_then = sum([count for when, count in list(self._sent) if day_of(when) == day])
             told |= {"counted_at": asked_at, "free_used": used, "sent_then": self._count((DAY, day))}

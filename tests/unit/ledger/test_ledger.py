@@ -22,7 +22,7 @@ from ollama_proxy.storage import ledger_table
 from ollama_proxy.storage.batches import WITHIN, Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable
 from ollama_proxy.storage.in_flight_table import EXPIRE, InFlightTable
-from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, HourlyUsage, LedgerTable
 from ollama_proxy.storage.quota_table import DAY, QuotaTable
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -376,6 +376,7 @@ def test_retention(process: Process, database: Database, monkeypatch: pytest.Mon
             leases=leases,
             holder=lambda: holder,
             log_days=7,
+            monotonic=lambda: process.monotonic,
         )
 
     mine, others = retention("mine"), retention("others")
@@ -395,7 +396,9 @@ def test_retention(process: Process, database: Database, monkeypatch: pytest.Mon
     assert [row.hour for row in process.ledger.usage(0)] == [int(NOW) - 8 * DAY, int(NOW)], "90 days"
     assert not mine.trim_if_due(NOW + 20, recorded=9), "not with each batch"
     assert mine.trim_if_due(NOW + 20, recorded=10), "but before the log has grown much"
-    assert mine.trim_if_due(NOW + 700, recorded=10)
+    process.monotonic += 700
+    assert mine.trim_if_due(NOW - 700, recorded=10), "also if the clock was set back meanwhile"
+    process.monotonic += 700
     process.database.take()
     assert mine.trim_if_due(NOW + 7 * DAY + 3, recorded=10)
     assert ids(process) == [], "after a week"
@@ -423,7 +426,15 @@ def test_what_is_under_way(process: Process, database: Database) -> None:
     )
     assert (second.id, second.model, second.attempts, second.began_at) == ("mine", None, 0, NOW - 3)
     process.now += EXPIRE
+    assert [one.id for one in process.ledger.in_flight()] == ["theirs", "mine"], "the clock of a machine is ahead"
+    process.now -= EXPIRE + CLOCKS_DIFFER
+    assert [one.id for one in process.ledger.in_flight()] == ["mine", "theirs"], "or behind"
+    process.now = NOW
+    process.monotonic += EXPIRE
     assert [one.id for one in process.ledger.in_flight()] == ["mine"], "a process that says nothing more is dead"
+    process.monotonic -= EXPIRE
+    process.now += EXPIRE + CLOCKS_DIFFER
+    assert [one.id for one in process.ledger.in_flight()] == ["mine"], "also if it was never seen here"
     process.now = NOW
     other.ledger.ended(theirs)
     assert not other.under_way.is_idle, "others believe that it is under way"

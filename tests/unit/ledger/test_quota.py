@@ -24,7 +24,7 @@ from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database
 from ollama_proxy.storage.failure_table import LimitRow
-from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.quota_table import DAY, AccountRow, QuotaTable
 from ollama_proxy.storage.revisions import FRESH_SECONDS, Revisions
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -134,6 +134,8 @@ class Process:
 
     def __init__(self, database: Database, name: str = "one") -> None:
         self.now, self.monotonic = NOON, 100.0
+        #: By how much the clock of this machine is wrong.
+        self.set_by = 0.0
         self.database = ScriptedDatabase(database.url)
         self.behind = WriteBehind(self.database, monotonic=lambda: self.monotonic)
         batches = Batches(self.behind)
@@ -153,7 +155,8 @@ class Process:
             limits=lambda: self.limits,
             minute_limit=20,
             holder=lambda: name,
-            clock=lambda: self.now,
+            clock=lambda: self.now + self.set_by,
+            monotonic=lambda: self.now - NOON + 1000,
         )
         batches.of(self.quota)
 
@@ -380,6 +383,30 @@ def test_what_others_sent_unheard_before_openrouter_was_asked_counts_once(pair: 
     for process in pair:
         process.look()
     assert (one.used, two.used) == (603, 603)
+
+
+def test_machines_whose_clocks_differ_see_each_others_looks(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    for process in pair:
+        process.quota.ask_if_due()
+    one.set_by = CLOCKS_DIFFER
+    one.quota.looked()
+    one.written()
+    two.look()
+    assert two.quota.is_watched()
+    two.now += WATCHED + CLOCKS_DIFFER
+    assert not two.quota.is_watched()
+    two.quota.looked()
+    assert two.quota.is_watched()
+
+
+def test_a_clock_that_is_set_back_does_not_keep_it_from_asking(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    one.set_by = 3 * DAY
+    assert one.quota.ask_if_due()
+    one.set_by = 0.0
+    one.now += ASK_EVERY
+    assert one.quota.ask_if_due()
 
 
 def test_it_is_asked_again_until_it_has_answered_once(pair: tuple[Process, Process]) -> None:
