@@ -17,8 +17,8 @@ from ollama_proxy.storage.leases import CLOCKS_DIFFER
 from ollama_proxy.storage.tables import Base
 from ollama_proxy.storage.write_behind import Write
 
-#: Seconds after which the rows of a process that writes no more mean nothing: it is dead, or nobody looked. By the clock
-#: of another machine it may be `CLOCKS_DIFFER` more: `ledger/under_way.py` looks closer.
+#: Seconds after which the rows of a process that writes no more mean nothing: it is dead, or nobody looked. By
+#: the clock of another machine it may be `CLOCKS_DIFFER` more: `ledger/under_way.py` looks closer.
 EXPIRE: Final = 10.0
 
 
