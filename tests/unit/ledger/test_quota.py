@@ -640,3 +640,25 @@ def test_a_limit_is_announced_once_when_it_begins_and_when_it_ends(pair: tuple[P
         process.database.away = True
         process.now += 60
     assert [level for level, _ in look()] == ["info", "info"], "without a database each says it"
+
+
+def test_a_limit_that_comes_again_after_an_early_end_is_announced_by_whoever_meets_it(
+    pair: tuple[Process, Process],
+) -> None:
+    one, two = pair
+    log = Log()
+    announcers = announcer(one, log, "one"), announcer(two, log, "two")
+    limit = LimitRow("free", NOON + DAY / 2, DAILY_LIMIT, "message", NOON, 429)
+
+    def look(*limits: LimitRow) -> list[str]:
+        for process, each in zip(pair, announcers, strict=True):
+            process.limits = list(limits)
+            each.look()
+        return [level for level, _ in log.take()]
+
+    assert look(limit) == ["warning"]
+    assert look() == ["info"], "somebody has cleared it"
+    two.limits = [limit]
+    announcers[1].look()
+    assert [level for level, _ in log.take()] == ["warning"]
+    assert look(limit) == [], "once"
