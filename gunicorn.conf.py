@@ -121,7 +121,7 @@ _OWN_METRICS = "ollama-proxy-metrics-"
 _COUNTS = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_\d+\.db")
 #: How long a worker may take at its end to write what waits.
 _LAST_WRITES_SECONDS = 1.0
-#: What OpenRouter says of the key, for the workers' readiness.
+#: What OpenRouter said of the key, and when (UTC epoch seconds), for the workers' readiness.
 _key_state = None
 
 
@@ -186,7 +186,9 @@ def _ask_for_key(refused):
     from ollama_proxy.ops import starting
 
     global _key_state
-    _key_state = starting.key_state(settings, refused=refused)
+    # The time before the question. A worker that takes the place of another may begin days later.
+    asked_at = time.time()
+    _key_state = starting.key_state(settings, refused=refused), asked_at
 
 
 def _share_metrics(server):
@@ -222,7 +224,7 @@ def post_worker_init(worker):
     extension = getattr(worker.app.callable, "extensions", {}).get("ollama_proxy")
     if extension is not None:
         if _key_state is not None:
-            extension.quota.found_at_start(_key_state)
+            extension.quota.found_at_start(*_key_state)
         extension.serving_since = worker.serving_since
         extension.start_background()
         if worker.age == 1:

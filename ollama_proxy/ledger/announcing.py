@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from ollama_proxy.ledger.quota import WARN_AT, Quota
@@ -48,6 +49,8 @@ class Announcer:
         self._log, self._clock = log, clock
         self._warned_until = 0.0
         self._holding: dict[str, LimitRow] = {}
+        #: The scopes whose limit this process has said the beginning of.
+        self._said: set[str] = set()
 
     def look(self) -> None:
         """Say what is new since the last look. Raises nothing."""
@@ -70,12 +73,21 @@ class Announcer:
         limits = {row.scope: row for row in self._limits() if row.until > now}
         before, self._holding = self._holding, limits
         for scope, row in limits.items():
-            if scope not in before and self._is_mine(f"limit begins: {scope}", now, row.until - now):
+            if scope not in before and self._is_mine(_begins(scope), now, row.until - now):
+                self._said.add(scope)
                 closed = _CLOSED.get(scope, "OpenRouter")
                 self._log.warning(f"nothing is sent to {closed} until {clock_time(row.until)}: {row.reason}")
+        for scope in self._said - limits.keys():
+            self._forget(scope)
         for scope, row in before.items():
             if scope not in limits and self._is_mine(f"limit ends: {scope} {row.until:.0f}", now, _STALE):
                 self._log.info(f"the limit has ended: {row.reason}")
+
+    def _forget(self, scope: str) -> None:
+        # A limit may end early, and a new one be met first by another process: that one has to say it.
+        self._said.discard(scope)
+        with suppress(StorageUnavailable):
+            self._leases.release(_begins(scope), self._holder())
 
     def _is_mine(self, what: str, now: float, seconds: float) -> bool:
         """Return True if this process is the one that says `what`, and nobody says it again for so many seconds."""
@@ -83,3 +95,7 @@ class Announcer:
             return self._leases.acquire(what, self._holder(), now=now, seconds=seconds)
         except StorageUnavailable:
             return True
+
+
+def _begins(scope: str) -> str:
+    return f"limit begins: {scope}"

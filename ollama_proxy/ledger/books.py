@@ -63,7 +63,7 @@ def open_books(
     def holder() -> str:
         return f"{token}-{os.getpid()}"  # the process id: a fork shares the token
 
-    leases, batches = Leases(stores.database), Batches(stores.writes)
+    leases, batches = Leases(stores.database), Batches(stores.writes, on_warning=log.warning)
     table, quota_table = LedgerTable(stores.database), QuotaTable(stores.database)
     in_flight = InFlightTable(stores.database)
     under_way = UnderWay(in_flight, process=holder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import Any
 
 import orjson
@@ -120,7 +119,7 @@ class Ledger:
             return None
         return self._table.record(
             [_columns(record) for record in records] if self._keeps_log else [],
-            usage=lambda known: used(records, counted_as=partial(self._callers.counted_as, known=known)),
+            usage=lambda known: used(records, counted_as=self._callers.of_write(known)),
             failures=failed(failures),
         )
 
@@ -192,22 +191,33 @@ class _Callers:
     """Which callers are counted by name in which hour. Only used while a write is made."""
 
     def __init__(self) -> None:
-        self._hour = 0
-        self._named: set[str] = set()
+        #: By the hour: those of the last write's newest hour, and of those that the present write has met.
+        self._named: dict[int, set[str]] = {}
 
-    def counted_as(self, hour: int, caller: str, *, known: Callable[[int], set[str]]) -> str:
-        """Return `caller`, or OTHERS if so many have been counted already; `known` returns those of an hour."""
-        if hour != self._hour:
-            self._hour, self._named = hour, known(hour)
-        if caller in self._named:
+    def of_write(self, stored: Callable[[int], set[str]]) -> Callable[[int, str], str]:
+        """Return a function for one write that returns, of an hour and a caller, the caller, or OTHERS if so many have
+        been counted already. `stored` reads those of an hour: it is asked once for each hour, and only for a caller
+        that is new to this process while there is room for one.
+        """
+        newest = max(self._named, default=0)
+        self._named = {hour: named for hour, named in self._named.items() if hour == newest}
+        has_asked: set[int] = set()
+
+        def counted_as(hour: int, caller: str) -> str:
+            named = self._named.setdefault(hour, set())
+            if caller in named:
+                return caller
+            if len(named) < MOST_CALLERS and hour not in has_asked:
+                # Other processes may have named more meanwhile.
+                has_asked.add(hour)
+                named |= stored(hour)
+            if caller not in named:
+                if len(named) >= MOST_CALLERS:
+                    return OTHERS
+                named.add(caller)
             return caller
-        # Other processes may have named more meanwhile.
-        self._named |= known(hour)
-        if caller not in self._named:
-            if len(self._named) >= MOST_CALLERS:
-                return OTHERS
-            self._named.add(caller)
-        return caller
+
+        return counted_as
 
 
 def _columns(record: RequestRecord) -> tuple[object, ...]:

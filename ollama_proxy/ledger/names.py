@@ -17,12 +17,17 @@ LONGEST = 100
 #: How many names a process remembers.
 _MOST_REMEMBERED = 256
 
+# A name has at most so many groups (`author/family:variant` has three), and a group so many parts.
+_MOST_GROUPS, _MOST_PARTS = 3, 10
 # Parts of letters and digits as model names have them: `Llama`, `MiniMax`, `70b`, `8x22b`, `q4`, `e4b`, `20240718`. A
 # key is one long mixture of both, which changes between them, and between large and small letters, again and again.
-_WORD = r"[A-Z]{0,4}[a-z]{0,20}(?:[A-Z]{1,4}[a-z]{0,12})?"
-_PART = rf"(?:{_WORD}(?:\d{{1,3}}[A-Za-z]{{0,3}})?|\d{{1,8}}|\d{{1,3}}[xX]\d{{1,3}}[bB])"
-_PARTS = rf"{_PART}(?:[-._](?!-){_PART}){{0,9}}"
-_NAME = re.compile(rf"~?{_PARTS}(?:/{_PARTS}){{0,2}}(?::{_PARTS})?")
+# Anybody may send what is matched here, also who is refused. So a name is split first, each part is matched alone, and
+# no text of a part can be read in two ways by a pattern: the time is in proportion to the length.
+_WORD = r"(?:[A-Z]{0,4}[a-z]{1,20}(?:[A-Z]{1,4}[a-z]{0,12})?|[A-Z]{5,8}[a-z]{0,12}|[A-Z]{0,4})"
+_PART = re.compile(rf"{_WORD}(?:[0-9]{{1,3}}[A-Za-z]{{0,3}})?|[0-9]{{1,8}}|[0-9]{{1,3}}[xX][0-9]{{1,3}}[bB]")
+_BETWEEN_PARTS = re.compile(r"[-._]")
+# `a--b`: no name has it, and the words between look like names.
+_TWO = re.compile(r"[-._]-")
 
 # How keys and tokens of well-known services begin, and words that people write before them.
 _SECRET = re.compile(
@@ -48,11 +53,27 @@ def kept_name(asked: str, *, is_listed: Callable[[str], bool], secrets: Sequence
         return ""
     if is_listed(name):
         return name if name.isascii() and name.isprintable() else ""
-    if _NAME.fullmatch(name) is None or _SECRET.search(name) or _GROUPS.fullmatch(name):
+    if not _is_built_like_a_name(name) or _SECRET.search(name) or _GROUPS.fullmatch(name):
         return ""
     if len(_HUMP.findall(name)) > _MOST_HUMPS:
         return ""
     return "" if any(secret in name or name in secret for secret in secrets) else name
+
+
+def _is_built_like_a_name(text: str) -> bool:
+    """Return True for `author/family:variant` of parts that names have, with or without author and variant."""
+    path, colon, variant = text.removeprefix("~").partition(":")
+    groups = path.split("/")
+    if len(groups) > _MOST_GROUPS:
+        return False
+    return all(_is_group(group) for group in ([*groups, variant] if colon else groups))
+
+
+def _is_group(text: str) -> bool:
+    parts = _BETWEEN_PARTS.split(text)
+    if len(parts) > _MOST_PARTS or _TWO.search(text) is not None:
+        return False
+    return all(_PART.fullmatch(part) is not None for part in parts)
 
 
 class NameKeeper:

@@ -24,6 +24,8 @@ from ollama_proxy.storage.quota_table import DAY, AccountRow
 
 #: The part of the day's free requests at whose use the log warns.
 WARN_AT = 0.8
+#: Seconds after midnight (UTC) in which OpenRouter may still tell the count of the day before: its counts lag.
+STILL_YESTERDAY = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,17 @@ def free_used(row: AccountRow, sent: int, now: float) -> int:
     return max(row.free_used, row.sent_then) + max(sent - row.sent_then, 0)
 
 
+def may_be_yesterdays(row: AccountRow, used: int | None, asked_at: float) -> bool:
+    """Return True if `used`, which OpenRouter told when asked at `asked_at`, may be the count of the day before.
+
+    It may be soon after midnight, if it is not lower than what OpenRouter said last on that day (`row`).
+    """
+    day = day_of(asked_at)
+    if not used or row.free_used is None or asked_at - day >= STILL_YESTERDAY:
+        return False
+    return day_of(row.counted_at) == day - DAY and used >= row.free_used
+
+
 def free_left(row: AccountRow, sent: int, now: float, *, limited: bool) -> int | None:
     """Return how many free requests are left of this day, None if nobody knows. `limited`: the day's limit is met."""
     if limited:
@@ -96,12 +109,18 @@ def known(
         minute_used=minute,
         minute_limit=minute_limit or None,
         **document,
-        key_state=KeyState(row.key_state) if row.key_state in _STATES else KeyState.UNKNOWN,
+        key_state=key_state_of(row),
         key_state_at=row.key_state_at or None,
     )
 
 
 _STATES = frozenset(state.value for state in KeyState)
+
+
+def key_state_of(row: AccountRow) -> KeyState:
+    """Return the stored state of the key. A newer version may have stored one that is not known here."""
+    return KeyState(row.key_state) if row.key_state in _STATES else KeyState.UNKNOWN
+
 
 #: The members of GET /key that are kept, and the fields of a Quota that they become; money first. The others say who
 #: the account is, and are not.

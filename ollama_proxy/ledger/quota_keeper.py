@@ -15,12 +15,22 @@ from typing import Any
 import orjson
 
 from ollama_proxy.ledger.key_check import KeyCheck, KeyState, state_in
-from ollama_proxy.ledger.quota import Quota, day_of, document_of, free_counts, free_left, known
+from ollama_proxy.ledger.quota import (
+    STILL_YESTERDAY,
+    Quota,
+    day_of,
+    document_of,
+    free_counts,
+    free_left,
+    key_state_of,
+    known,
+    may_be_yesterdays,
+)
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.storage.failure_table import LimitRow
-from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.quota_table import DAY, MINUTE, NAME, AccountRow, QuotaTable, Window
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.write_behind import Write
@@ -50,13 +60,14 @@ class QuotaKeeper:
         minute_limit: int,
         holder: Callable[[], str],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`check` asks OpenRouter about the key. `limits` returns what is remembered of the account's limits.
         `minute_limit` is FREE_REQUESTS_PER_MINUTE, `holder` names this process for leases.
         """
         self._table, self._batches, self._revisions, self._leases = table, batches, revisions, leases
         self._check, self._limits, self._minute_limit = check, limits, minute_limit
-        self._holder, self._clock = holder, clock
+        self._holder, self._clock, self._monotonic = holder, clock, monotonic
         self._row, self._document = AccountRow(), dict[str, Any]()
         #: What all had sent when the table was read, and what was sent here and may be missing there.
         self._stored: Mapping[Window, int] = {}
@@ -65,8 +76,11 @@ class QuotaKeeper:
         self._sent: deque[tuple[int, int]] = deque()
         self._changes: deque[Mapping[str, object]] = deque()
         self._taken: tuple[Counter[Window], dict[str, object]] = (Counter(), {})
+        #: What of our own count waited to be written when OpenRouter told its count.
+        self._waited_then = 0
         self._reloads = self._reloads_at_take = 0
-        self._ask_at = float("-inf")
+        self._ask_at = float("-inf")  # by the monotonic clock
+        self._doubts = False
         self._at_start: tuple[KeyState, float] | None = None
         revisions.subscribe(NAME, self._reload)
 
@@ -125,11 +139,14 @@ class QuotaKeeper:
     @property
     def key_state(self) -> KeyState:
         """What is known of the key."""
-        return KeyState(self._row.key_state)
+        return key_state_of(self._row)
 
-    def found_at_start(self, state: KeyState) -> None:
-        """Take over what the start found out about the key, before any worker was there."""
-        self._at_start = state, self._clock()
+    def found_at_start(self, state: KeyState, at: float) -> None:
+        """Take over what the start found out about the key at `at` (UTC epoch seconds), before any worker was there.
+
+        A worker may begin days after it: what was learned meanwhile counts.
+        """
+        self._at_start = state, at
         self._row = replace(self._row, key_state=state.value)
 
     def _found(self, state: KeyState, at: float | None = None) -> None:
@@ -158,12 +175,16 @@ class QuotaKeeper:
         Also brings in what other processes have learned, so call it before `now`. Waits a quarter of a second at most.
         """
         self._revisions.freshen()
-        if not 0 <= self._clock() - self._row.looked_at < _NOTE_EVERY:
+        if not self._has_looked_within(_NOTE_EVERY):
             self._change(looked_at=self._clock())
 
     def is_watched(self) -> bool:
         """Return True if somebody has looked within the last minute."""
-        return 0 <= self._clock() - self._row.looked_at < WATCHED
+        return self._has_looked_within(WATCHED)
+
+    def _has_looked_within(self, seconds: float) -> bool:
+        # The look may be another machine's, whose clock is ahead.
+        return -CLOCKS_DIFFER <= self._clock() - self._row.looked_at < seconds
 
     def load(self) -> None:
         """Take over what is stored, for a report where no server runs. Raises StorageUnavailable."""
@@ -174,27 +195,32 @@ class QuotaKeeper:
     def ask_if_due(self) -> bool:
         """Ask OpenRouter, if the time has come and no other process does. Returns True if it was asked.
 
-        It is asked at the start, again while it has never answered, and every minute while somebody looks.
+        It is asked at the start, again while it has never answered, and every minute while somebody looks; once more
+        if it may have told yesterday's count for today's.
         """
-        now = self._clock()
-        if now < self._ask_at or not (self.is_watched() or not self._row.counted_at or self._ask_at < 0):
+        now, monotonic = self._clock(), self._monotonic()
+        is_wanted = self.is_watched() or not self._row.counted_at or self._ask_at < 0 or self._doubts
+        if monotonic < self._ask_at or not is_wanted:
             return False
-        self._ask_at = now + ASK_EVERY
+        self._ask_at, self._doubts = monotonic + ASK_EVERY, False
         try:
             # It is not given back: for so long the others need not ask.
             if not self._leases.acquire("key check", self._holder(), now=now, seconds=ASK_EVERY * 0.9):
                 return False
+            if not self._reloads:
+                # Else all that was sent before this process began would look like sent after OpenRouter's answer.
+                self._reload()
         except StorageUnavailable:
             pass  # then each process asks for itself
-        self._told(self._check())
+        # The time before the question: an answer that comes after midnight may have been given before it.
+        self._told(self._check(), now)
         return True
 
-    def _told(self, checked: KeyCheck) -> None:
+    def _told(self, checked: KeyCheck, asked_at: float) -> None:
         if checked.state is not KeyState.VALID:
             if checked.state is KeyState.REFUSED:
                 self._found(checked.state)
             return
-        now = self._clock()
         document = document_of(checked.limits)
         if self.key_state is not KeyState.NO_CREDITS and not (
             self.key_state is KeyState.KEY_LIMIT and document.get("credits_left", 1) <= 0
@@ -203,13 +229,15 @@ class QuotaKeeper:
             self._found(KeyState.VALID)
         used, limit = free_counts(checked.limits)
         self._document = document
-        self._change(
-            counted_at=now,
-            free_used=used,
-            free_limit=limit,
-            sent_then=self._count((DAY, day_of(now))),
-            document=orjson.dumps(document).decode(),
-        )
+        told: dict[str, object] = {"free_limit": limit, "document": orjson.dumps(document).decode()}
+        day = day_of(asked_at)
+        if may_be_yesterdays(self._row, used, asked_at):
+            # Until then our own count is all there is, as on a day on which OpenRouter was not asked.
+            self._ask_at, self._doubts = self._monotonic() + day + STILL_YESTERDAY - asked_at, True
+        else:
+            self._waited_then = sum([count for when, count in list(self._sent) if day_of(when) == day])
+            told |= {"counted_at": asked_at, "free_used": used, "sent_then": self._count((DAY, day))}
+        self._change(**told)
 
     def _reload(self) -> None:
         """Take over what is stored, but keep what was learned here and may be missing there. Raises StorageUnavailable.
@@ -219,8 +247,13 @@ class QuotaKeeper:
         now = self._clock()
         row, counts = self._table.load([(DAY, day_of(now)), (MINUTE, _minute_of(now))])
         _, taken = self._taken
+        is_ours = False
         for changes in (taken, *self._changes):
             row = _changed(row, changes)
+            is_ours = is_ours or "sent_then" in changes
+        if is_ours and day_of(row.counted_at) == day_of(now):
+            # As the write will do: this process may not have known of all that others had sent.
+            row = replace(row, sent_then=max(row.sent_then, counts.get((DAY, day_of(now)), 0)))
         self._row, self._stored, self._document = row, counts, _parsed(row.document)
         self._reloads += 1
         at_start, self._at_start = self._at_start, None
@@ -248,7 +281,7 @@ class QuotaKeeper:
         for _ in range(len(self._changes)):
             changes |= self._changes.popleft()
         self._taken, self._reloads_at_take = (counts, changes), self._reloads
-        return self._table.write(changes, counts) if counts or changes else None
+        return self._table.write(changes, counts, waited_then=self._waited_then) if counts or changes else None
 
     def settled(self, *, made: bool) -> None:
         (counts, _), self._taken = self._taken, (Counter(), {})
@@ -258,7 +291,8 @@ class QuotaKeeper:
             stored = {window: self._stored.get(window, 0) + count for window, count in counts.items()}
             self._stored = {**self._stored, **stored}
         now = self._clock()
-        for window in [one for one in self._unwritten if one[1] + 2 * one[0] < now]:
+        # A copy: requests add windows meanwhile.
+        for window in [one for one in list(self._unwritten) if one[1] + 2 * one[0] < now]:
             del self._unwritten[window]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from ollama_proxy.ledger.quota import day_of
@@ -34,11 +35,13 @@ class Retention:
         leases: Leases,
         holder: Callable[[], str],
         log_days: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`log_days` is how long a request stays in the log; 0: no log is kept. `holder` names this process."""
         self._table, self._quota, self._in_flight = table, quota, in_flight
         self._leases, self._holder, self._log_days = leases, holder, log_days
-        self._next_at = 0.0
+        self._monotonic = monotonic
+        self._next_at = float("-inf")
         self._recorded = 0
 
     def trim_if_due(self, now: float, *, recorded: int) -> bool:
@@ -46,9 +49,11 @@ class Retention:
 
         Returns True if this process has trimmed. Raises StorageUnavailable.
         """
-        if now < self._next_at and recorded - self._recorded < _ADDED:
+        # Not by the clock of the day: once it had been too far ahead, nothing would be trimmed for as long.
+        monotonic = self._monotonic()
+        if monotonic < self._next_at and recorded - self._recorded < _ADDED:
             return False
-        self._next_at, self._recorded = now + _EVERY, recorded
+        self._next_at, self._recorded = monotonic + _EVERY, recorded
         holder = self._holder()
         if not self._leases.acquire("trim", holder, now=now, seconds=_LEASE):
             return False

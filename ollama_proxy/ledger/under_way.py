@@ -8,7 +8,7 @@ from itertools import islice
 
 from ollama_proxy.ledger.record import ASKING_ROUTES
 from ollama_proxy.observation import Observation
-from ollama_proxy.storage.in_flight_table import InFlight, InFlightTable
+from ollama_proxy.storage.in_flight_table import EXPIRE, InFlight, InFlightTable
 from ollama_proxy.storage.write_behind import Write
 
 #: The most requests that a process tells others of.
@@ -32,6 +32,8 @@ class UnderWay:
         self._observations: dict[str, Observation] = {}
         self._to_tell: list[InFlight] | None = None
         self._has_told = False
+        #: Of each process when it says that it wrote last, and when (monotonic) that was first seen here.
+        self._seen: dict[str, tuple[float, float]] = {}
 
     def began(self, observation: Observation) -> None:
         """A request has begun."""
@@ -55,8 +57,19 @@ class UnderWay:
     def everywhere(self, now: float) -> list[InFlight]:
         """Return what is under way in all processes. Raises StorageUnavailable."""
         process = self._process()
-        others = [row for row in self._table.load(now) if row.process != process]
+        others = [row for row in self._still_written(self._table.load(now)) if row.process != process]
         return sorted([*self.here(), *others], key=lambda row: row.began_at)
+
+    def _still_written(self, rows: list[InFlight]) -> list[InFlight]:
+        """Return the rows of processes that have written since the last looks, by this process's own clock: the clock
+        of another machine may be behind or ahead.
+        """
+        before, now = self._seen, self._monotonic()
+        self._seen = {}
+        for row in rows:
+            seen = before.get(row.process)
+            self._seen[row.process] = seen if seen is not None and seen[0] == row.seen_at else (row.seen_at, now)
+        return [row for row in rows if now - self._seen[row.process][1] < EXPIRE]
 
     def _row(self, observation: Observation, process: str, now: float, clock: float) -> InFlight:
         exchange = observation.exchange

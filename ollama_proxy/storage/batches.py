@@ -6,7 +6,7 @@ shares a few statements. While the database is away, the parts go on collecting,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -37,7 +37,9 @@ class Source(Protocol):
 class Batches:
     """The writes of these parts in one process."""
 
-    def __init__(self, writes: WriteBehind) -> None:
+    def __init__(self, writes: WriteBehind, *, on_warning: Callable[[str], object] | None = None) -> None:
+        """`on_warning` gets one line, once, when a part fails by a mistake in the program: the others go on."""
+        self._on_warning, self._has_warned = on_warning, False
         self._queue = writes.queue("ledger", within=WITHIN)
         self._sources: Sequence[Source] = ()
         self._is_wanted = False
@@ -53,11 +55,20 @@ class Batches:
             self._queue.put(_Batch(self._sources), ended=self._ended)
 
     def _ended(self, made: bool) -> None:
-        for source in self._sources:
-            source.settled(made=made)
+        # Whatever happens here, the next write must be wanted again: else nothing is ever written any more.
         self._is_wanted = False
+        for source in self._sources:
+            try:
+                source.settled(made=made)
+            except Exception as error:  # noqa: BLE001 - a mistake in one part must not keep the others from the news
+                self._warn(f"{type(source).__name__} could not note its write: {type(error).__name__}")
         if any(source.waits for source in self._sources):
             self.wanted()
+
+    def _warn(self, text: str) -> None:
+        if not self._has_warned and self._on_warning is not None:
+            self._on_warning(text)
+        self._has_warned = True
 
 
 class _Batch:

@@ -13,10 +13,12 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database
+from ollama_proxy.storage.leases import CLOCKS_DIFFER
 from ollama_proxy.storage.tables import Base
 from ollama_proxy.storage.write_behind import Write
 
-#: Seconds after which the rows of a process that writes no more mean nothing: it is dead, or nobody looked.
+#: Seconds after which the rows of a process that writes no more mean nothing: it is dead, or nobody looked. By
+#: the clock of another machine it may be `CLOCKS_DIFFER` more: `ledger/under_way.py` looks closer.
 EXPIRE: Final = 10.0
 
 
@@ -68,7 +70,11 @@ class InFlightTable:
 
     def load(self, now: float) -> list[InFlight]:
         """Return what all processes have written lately, the longest under way first. Raises StorageUnavailable."""
-        query = select(*IN_FLIGHT.c).where(IN_FLIGHT.c.seen_at > now - EXPIRE).order_by(IN_FLIGHT.c.began_at)
+        query = (
+            select(*IN_FLIGHT.c)
+            .where(IN_FLIGHT.c.seen_at > now - EXPIRE - CLOCKS_DIFFER)
+            .order_by(IN_FLIGHT.c.began_at)
+        )
         rows = self._database.run(lambda connection: connection.execute(query).mappings().all())
         return [InFlight(**{**row, "streamed": bool(row["streamed"])}) for row in rows]
 
@@ -85,5 +91,5 @@ class InFlightTable:
 
     def forget_dead(self, now: float) -> None:
         """Remove the rows of processes that write no more. Raises StorageUnavailable."""
-        dead = IN_FLIGHT.c.seen_at <= now - EXPIRE
+        dead = IN_FLIGHT.c.seen_at <= now - EXPIRE - CLOCKS_DIFFER
         self._database.run(lambda connection: connection.execute(delete(IN_FLIGHT).where(dead)), write=True)

@@ -240,6 +240,7 @@ class LedgerTable:
         """Remove the log's rows of `caller`, or all; with `usage` the hourly sums too. Returns how many of the log."""
 
         def remove(connection: Connection) -> int:
+            _alone(connection)
             if usage:
                 connection.execute(delete(USAGE).where(*_of(USAGE, caller)))
                 if caller is None:
@@ -256,11 +257,24 @@ class LedgerTable:
         oldest_kept = select(log.ended_at).order_by(log.ended_at.desc()).offset(newest).limit(1).scalar_subquery()
 
         def remove(connection: Connection) -> None:
+            _alone(connection)
             connection.execute(delete(REQUEST_LOG).where(or_(log.ended_at <= ended_after, log.ended_at <= oldest_kept)))
             for table in (USAGE, FAILURES):
                 connection.execute(delete(table).where(table.c.hour < hours_after))
 
         self._database.run(remove, write=True)
+
+
+def _alone(connection: Connection) -> None:
+    """Wait until nobody else writes the ledger, and keep others from it until the transaction ends. They may read.
+
+    A DELETE locks rows in any order. Without this, one in PostgreSQL and a write that adds to the same rows, or another
+    DELETE, could each wait for a row of the other. The tables come in the order in which `record` writes them. SQLite
+    has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.name for table in (REQUEST_LOG, USAGE, FAILURES))
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _insert_into_log(connection: Connection) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import BigInteger, Connection, Table, case, delete, select
+from sqlalchemy import BigInteger, Connection, Table, case, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
@@ -99,8 +99,12 @@ class QuotaTable:
 
         return self._database.run(read)
 
-    def write(self, columns: Mapping[str, object], counts: Mapping[Window, int]) -> Write:
+    def write(self, columns: Mapping[str, object], counts: Mapping[Window, int], *, waited_then: int = 0) -> Write:
         """Set some columns of the account's row, and add to the counts of free attempts.
+
+        If `columns` have `sent_then`, it becomes what is stored for the day of `counted_at` before `counts` are added,
+        and `waited_then`, which is what of these had been sent then: a process may not have heard of all that others
+        have sent. Its own value is not looked at.
 
         What was learned of the key (`key_state` and `key_state_at` together) does not replace what was learned later:
         processes write some seconds after they have learned something, and in any order.
@@ -110,8 +114,9 @@ class QuotaTable:
         def write(connection: Connection) -> None:
             moved(connection, NAME)
             if columns:
-                insert = upsert(connection, ACCOUNT).values(name=_ROW, **(asdict(AccountRow()) | dict(columns)))
-                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=_newer(columns)))
+                found = _with_sent_then(columns, waited_then)
+                insert = upsert(connection, ACCOUNT).values(name=_ROW, **(asdict(AccountRow()) | found))
+                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=_newer(found)))
             if sent:
                 insert = upsert(connection, FREE_ATTEMPTS)
                 added = {"count": FREE_ATTEMPTS.c.count + insert.excluded.count}
@@ -124,6 +129,16 @@ class QuotaTable:
         self._database.run(
             lambda connection: connection.execute(delete(FREE_ATTEMPTS).where(FREE_ATTEMPTS.c.begins < day)), write=True
         )
+
+
+def _with_sent_then(columns: Mapping[str, Any], waited_then: int) -> dict[str, Any]:
+    found = dict(columns)
+    if "sent_then" in found:
+        day = int(found["counted_at"] // DAY) * DAY
+        which = (FREE_ATTEMPTS.c.seconds == DAY, FREE_ATTEMPTS.c.begins == day)
+        stored = select(FREE_ATTEMPTS.c.count).where(*which).scalar_subquery()
+        found["sent_then"] = func.coalesce(stored, 0) + waited_then
+    return found
 
 
 def _newer(columns: Mapping[str, object]) -> dict[str, object]:

@@ -51,18 +51,20 @@ class Front:
             first_request()
         observation = Observation(secrets.token_hex(8), environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
         environ[ENVIRON_KEY] = observation
-        self._observer.began(observation)
-        decision = self._access.check(environ)
-        caller = decision.caller
-        observation.caller, observation.address, observation.key = caller.name, caller.address, caller.key
-        extra = [*decision.headers, ("X-Request-Id", observation.request_id), ("Server", SERVER)]
+        extra = [("X-Request-Id", observation.request_id), ("Server", SERVER)]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             observation.status = int(status[:3])
             self._observer.answering(observation)
             return start_response(status, headers + extra, exc_info)
 
+        self._observer.began(observation)
+        # From here on whatever happens ends it: what began and never ends stays under way for ever.
         try:
+            decision = self._access.check(environ)
+            caller = decision.caller
+            observation.caller, observation.address, observation.key = caller.name, caller.address, caller.key
+            extra[:0] = decision.headers
             if decision.allowed:
                 body = self._application(environ, start)
             else:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy
+from sqlalchemy import Connection
 
 from ollama_proxy.ledger import ledger as module
 from ollama_proxy.ledger.ledger import Ledger
@@ -13,11 +18,12 @@ from ollama_proxy.ledger.record import record_of
 from ollama_proxy.ledger.retention import Retention
 from ollama_proxy.ledger.under_way import MOST_TOLD, UnderWay
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
+from ollama_proxy.storage import ledger_table
 from ollama_proxy.storage.batches import WITHIN, Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable
 from ollama_proxy.storage.in_flight_table import EXPIRE, InFlightTable
-from ollama_proxy.storage.leases import Leases
-from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, LedgerTable
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
+from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, HourlyUsage, LedgerTable
 from ollama_proxy.storage.quota_table import DAY, QuotaTable
 from ollama_proxy.storage.write_behind import WriteBehind
 from tests.postgres import postgres_url
@@ -229,6 +235,41 @@ def test_many_callers_share_one_row(process: Process, database: Database, monkey
     other.database.dispose()
 
 
+def test_who_is_counted_by_name_is_read_once_a_write(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's write lock is held meanwhile: strangers must not make that long."""
+    asked: list[int] = []
+
+    def callers(connection: Connection, hour: int) -> set[str]:
+        asked.append(hour)
+        return read(connection, hour)
+
+    read = ledger_table._callers
+    monkeypatch.setattr(ledger_table, "_callers", callers)
+    monkeypatch.setattr(module, "MOST_CALLERS", 10)
+    for n in range(8):
+        process.end(f"a{n}", caller=f"10.0.0.{n}")
+    process.written()
+    assert asked == [NOW]
+    process.end("known", caller="10.0.0.1")
+    process.written()
+    assert asked == [NOW], "for a known caller nothing is read"
+    for n in range(50):
+        process.end(f"b{n}", caller=f"10.0.1.{n}")
+    process.written()
+    assert asked == [NOW, NOW]
+    for n in range(50):
+        process.end(f"c{n}", caller=f"10.0.2.{n}")
+    process.written()
+    assert asked == [NOW, NOW], "no room for one more: nothing to ask"
+    for n in range(20):
+        process.now = NOW + HOUR * (1 - n % 2)  # a clock that is set back and forth
+        process.end(f"d{n}", caller=f"10.0.{n}.1")
+    process.written()
+    assert asked == [NOW, NOW, NOW + HOUR]
+    counted = {(row.hour, row.caller): row.requests for row in process.ledger.usage(NOW)}
+    assert (counted[NOW, OTHERS], len(counted)) == (48 + 50 + 9, 10 + 1 + 10)
+
+
 def test_while_the_database_is_away_records_wait_and_then_are_dropped_and_counted(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +323,44 @@ def test_clear(process: Process) -> None:
     assert (process.ledger.usage(NOW), process.ledger.failures(NOW)) == ([], [])
 
 
+def _row(caller: str) -> HourlyUsage:
+    return HourlyUsage(int(NOW), caller, "a/model", requests=1)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("remove", ["clear", "trim"])
+def test_removing_and_recording_do_not_wait_for_each_other(database: Database, remove: str) -> None:
+    """In PostgreSQL each row is locked on its own. SQLite has one writer at a time."""
+    table = LedgerTable(database)
+    for caller in "ab":
+        database.run(table.record([], usage=lambda _, c=caller: [_row(c)], failures=[]), write=True)  # type: ignore[misc]
+    has_begun, ended = threading.Event(), threading.Event()
+
+    def record(connection: Connection) -> None:
+        table.record([], usage=lambda _: [_row("b")], failures=[])(connection)
+        has_begun.set()
+        waiting = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        until = time.monotonic() + 5
+        while connection.scalar(waiting) == 0 and not ended.wait(0.01):
+            assert time.monotonic() < until
+        table.record([], usage=lambda _: [_row("a")], failures=[])(connection)
+
+    def removed() -> None:
+        assert has_begun.wait(5)
+        try:
+            if remove == "clear":
+                table.clear(usage=True)
+            else:
+                table.trim(newest=0, ended_after=NOW, hours_after=NOW + HOUR)
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        for one in [threads.submit(database.run, record, write=True), threads.submit(removed)]:
+            one.result(10)
+    assert table.usage(NOW) == [], "what was recorded first is removed too"
+
+
 def test_retention(process: Process, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     from ollama_proxy.ledger import retention as limits
 
@@ -297,6 +376,7 @@ def test_retention(process: Process, database: Database, monkeypatch: pytest.Mon
             leases=leases,
             holder=lambda: holder,
             log_days=7,
+            monotonic=lambda: process.monotonic,
         )
 
     mine, others = retention("mine"), retention("others")
@@ -316,7 +396,9 @@ def test_retention(process: Process, database: Database, monkeypatch: pytest.Mon
     assert [row.hour for row in process.ledger.usage(0)] == [int(NOW) - 8 * DAY, int(NOW)], "90 days"
     assert not mine.trim_if_due(NOW + 20, recorded=9), "not with each batch"
     assert mine.trim_if_due(NOW + 20, recorded=10), "but before the log has grown much"
-    assert mine.trim_if_due(NOW + 700, recorded=10)
+    process.monotonic += 700
+    assert mine.trim_if_due(NOW - 700, recorded=10), "also if the clock was set back meanwhile"
+    process.monotonic += 700
     process.database.take()
     assert mine.trim_if_due(NOW + 7 * DAY + 3, recorded=10)
     assert ids(process) == [], "after a week"
@@ -344,7 +426,15 @@ def test_what_is_under_way(process: Process, database: Database) -> None:
     )
     assert (second.id, second.model, second.attempts, second.began_at) == ("mine", None, 0, NOW - 3)
     process.now += EXPIRE
+    assert [one.id for one in process.ledger.in_flight()] == ["theirs", "mine"], "the clock of a machine is ahead"
+    process.now -= EXPIRE + CLOCKS_DIFFER
+    assert [one.id for one in process.ledger.in_flight()] == ["mine", "theirs"], "or behind"
+    process.now = NOW
+    process.monotonic += EXPIRE
     assert [one.id for one in process.ledger.in_flight()] == ["mine"], "a process that says nothing more is dead"
+    process.monotonic -= EXPIRE
+    process.now += EXPIRE + CLOCKS_DIFFER
+    assert [one.id for one in process.ledger.in_flight()] == ["mine"], "also if it was never seen here"
     process.now = NOW
     other.ledger.ended(theirs)
     assert not other.under_way.is_idle, "others believe that it is under way"

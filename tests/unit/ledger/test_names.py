@@ -103,6 +103,77 @@ def test_it_takes_no_time() -> None:
         assert time.perf_counter() - began < 0.05, text
 
 
+#: What a group may be built of, so that a pattern could try many ways to divide it before it fails.
+AMBIGUOUS = ("AAAA", "aA", "AAAAA", "AAAAAAAA", "aaaaA", "A1A", "111", "1A", "AAAAa1", "A")
+
+
+@pytest.mark.parametrize("separator", ["-", ".", "_", "/", ":"])
+@pytest.mark.parametrize("part", AMBIGUOUS)
+def test_no_text_can_be_read_in_many_ways(part: str, separator: str) -> None:
+    """With a pattern that tries all ways, each further part multiplies the time; so the first slow one ends the test.
+
+    Most of these texts take microseconds: the bound is thousands of times that, for a machine that is busy.
+    """
+    for many in range(1, LONGEST // (len(part) + 1)):
+        for colon in (f":{part}" * (separator != ":"), ""):
+            text = (separator.join([part] * many) + colon + "!")[-LONGEST:]
+            began = time.process_time()
+            assert kept(text) == ""
+            assert time.process_time() - began < 0.25, text
+
+
+def test_the_paths_of_refused_callers_are_shortened_soon() -> None:
+    groups = "-".join(["AAAA"] * 10)
+    for many in range(4, 11):
+        text = "-".join(["AAAA"] * many) + "!"
+        began = time.process_time()
+        assert kept(text) == ""
+        assert time.process_time() - began < 0.25, text
+    assert kept(f"{groups}:{groups}!") == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AAAAAAAA",
+        "AAAAAAAAabc",
+        "aAAAA",
+        "AAAAaAAAAa",
+        "A",
+        "7",
+        "8X22B",
+        "a-",
+        "a..b",
+        "a-.b",
+        "~",
+        "a/b/c:d",
+        "v1abc",
+    ],
+)
+def test_short_odd_parts_are_names_too(name: str) -> None:
+    assert kept(name) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AAAAAAAAA",
+        "AAAAAa1234",
+        "aAAAAA",
+        "a--b",
+        "a.-b",
+        "a/b/c/d",
+        "a:b:c",
+        "a:b/c",
+        "a-" * 10 + "b",
+        "gpt-\u0664",
+        "1234a",
+    ],
+)
+def test_what_is_built_otherwise_is_not_kept(text: str) -> None:
+    assert kept(text) == ""
+
+
 def test_of_the_recorded_models_almost_all_would_be_kept_unlisted(recordings: Path) -> None:
     """Whoever asks for a model that is not there today asks for a name like these."""
     ids = [one["id"] for one in json.loads((recordings / "models/models_2026-08-22.json").read_text())["data"]]

@@ -9,13 +9,22 @@ import pytest
 
 from ollama_proxy.ledger.announcing import Announcer
 from ollama_proxy.ledger.key_check import KeyCheck, KeyState, state_in
-from ollama_proxy.ledger.quota import Quota, day_of, document_of, free_counts, free_left, free_used
+from ollama_proxy.ledger.quota import (
+    STILL_YESTERDAY,
+    Quota,
+    day_of,
+    document_of,
+    free_counts,
+    free_left,
+    free_used,
+    may_be_yesterdays,
+)
 from ollama_proxy.ledger.quota_keeper import ASK_EVERY, DAILY_LIMIT, WATCHED, QuotaKeeper
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database
 from ollama_proxy.storage.failure_table import LimitRow
-from ollama_proxy.storage.leases import Leases
+from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.quota_table import DAY, AccountRow, QuotaTable
 from ollama_proxy.storage.revisions import FRESH_SECONDS, Revisions
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -125,11 +134,15 @@ class Process:
 
     def __init__(self, database: Database, name: str = "one") -> None:
         self.now, self.monotonic = NOON, 100.0
+        #: By how much the clock of this machine is wrong.
+        self.set_by = 0.0
         self.database = ScriptedDatabase(database.url)
         self.behind = WriteBehind(self.database, monotonic=lambda: self.monotonic)
         batches = Batches(self.behind)
         self.revisions = Revisions(self.database, monotonic=lambda: self.monotonic)
         self.asked = 0
+        #: Seconds that OpenRouter takes to answer.
+        self.takes = 0.0
         self.answer = KeyCheck(KeyState.UNKNOWN)
         self.limits: list[LimitRow] = []
         self.leases = Leases(self.database)
@@ -142,12 +155,14 @@ class Process:
             limits=lambda: self.limits,
             minute_limit=20,
             holder=lambda: name,
-            clock=lambda: self.now,
+            clock=lambda: self.now + self.set_by,
+            monotonic=lambda: self.now - NOON + 1000,
         )
         batches.of(self.quota)
 
     def check(self) -> KeyCheck:
         self.asked += 1
+        self.now += self.takes
         return self.answer
 
     def says(self, used: int, limit: int = 50, **more: Any) -> None:
@@ -243,6 +258,63 @@ def test_midnight(pair: tuple[Process, Process]) -> None:
     assert (one.used, day_of(one.now)) == (1, int(NOON + DAY / 2))
 
 
+@pytest.mark.parametrize(
+    ("used", "after", "may_be"),
+    [
+        pytest.param(45, 0, True, id="the same"),
+        pytest.param(50, 299, True, id="more"),
+        pytest.param(44, 0, False, id="less: it has begun anew"),
+        pytest.param(0, 0, False, id="none: nobody asks what day that was"),
+        pytest.param(None, 0, False, id="it did not say"),
+        pytest.param(45, 300, False, id="long enough after midnight"),
+        pytest.param(45, -1, False, id="before midnight"),
+        pytest.param(45, DAY, False, id="the last count is two days old"),
+    ],
+)
+def test_whether_a_count_may_be_yesterdays(used: int | None, after: float, may_be: bool) -> None:
+    assert may_be_yesterdays(said(45), used, NOON + DAY / 2 + after) is may_be
+
+
+def test_yesterdays_count_is_not_taken_for_todays(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    midnight = NOON + DAY / 2
+    one.now = midnight - 60
+    one.says(45)
+    assert one.quota.ask_if_due()
+    one.now = midnight + 10
+    one.quota.looked()
+    one.quota.sent()
+    assert one.quota.ask_if_due()
+    assert (one.used, one.quota.now().free_left) == (1, 49), "the answer is not believed"
+    one.written()
+    two.now = one.now
+    two.look()
+    assert two.used == 1
+    one.now = midnight + STILL_YESTERDAY - 1
+    one.quota.looked()
+    assert not one.quota.ask_if_due(), "to ask again so soon helps nobody"
+    one.now = midnight + STILL_YESTERDAY + WATCHED
+    one.says(3)
+    assert one.quota.ask_if_due(), "once more, though nobody looks any longer"
+    assert one.used == 3
+    one.now += ASK_EVERY
+    assert not one.quota.ask_if_due()
+
+
+def test_an_answer_that_comes_after_midnight_may_be_of_the_day_before(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    midnight = NOON + DAY / 2
+    one.now = midnight - 1
+    one.says(45)
+    one.takes = 2.0
+    assert one.quota.ask_if_due()
+    one.quota.sent()
+    assert (one.now, one.used, one.quota.now().counted_at) == (midnight + 1, 1, midnight - 1)
+    one.written()
+    one.look()
+    assert one.used == 1
+
+
 def test_openrouter_is_asked_by_one_process_at_the_start_and_while_somebody_looks(
     pair: tuple[Process, Process],
 ) -> None:
@@ -273,6 +345,68 @@ def test_openrouter_is_asked_by_one_process_at_the_start_and_while_somebody_look
     assert not one.quota.is_watched()
     assert not one.quota.ask_if_due()
     assert (one.asked, two.asked) == (2, 0)
+
+
+def test_after_a_restart_what_was_sent_before_counts_once(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    for _ in range(600):
+        one.quota.sent()
+    one.written()
+    two.says(600, 1000)
+    assert two.quota.ask_if_due(), "before any request has it look"
+    assert two.used == 600
+    two.look()
+    assert two.used == 600, "looked again before it is written"
+    two.quota.sent()
+    two.written()
+    for process in pair:
+        process.look()
+    assert (one.used, two.used) == (601, 601)
+
+
+def test_what_others_sent_unheard_before_openrouter_was_asked_counts_once(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    one.look()
+    one.quota.sent()
+    one.written()
+    one.quota.sent()
+    for _ in range(600):
+        two.quota.sent()
+    two.written()
+    one.says(602, 1000)
+    assert one.quota.ask_if_due()
+    one.quota.sent()
+    assert one.used == 603
+    one.look()
+    assert one.used == pytest.approx(603, abs=1), "read again before it is written"
+    one.written()
+    for process in pair:
+        process.look()
+    assert (one.used, two.used) == (603, 603)
+
+
+def test_machines_whose_clocks_differ_see_each_others_looks(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    for process in pair:
+        process.quota.ask_if_due()
+    one.set_by = CLOCKS_DIFFER
+    one.quota.looked()
+    one.written()
+    two.look()
+    assert two.quota.is_watched()
+    two.now += WATCHED + CLOCKS_DIFFER
+    assert not two.quota.is_watched()
+    two.quota.looked()
+    assert two.quota.is_watched()
+
+
+def test_a_clock_that_is_set_back_does_not_keep_it_from_asking(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    one.set_by = 3 * DAY
+    assert one.quota.ask_if_due()
+    one.set_by = 0.0
+    one.now += ASK_EVERY
+    assert one.quota.ask_if_due()
 
 
 def test_it_is_asked_again_until_it_has_answered_once(pair: tuple[Process, Process]) -> None:
@@ -383,10 +517,41 @@ def test_what_the_start_found_out(
         one.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", before))
         one.written()
     two.now += 1
-    two.quota.found_at_start(at_start)
+    two.quota.found_at_start(at_start, two.now)
     assert two.quota.key_state is at_start
     two.look()
     assert two.quota.key_state is state
+
+
+def test_a_state_of_the_key_that_a_newer_version_has_stored_is_unknown_here(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    newer = QuotaTable(one.database).write({"key_state": "on holiday", "key_state_at": NOON}, {})
+    one.database.run(newer, write=True)
+    two.look()
+    assert two.quota.key_state is KeyState.UNKNOWN
+    assert two.quota.now().key_state is KeyState.UNKNOWN
+    two.says(1)
+    assert two.quota.ask_if_due()
+    assert two.quota.key_state is KeyState.VALID
+
+
+@pytest.mark.parametrize("at_start", [KeyState.VALID, KeyState.REFUSED])
+@pytest.mark.parametrize("met", ["API key refused", "out of credits", None])
+def test_a_worker_that_begins_days_after_the_start_does_not_take_its_news_for_new(
+    pair: tuple[Process, Process], at_start: KeyState, met: str | None
+) -> None:
+    one, two = pair
+    started_at = one.now
+    one.now += 3 * DAY
+    one.quota.failed(Verdict(Blame.ACCOUNT, 502, "message", met)) if met else one.quota.answered()
+    one.written()
+    learned = one.quota.key_state
+    two.now = one.now + DAY
+    two.quota.found_at_start(at_start, started_at)
+    two.look()
+    two.written()
+    one.look()
+    assert (one.quota.key_state, two.quota.key_state) == (learned, learned)
 
 
 class Log:
@@ -423,7 +588,7 @@ def test_most_of_the_day_is_used_is_said_once_a_day_by_one_process(pair: tuple[P
     announcers = announcer(one, log, "one"), announcer(two, log, "two")
     for process in pair:
         process.says(39)
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
 
     def look() -> list[tuple[str, str]]:
         for each in announcers:
@@ -439,11 +604,11 @@ def test_most_of_the_day_is_used_is_said_once_a_day_by_one_process(pair: tuple[P
     assert look() == []
     for process in pair:
         process.now += DAY
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
     assert look() == []
     for process in pair:
         process.says(45)
-        process.quota._told(process.answer)
+        process.quota._told(process.answer, process.now)
     assert [level for level, _ in look()] == ["warning"], "the next day"
 
 
@@ -475,3 +640,25 @@ def test_a_limit_is_announced_once_when_it_begins_and_when_it_ends(pair: tuple[P
         process.database.away = True
         process.now += 60
     assert [level for level, _ in look()] == ["info", "info"], "without a database each says it"
+
+
+def test_a_limit_that_comes_again_after_an_early_end_is_announced_by_whoever_meets_it(
+    pair: tuple[Process, Process],
+) -> None:
+    one, two = pair
+    log = Log()
+    announcers = announcer(one, log, "one"), announcer(two, log, "two")
+    limit = LimitRow("free", NOON + DAY / 2, DAILY_LIMIT, "message", NOON, 429)
+
+    def look(*limits: LimitRow) -> list[str]:
+        for process, each in zip(pair, announcers, strict=True):
+            process.limits = list(limits)
+            each.look()
+        return [level for level, _ in log.take()]
+
+    assert look(limit) == ["warning"]
+    assert look() == ["info"], "somebody has cleared it"
+    two.limits = [limit]
+    announcers[1].look()
+    assert [level for level, _ in log.take()] == ["warning"]
+    assert look(limit) == [], "once"
