@@ -68,6 +68,30 @@ def test_only_the_routes_of_the_table_are_there(proxy: ProxyServer) -> None:
     assert proxy.post("/api/proxy/failures").headers["Allow"] == "GET, DELETE"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("DELETE", "/failures/", (405,)),
+        ("DELETE", "/log/", (405,)),
+        ("DELETE", "/failures//", (308, 404, 405)),
+        ("DELETE", "/log?caller=", (400,)),
+        ("DELETE", "/log?caller=&usage=1", (400,)),
+        ("GET", "/log?caller=", (400,)),
+        ("GET", "/log?model=", (400,)),
+        ("GET", "/log/", (200,)),
+        ("GET", "/failures/", (200,)),
+    ],
+)
+def test_a_name_that_is_empty_does_not_mean_all(
+    proxy: ProxyServer, method: str, path: str, statuses: tuple[int, ...]
+) -> None:
+    url = f"{proxy.url}/api/proxy{path}"
+    answer = requests.request(method, url, timeout=PATIENCE, allow_redirects=False)
+    assert answer.status_code in statuses, answer.text
+    if method == "DELETE":
+        assert requests.request(method, url, timeout=PATIENCE).status_code in (400, 404, 405), "nor where it leads to"
+
+
 def test_it_follows_the_rules_of_access(start_proxy: Start) -> None:
     server = start_proxy(proxy_api_keys="s3cret-key", ready=False)
     for path in ("/status", "/models", "/failures", "/log", "/doctor"):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from ollama_proxy.ops.commands.asking import Asker, server_options
+from ollama_proxy.ops.commands.asking import Asker, no_empty_name, server_options
 from ollama_proxy.ops.commands.output import examples, json_option, print_json, table_lines
 from ollama_proxy.ops.commands.request_lines import HEADS, request_lines, request_rows
 from ollama_proxy.ops.commands.watching import is_redrawn, watch, watch_option
@@ -31,8 +31,15 @@ def which_options(command: F) -> F:
     """The options that say which requests are meant."""
     for option in (
         click.option("-n", "limit", type=click.IntRange(1, MOST_OF_LOG), default=20, help="How many (default: 20)."),
-        click.option("--model", metavar="NAME", help="Only those that it answered, or that asked for it."),
-        click.option("--caller", metavar="NAME", help="Only those of one caller: a key's name, or an address."),
+        click.option(
+            "--model", metavar="NAME", callback=no_empty_name, help="Only those that it answered, or that asked for it."
+        ),
+        click.option(
+            "--caller",
+            metavar="NAME",
+            callback=no_empty_name,
+            help="Only those of one caller: a key's name, or an address.",
+        ),
         click.option("--failed", "failed_only", is_flag=True, help="Only those that failed."),
     ):
         command = option(command)
@@ -121,7 +128,7 @@ def show(url: str | None, key: str | None, as_json: bool, id: str) -> None:
 
 @command.command("clear", epilog=examples("ollama-proxy log clear", "ollama-proxy log clear --caller 192.168.1.20"))
 @server_options
-@click.option("--caller", metavar="NAME", help="Only the requests of one caller.")
+@click.option("--caller", metavar="NAME", callback=no_empty_name, help="Only the requests of one caller.")
 @click.option("--usage", is_flag=True, help="The sums of each hour, too.")
 def clear(url: str | None, key: str | None, caller: str | None, usage: bool) -> None:
     """Remove the recorded requests, or those of one caller.

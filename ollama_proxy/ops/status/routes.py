@@ -51,7 +51,10 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("DELETE", "/log", clear_log),
         ("GET", "/doctor", doctor),
     ):
-        blueprint.add_url_rule(path, f"{view.__name__}{path.count('<') or ''}", view, methods=[methods])
+        endpoint = f"{view.__name__}{path.count('<') or ''}"
+        # DELETE /failures/ is the address of a model whose name is empty, and must not mean all of them.
+        strict = True if methods == "DELETE" else None
+        blueprint.add_url_rule(path, endpoint, view, methods=[methods], strict_slashes=strict)
     return blueprint
 
 
@@ -89,7 +92,7 @@ def forget_failures(model: str | None = None) -> Response:
 def log() -> Response:
     """GET /api/proxy/log: requests that have ended, the newest first: `limit` of them, those that are asked for."""
     limit = int(_number("limit", MOST_OF_LOG) or PAGE)
-    which = {name: request.args.get(name) or None for name in ("caller", "model")}
+    which = {name: _name(name) for name in ("caller", "model")}
     page = log_page(_view(), max(limit, 1), before=_number("before"), failed_only=_is_set("failed"), **which)
     return _json(page)
 
@@ -101,8 +104,18 @@ def logged(request_id: str) -> Response:
 
 def clear_log() -> Response:
     """DELETE /api/proxy/log: remove the log of `caller`, or all of it; with `usage=1` the sums of hours too."""
-    caller, usage = request.args.get("caller") or None, _is_set("usage")
-    return _json({"removed": runtime().ledger.clear(caller, usage=usage)})
+    return _json({"removed": runtime().ledger.clear(_name("caller"), usage=_is_set("usage"))})
+
+
+def _name(parameter: str) -> str | None:
+    """A name of the query, None if it is not given. Raises BadRequest for an empty one, which would mean all of them.
+
+    It is what a script sends whose variable is empty.
+    """
+    name = request.args.get(parameter)
+    if name == "":
+        raise BadRequest(f"{parameter} is empty: leave it out to mean all")
+    return name
 
 
 def _is_set(name: str) -> bool:
