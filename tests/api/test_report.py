@@ -92,6 +92,22 @@ def test_a_name_that_is_empty_does_not_mean_all(
         assert requests.request(method, url, timeout=PATIENCE).status_code in (400, 404, 405), "nor where it leads to"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/log?caller=%00"),
+        ("GET", "/log?model=a%00b"),
+        ("GET", "/log/%00"),
+        ("DELETE", "/log?caller=%00"),
+        ("DELETE", "/failures/%00"),
+    ],
+)
+def test_a_nul_is_refused(proxy: ProxyServer, method: str, path: str) -> None:
+    """PostgreSQL refuses it, which must not look like an outage."""
+    answer = requests.request(method, f"{proxy.url}/api/proxy{path}", timeout=PATIENCE)
+    assert (answer.status_code, answer.json()["error"].partition(" must")[2]) == (400, " not hold a NUL character")
+
+
 def test_it_follows_the_rules_of_access(start_proxy: Start) -> None:
     server = start_proxy(proxy_api_keys="s3cret-key", ready=False)
     for path in ("/status", "/models", "/failures", "/log", "/doctor"):

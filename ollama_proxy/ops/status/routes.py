@@ -86,7 +86,8 @@ def failures() -> Response:
 
 def forget_failures(model: str | None = None) -> Response:
     """DELETE /api/proxy/failures[/MODEL]: forget the failures of one model, or all failures and limits."""
-    return _json(clear_failures(_view(), model).as_json())
+    name = None if model is None else _text("model", model)
+    return _json(clear_failures(_view(), name).as_json())
 
 
 def log() -> Response:
@@ -99,7 +100,7 @@ def log() -> Response:
 
 def logged(request_id: str) -> Response:
     """GET /api/proxy/log/ID: one request; the beginning of its id is enough."""
-    return _json(one_request(_view(), request_id))
+    return _json(one_request(_view(), _text("id", request_id)))
 
 
 def clear_log() -> Response:
@@ -115,7 +116,14 @@ def _name(parameter: str) -> str | None:
     name = request.args.get(parameter)
     if name == "":
         raise BadRequest(f"{parameter} is empty: leave it out to mean all")
-    return name
+    return None if name is None else _text(parameter, name)
+
+
+def _text(parameter: str, text: str) -> str:
+    """`text`. Raises BadRequest for one with a NUL: PostgreSQL takes none, and nothing stored has one."""
+    if "\0" in text:
+        raise BadRequest(f"{parameter} must not hold a NUL character")
+    return text
 
 
 def _is_set(name: str) -> bool:
