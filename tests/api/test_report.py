@@ -143,8 +143,12 @@ def test_all_failures_and_limits_are_forgotten_in_all_processes(start_proxy: Sta
     server = start_proxy(web_concurrency=2)
     simulator.scenario("*", error_name="free_per_day", reset_in=7200, times=1)
     assert server.chat().status_code == 429
-    limits = server.get("/api/proxy/failures").json()["limits"]
-    assert [limit["scope"] for limit in limits] == ["free"]
+
+    def scopes() -> set[str]:
+        answers = [server.get("/api/proxy/failures").json()["limits"] for _ in range(8)]
+        return {",".join(limit["scope"] for limit in limits) for limits in answers}
+
+    wait_for(lambda: scopes() == {"free"}, what="every worker knows the limit")
     assert delete(server, "/failures").json()["forgotten"] == 1
     wait_for(
         lambda: all(server.chat().status_code == 200 for _ in range(8)), what="every worker has forgotten the limit"
