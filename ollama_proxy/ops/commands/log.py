@@ -72,13 +72,14 @@ def command(
         click.echo("\n".join(_table(found)))
 
 
-def _page(asker: Asker, limit: int, which: dict[str, Any]) -> dict[str, Any]:
+def _page(asker: Asker, limit: int, which: dict[str, Any], before: float | None = None) -> dict[str, Any]:
     failed_only, caller, model = which["failed_only"], which["caller"], which["model"]
     return asker.get(
         "/log",
-        lambda view: log_page(view, limit, failed_only=failed_only, caller=caller, model=model),
+        lambda view: log_page(view, limit, before=before, failed_only=failed_only, caller=caller, model=model),
         member="requests",
         limit=limit,
+        before=before,
         failed=failed_only,
         caller=caller,
         model=model,
@@ -98,16 +99,59 @@ def _watch(asker: Asker, limit: int, which: dict[str, Any], *, as_json: bool) ->
     if not as_json and is_redrawn():
         watch(lambda: _table(_page(asker, limit, which)))
         return
-    told: set[str] = set()
+    log = News(lambda count, before: _page(asker, count, which, before), limit)
 
     def news() -> list[str]:
-        found = [one for one in reversed(_page(asker, limit, which)["requests"]) if one["id"] not in told]
-        told.update(one["id"] for one in found)
+        found = log.look()
         if as_json:
             return [json.dumps(one) for one in found]
         return table_lines(request_rows(found, time.time())) if found else []
 
     watch(news, redraw=False)
+
+
+class News:
+    """The requests that have come into the log since the last look, each told once, the oldest first.
+
+    A request may be written some seconds after it ended, behind younger ones that are told already: so each look goes
+    through `AT_LEAST` requests, and further back until it meets one of the last look, through at most `MOST_PAGES`
+    pages.
+    """
+
+    AT_LEAST = 100
+    MOST_PAGES = 10
+
+    def __init__(self, page: Callable[[int, float | None], dict[str, Any]], first: int) -> None:
+        """`page` gets how many and `before`, and returns a page of the log; the first look tells `first` requests."""
+        self._page = page
+        self._first: int | None = first
+        self._known: frozenset[str] = frozenset()
+        #: When the oldest request of the last look ended: where some are removed from the log, older ones move up.
+        self._oldest = ""
+
+    def look(self) -> list[dict[str, Any]]:
+        """Raises what `page` raises; the next look then tells what this one would have told."""
+        seen = self._seen()
+        found = [one for one in seen if one["id"] not in self._known and one["ended_at"] >= self._oldest]
+        if self._first is not None:
+            found, self._first = found[: self._first], None
+        self._known = frozenset(one["id"] for one in seen)
+        self._oldest = min((one["ended_at"] for one in seen), default=self._oldest)
+        return found[::-1]
+
+    def _seen(self) -> list[dict[str, Any]]:
+        page = self._page(max(self._first or 0, self.AT_LEAST), None)
+        seen: list[dict[str, Any]] = page["requests"]
+        if self._first is not None:
+            return seen
+        for _ in range(self.MOST_PAGES):
+            if page["next"] is None or any(
+                one["id"] in self._known or one["ended_at"] < self._oldest for one in page["requests"]
+            ):
+                break
+            page = self._page(MOST_OF_LOG, page["next"])
+            seen = seen + page["requests"]
+        return seen
 
 
 @command.command("show", epilog=examples("ollama-proxy log show 5f2a91c0", "ollama-proxy log show 5f2a91c0 --json"))
