@@ -312,7 +312,7 @@ def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simu
     status = run("status", **port)
     assert status.stderr == ""
     for words in (f"ollama-proxy {__version__}, up ", "of 50 free requests used today", "OpenRouter accepts the key",
-                  "1 requests, 0.0 % failed; 2 attempts", "cooling down: 1", "free -> lumen-vl-32b:free"):  # fmt: skip
+                  "1 request, 0.0 % failed; 2 attempts", "cooling down: 1", "free -> lumen-vl-32b:free"):  # fmt: skip
         assert words in status.stdout
     report = json.loads(run("status", "--json", **port).stdout)
     assert list(report) == list(PARTS)
