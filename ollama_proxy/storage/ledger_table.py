@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Index, Row, Table, and_, delete, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Index, Row, Table, and_, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
@@ -142,6 +142,18 @@ class HourlyUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """The sums of several hours: of all, by caller and by model, those with the most requests first.
+
+    In each row `hour` is 0, and what it is not grouped by ("caller", "model", or both) is "".
+    """
+
+    all: HourlyUsage
+    callers: Sequence[HourlyUsage]
+    models: Sequence[HourlyUsage]
+
+
+@dataclass(frozen=True, slots=True)
 class HourlyFailures:
     """One row of `attempt_failures_hourly`."""
 
@@ -228,6 +240,19 @@ class LedgerTable:
         query = select(*USAGE.c).where(*which).order_by(USAGE.c.hour, USAGE.c.caller, USAGE.c.model)
         return self._database.run(lambda connection: [_usage_row(row) for row in connection.execute(query)])
 
+    def usage_totals(self, since: float, most: int) -> UsageTotals:
+        """Return the sums over all hours that end after `since`, with at most `most` callers and models.
+
+        The database adds up: an hour has a row for each caller and model.
+        """
+
+        def read(connection: Connection) -> UsageTotals:
+            [total] = _totals(connection, since)
+            callers = _totals(connection, since, USAGE.c.caller, most)
+            return UsageTotals(total, callers, _totals(connection, since, USAGE.c.model, most))
+
+        return self._database.run(read)
+
     def failures(self, since: float) -> list[HourlyFailures]:
         """Return the counts of failed attempts of all hours that end after `since`, oldest first."""
         query = select(*FAILURES.c).where(FAILURES.c.hour > since - HOUR)
@@ -304,6 +329,24 @@ def _usage_row(row: Row[Any]) -> HourlyUsage:
     found = row._mapping
     named = {name: found[name] for name in ("hour", "caller", "model", *_SUMS)}
     return HourlyUsage(**named, first_token=tuple(found[name] for name in _FIRST_TOKEN))
+
+
+def _totals(
+    connection: Connection, since: float, by: ColumnElement[str] | None = None, most: int = 1
+) -> list[HourlyUsage]:
+    """Return one row for each value of `by`, at most `most` of them; without `by` one row, of zeros if nothing was."""
+    names = (*_SUMS, *_FIRST_TOKEN)
+    query = select(*(func.sum(USAGE.c[name]).label(name) for name in names)).where(USAGE.c.hour > since - HOUR)
+    if by is not None:
+        query = query.add_columns(by).group_by(by).order_by(func.sum(USAGE.c.requests).desc(), by).limit(most)
+    found = []
+    for row in connection.execute(query).mappings():
+        # PostgreSQL's sum of big integers is a Decimal; of no rows it is NULL.
+        values: dict[str, Any] = {name: int(row[name] or 0) for name in names}
+        key = {name: row.get(name, "") for name in ("caller", "model")}
+        first_token = [values.pop(name) for name in _FIRST_TOKEN]
+        found.append(HourlyUsage(0, **key, **values, first_token=first_token))
+    return found
 
 
 def _add(connection: Connection, table: Table, values: list[dict[str, object]]) -> None:

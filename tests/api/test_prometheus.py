@@ -228,6 +228,10 @@ def test_every_metric_is_in_the_docs_and_the_docs_name_no_other(run: Run) -> Non
     assert there <= named
 
 
+def key_state(state: str, values: str) -> dict[str, str]:
+    return {f'ollama_proxy_key_state{{state="{state}"}}': values}
+
+
 class TestAlerts:
     """`promtool test rules` says which series make an alert fire."""
 
@@ -239,8 +243,20 @@ class TestAlerts:
         [
             pytest.param({"up": "1x20"}, "OllamaProxyDown", False, id="up"),
             pytest.param({"up": "0x20"}, "OllamaProxyDown", True, id="down"),
-            pytest.param({"ollama_proxy_key_accepted": "1x20"}, "OllamaProxyKeyRefused", False, id="key accepted"),
-            pytest.param({"ollama_proxy_key_accepted": "0x20"}, "OllamaProxyKeyRefused", True, id="key refused"),
+            pytest.param(key_state("refused", "0x20"), "OllamaProxyKeyRefused", False, id="key accepted"),
+            pytest.param(key_state("refused", "1x20"), "OllamaProxyKeyRefused", True, id="key refused"),
+            pytest.param(
+                key_state("out of credits", "1x20") | {"ollama_proxy_key_accepted": "0x20"},
+                "OllamaProxyKeyRefused",
+                False,
+                id="no credits, but the key is accepted",
+            ),
+            pytest.param(key_state("out of credits", "1x20"), "OllamaProxyNoCredits", True, id="no credits"),
+            pytest.param(
+                key_state("key limit", "0x8 1 0x9"), "OllamaProxyNoCredits", True, id="free models answer in between"
+            ),
+            pytest.param(key_state("key limit", "1 0x19"), "OllamaProxyNoCredits", False, id="credits again"),
+            pytest.param(key_state("refused", "1x20"), "OllamaProxyNoCredits", False, id="refused is something else"),
             pytest.param(
                 {"ollama_proxy_free_requests_left": "9x20", "ollama_proxy_free_requests_limit": "50x20"},
                 "OllamaProxyQuotaNearlyGone",
@@ -319,6 +335,8 @@ class TestAlerts:
         severity = re.search(rf"alert: {alert}\n(?:.*\n)*?.*severity: (\w+)", ALERTS.read_text())
         assert severity is not None
         found = {"severity": severity[1], "job": "ollama-proxy", "instance": "a:1"}
+        if state := re.search(r'state="([^"]+)"', "".join(series)):
+            found["state"] = state[1]
         expected = [{"exp_labels": found}] if fires else []
         test = {
             "rule_files": [str(rules)],

@@ -46,6 +46,17 @@ def server_options(command: F) -> F:
     return command
 
 
+def no_empty_name(_: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    """The callback of an argument or option that takes a name. Raises BadParameter for one that means nothing.
+
+    An empty name is what a script gives whose variable is empty; without a name all are meant. Of a path, as a model's
+    id is one, no part may be empty or dots: an address cannot hold it.
+    """
+    if name is not None and not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise click.BadParameter(f"{name!r} is no name: leave it out to mean all", param=parameter)
+    return name
+
+
 class Asker:
     """Asks one server, or reads the database in its place. Made from the options of a command."""
 

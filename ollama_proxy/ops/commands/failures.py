@@ -11,7 +11,7 @@ import click
 from flask.cli import AppGroup
 
 from ollama_proxy.openrouter.errors.retry_times import in_words
-from ollama_proxy.ops.commands.asking import Asker, server_options
+from ollama_proxy.ops.commands.asking import Asker, no_empty_name, server_options
 from ollama_proxy.ops.commands.output import examples, json_option, print_json, print_limits, print_table
 from ollama_proxy.ops.moments import epoch, left
 from ollama_proxy.ops.status.failure_states import clear_failures
@@ -69,7 +69,7 @@ def _line(row: Mapping[str, Any], now: float) -> tuple[str, ...]:
     ),
 )
 @server_options
-@click.argument("model", required=False)
+@click.argument("model", required=False, callback=no_empty_name)
 def clear(url: str | None, key: str | None, model: str | None) -> None:
     """Forget the failures of MODEL (its OpenRouter id or its listed name), or all failures and account limits.
 

@@ -36,7 +36,7 @@ def _server(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[s
         return
     since = epoch(server["since"])
     up = "" if since is None else f", up {in_words(now - since)}"
-    workers = "1 worker" if server["workers"] == 1 else f"{server['workers']} workers"
+    workers = _count(server["workers"], "worker")
     mode = "free models only" if server["mode"] == "free" else "all models"
     yield f"{paint(server['name'], bold=True)} {server['version']}{up}, {workers}, {mode}"
     yield server["access"]
@@ -96,7 +96,9 @@ def _database(report: Mapping[str, Any], _: float, paint: Palette) -> Iterator[s
         return
     state = paint(database["state"], None if database["state"] == "ok" else "yellow")
     lost = sum(database["dropped"].values())
-    yield _row("database", f"{state}, {database['label']}{f'; {lost} writes were lost' if lost else ''}")
+    were = "was" if lost == 1 else "were"
+    more = f"; {_count(lost, 'write')} {were} lost" if lost else ""
+    yield _row("database", f"{state}, {database['label']}{more}")
 
 
 def _catalog(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _catalog(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[
     if fetched is None:
         yield _row("catalogue", paint(f"none: {catalog['error']}", "red"))
         return
-    text = f"{catalog['models']} models, {catalog['free']} free; {in_words(now - fetched)} old"
+    text = f"{_count(catalog['models'], 'model')}, {catalog['free']} free; {in_words(now - fetched)} old"
     yield _row("catalogue", text)
     if catalog["error"] and report.get("server") is not None:
         yield _row("", paint(f"no newer one: {catalog['error']}", "yellow"))
@@ -122,12 +124,13 @@ def _usage(report: Mapping[str, Any], _: float, paint: Palette) -> Iterator[str]
         return
     share = usage["failed_share"] * 100
     failed = paint(f"{share:.1f} % failed", "red" if share >= 10 else "yellow" if share >= 1 else "green")
-    yield _row("24 hours", f"{usage['requests']} requests, {failed}; {usage['attempts']} attempts")
+    requests, attempts = _count(usage["requests"], "request"), _count(usage["attempts"], "attempt")
+    yield _row("24 hours", f"{requests}, {failed}; {attempts}")
     p50, p95 = usage["first_token"]["p50"], usage["first_token"]["p95"]
     if p50 is not None:
         yield _row("", f"first token: half within {seconds_text(p50)}, 95 % within {seconds_text(p95)}")
     cost = f", ${usage['cost']:.4f}" if usage["cost"] else ""
-    yield _row("", f"{usage['tokens_in']} tokens in, {usage['tokens_out']} out{cost}")
+    yield _row("", f"{_count(usage['tokens_in'], 'token')} in, {usage['tokens_out']} out{cost}")
 
 
 def _in_flight(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[str]:
@@ -149,6 +152,11 @@ def _newest(report: Mapping[str, Any], now: float, paint: Palette) -> Iterator[s
     if newest := report.get("requests"):
         yield from ("", paint("newest requests", bold=True))
         yield from (f"  {line}" for line in table_lines(request_rows(newest[:MOST_LINES], now)))
+
+
+def _count(number: int, noun: str) -> str:
+    """The number and what it counts: "1 request", "2 requests"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _row(label: str, text: str) -> str:

@@ -122,7 +122,7 @@ class Metrics:
         for route in ASKING_ROUTES:
             for status in _USUAL_STATUSES:
                 self._request(route, "POST", status)
-        self._nobody = self._answered_by(NOBODY, (Outcome.FAILED, Outcome.LEFT, Outcome.REFUSED))
+        self._nobody = self._answered_by(NOBODY)
         for blame in Blame:
             self._errors.labels(blame.value)
         self._caller("")
@@ -227,15 +227,15 @@ class Metrics:
             self._by_labels[route, method, status] = child
         return child
 
-    def _answered_by(self, model: str, outcomes: Iterable[Outcome]) -> dict[Outcome, Counter]:
-        return {outcome: self._answers.labels(model, outcome.value) for outcome in outcomes}
+    def _answered_by(self, model: str) -> dict[Outcome, Counter]:
+        return {outcome: self._answers.labels(model, outcome.value) for outcome in Outcome}
 
     def _model(self, model: str) -> _ModelSeries:
         if (known := self._models.get(model)) is not None:
             return known
         label = model if len(self._models) < MOST_MODELS else OTHERS
         made = _ModelSeries(
-            self._answered_by(label, (Outcome.WHOLE, Outcome.BROKEN, Outcome.LEFT, Outcome.FAILED)),
+            self._answered_by(label),
             self._model_first_token.labels(label),
             self._model_tokens.labels(label),
             self._model_seconds.labels(label),

@@ -59,7 +59,7 @@ def _quota(quota: Quota) -> Iterator[Metric]:
         ("credits_left_dollars", "What is left of the key's limit.", quota.credits_left),
         (
             "key_accepted",
-            "0 if OpenRouter answers nothing with this key, else 1.",
+            "0 if the key is refused, without credits or at its limit, else 1.",
             int(quota.key_state not in BAD_STATES),
         ),
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from ollama_proxy.errors import ProxyError
@@ -11,7 +11,7 @@ from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.failure_states import model_named
 from ollama_proxy.ops.status.views import View
 from ollama_proxy.storage.in_flight_table import InFlight
-from ollama_proxy.storage.ledger_table import FIRST_TOKEN_BOUNDS, HourlyUsage
+from ollama_proxy.storage.ledger_table import FIRST_TOKEN_BOUNDS, HourlyUsage, UsageTotals
 
 DAY: Final = 86_400.0
 #: How many requests the report has; a page of the log has as many as are asked for, but not more than the second.
@@ -118,22 +118,26 @@ def _flying(one: InFlight) -> dict[str, Any]:
 def usage_of_day(view: View) -> dict[str, Any]:
     """What was used in the hours of the last 24 h."""
     since = view.now - DAY
-    rows = view.runtime.ledger.usage(since) if view.has_tables else []
-    return {"since": moment(since), **sums(rows), "callers": _by(rows, "caller"), "models": _by(rows, "model")}
-
-
-def sums(rows: Sequence[HourlyUsage]) -> dict[str, Any]:
-    """The sums of `rows`. `failed_share` is the part (0 to 1) that failed as clients see it, the broken ones too."""
-    counts = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
-    first_token = [sum(column) for column in zip(*(row.first_token for row in rows), strict=True)]
-    bad, requests = counts["failed"] + counts["broken"], counts["requests"]
+    nothing = UsageTotals(HourlyUsage(0, "", ""), (), ())
+    used = view.runtime.ledger.usage_totals(since, MOST_NAMED) if view.has_tables else nothing
     return {
-        **counts,
-        "failed_share": round(bad / requests, 4) if requests else 0.0,
-        "tokens_in": sum(row.tokens_in for row in rows),
-        "tokens_out": sum(row.tokens_out for row in rows),
-        "cost": sum(row.microusd for row in rows) / _MICRO,
-        "first_token": {"p50": quantile(first_token, 0.5), "p95": quantile(first_token, 0.95)},
+        "since": moment(since),
+        **sums(used.all),
+        "callers": [{"caller": row.caller, **sums(row)} for row in used.callers],
+        "models": [{"model": row.model, **sums(row)} for row in used.models],
+    }
+
+
+def sums(row: HourlyUsage) -> dict[str, Any]:
+    """What is told of sums. `failed_share` is the part (0 to 1) that failed as clients see it, the broken ones too."""
+    bad = row.failed + row.broken
+    return {
+        **{name: getattr(row, name) for name in _SUMS},
+        "failed_share": round(bad / row.requests, 4) if row.requests else 0.0,
+        "tokens_in": row.tokens_in,
+        "tokens_out": row.tokens_out,
+        "cost": row.microusd / _MICRO,
+        "first_token": {"p50": quantile(row.first_token, 0.5), "p95": quantile(row.first_token, 0.95)},
     }
 
 
@@ -151,12 +155,3 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
             return round(lower + (upper - lower) * (wanted - below) / count, 3)
         below, lower = below + count, upper
     return lower
-
-
-def _by(rows: Iterable[HourlyUsage], name: str) -> list[dict[str, Any]]:
-    """The sums of each caller, or of each model that answered, for those with the most requests."""
-    groups: dict[str, list[HourlyUsage]] = {}
-    for row in rows:
-        groups.setdefault(getattr(row, name), []).append(row)
-    found = [{name: key, **sums(group)} for key, group in groups.items()]
-    return sorted(found, key=lambda one: (-one["requests"], one[name]))[:MOST_NAMED]

@@ -51,7 +51,10 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("DELETE", "/log", clear_log),
         ("GET", "/doctor", doctor),
     ):
-        blueprint.add_url_rule(path, f"{view.__name__}{path.count('<') or ''}", view, methods=[methods])
+        endpoint = f"{view.__name__}{path.count('<') or ''}"
+        # DELETE /failures/ is the address of a model whose name is empty, and must not mean all of them.
+        strict = True if methods == "DELETE" else None
+        blueprint.add_url_rule(path, endpoint, view, methods=[methods], strict_slashes=strict)
     return blueprint
 
 
@@ -83,26 +86,44 @@ def failures() -> Response:
 
 def forget_failures(model: str | None = None) -> Response:
     """DELETE /api/proxy/failures[/MODEL]: forget the failures of one model, or all failures and limits."""
-    return _json(clear_failures(_view(), model).as_json())
+    name = None if model is None else _text("model", model)
+    return _json(clear_failures(_view(), name).as_json())
 
 
 def log() -> Response:
     """GET /api/proxy/log: requests that have ended, the newest first: `limit` of them, those that are asked for."""
     limit = int(_number("limit", MOST_OF_LOG) or PAGE)
-    which = {name: request.args.get(name) or None for name in ("caller", "model")}
+    which = {name: _name(name) for name in ("caller", "model")}
     page = log_page(_view(), max(limit, 1), before=_number("before"), failed_only=_is_set("failed"), **which)
     return _json(page)
 
 
 def logged(request_id: str) -> Response:
     """GET /api/proxy/log/ID: one request; the beginning of its id is enough."""
-    return _json(one_request(_view(), request_id))
+    return _json(one_request(_view(), _text("id", request_id)))
 
 
 def clear_log() -> Response:
     """DELETE /api/proxy/log: remove the log of `caller`, or all of it; with `usage=1` the sums of hours too."""
-    caller, usage = request.args.get("caller") or None, _is_set("usage")
-    return _json({"removed": runtime().ledger.clear(caller, usage=usage)})
+    return _json({"removed": runtime().ledger.clear(_name("caller"), usage=_is_set("usage"))})
+
+
+def _name(parameter: str) -> str | None:
+    """A name of the query, None if it is not given. Raises BadRequest for an empty one, which would mean all of them.
+
+    It is what a script sends whose variable is empty.
+    """
+    name = request.args.get(parameter)
+    if name == "":
+        raise BadRequest(f"{parameter} is empty: leave it out to mean all")
+    return None if name is None else _text(parameter, name)
+
+
+def _text(parameter: str, text: str) -> str:
+    """`text`. Raises BadRequest for one with a NUL: PostgreSQL takes none, and nothing stored has one."""
+    if "\0" in text:
+        raise BadRequest(f"{parameter} must not hold a NUL character")
+    return text
 
 
 def _is_set(name: str) -> bool:

@@ -33,13 +33,11 @@ def test_quantiles_are_estimated_from_counts(given: list[int], share: float, sec
 
 
 def test_sums() -> None:
-    rows = [
-        HourlyUsage(0, "a", "m", requests=6, whole=3, failed=1, broken=1, left=1, attempts=8, microusd=1_500_000),
-        HourlyUsage(
-            3600, "b", "m", requests=4, whole=3, refused=1, tokens_in=5, tokens_out=7, first_token=counts(c0=1)
-        ),
-    ]
-    found = sums(rows)
+    row = HourlyUsage(
+        0, "a", "m", requests=10, whole=6, failed=1, broken=1, left=1, refused=1, attempts=8, microusd=1_500_000,
+        tokens_in=5, tokens_out=7, first_token=counts(c0=1),
+    )  # fmt: skip
+    found = sums(row)
     assert {name: found[name] for name in ("requests", "whole", "failed", "broken", "left", "refused")} == {
         "requests": 10,
         "whole": 6,
@@ -50,4 +48,5 @@ def test_sums() -> None:
     }
     assert found["failed_share"] == 0.2
     assert (found["tokens_in"], found["tokens_out"], found["cost"]) == (5, 7, 1.5)
-    assert sums([])["failed_share"] == 0.0
+    assert found["first_token"] == {"p50": 0.125, "p95": 0.237}
+    assert sums(HourlyUsage(0, "", ""))["failed_share"] == 0.0

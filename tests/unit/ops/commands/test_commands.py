@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ollama_proxy.__main__ import command
-from ollama_proxy.ops.commands import COMMANDS, LazyCommand
+from ollama_proxy.ops.commands import COMMANDS, LazyCommand, asking
 
 
 def all_commands(group: click.Group, *above: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -51,3 +51,27 @@ def test_the_list_of_commands_has_one_whole_line_for_each(words: tuple[str, ...]
     below = {found[-1] for found in ALL if found[:-1] == words}
     assert sorted(line.split()[0] for line in listed) == sorted(below)
     assert not [line for line in listed if line.endswith("...")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("failures", "clear", ""), id="no model"),
+        pytest.param(("failures", "clear", "."), id="an address ends before it"),
+        pytest.param(("failures", "clear", "../log"), id="another address"),
+        pytest.param(("failures", "clear", "nimbus/"), id="half a model"),
+        pytest.param(("log", "clear", "--caller", ""), id="no caller"),
+        pytest.param(("log", "--caller", ""), id="nobody's log"),
+        pytest.param(("log", "--model", ""), id="no model's log"),
+    ],
+)
+def test_an_empty_name_does_not_mean_all(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """A script whose variable is empty must not remove everything."""
+
+    def ask(*_: object) -> None:
+        raise AssertionError("a server is asked")
+
+    monkeypatch.setattr(asking, "ask", ask)
+    ended = CliRunner().invoke(command, [*words, "--url", "http://127.0.0.1:1"])
+    assert ended.exit_code == 2, ended.output
+    assert "is no name: leave it out to mean all" in ended.output

@@ -73,6 +73,7 @@ def test_the_catalogue() -> None:
 def test_the_database() -> None:
     assert shown("database", label="d", state="ok", dropped={"a": 0}) == "database   ok, d"
     assert shown("database", label="d", state="degraded", dropped={"a": 1, "b": 2}).endswith("d; 3 writes were lost")
+    assert shown("database", label="d", state="degraded", dropped={"a": 1, "b": 0}).endswith("d; 1 write was lost")
 
 
 def test_what_cools_down_is_named_and_what_is_over_is_not() -> None:
@@ -145,3 +146,6 @@ def test_usage() -> None:
         "           10 tokens in, 20 out, $0.5000",
     ]
     assert shown("usage", requests=0) == "24 hours   no requests"
+    one = usage | {"requests": 1, "failed_share": 0, "attempts": 1, "tokens_in": 1, "cost": 0}
+    first, _, last = shown("usage", **one).splitlines()
+    assert (first, last.strip()) == ("24 hours   1 request, 0.0 % failed; 1 attempt", "1 token in, 20 out")

@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.observation import Observation, Observers
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.fallback.attempt import BEAT
+from ollama_proxy.observation import Observation, Observers, Outcome
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
 from ollama_proxy.ops.metrics.counting import MOST_CALLERS, MOST_MODELS, Metrics
 from ollama_proxy.ops.metrics.page import page
 from ollama_proxy.ops.metrics.shared_values import FOLDER_VARIABLE
+from tests.unit.catalog.free_models import catalog_of, record
+from tests.unit.fallback.scripted_upstream import World
+from tests.unit.fallback.test_exchange import account_limit, exchange_of
 
 
 @dataclass
@@ -201,6 +206,11 @@ def test_attempts_and_fallbacks(metrics: Metrics, observation: Observation, atte
         pytest.param(
             failed(exchange=None, status=400), 'answers_total{model="none",outcome="refused"}', id="a bad request"
         ),
+        pytest.param(
+            failed("a", "b", status=200, broken=True, streamed=True),
+            'answers_total{model="none",outcome="broken"}',
+            id="nobody answered after heartbeats had opened the stream",
+        ),
         pytest.param(failed("a", left=True), 'answers_total{model="none",outcome="left"}', id="the client left early"),
         pytest.param(answered("m", broken=True), 'answers_total{model="m",outcome="broken"}', id="broken"),
         pytest.param(answered("m", left=True), 'answers_total{model="m",outcome="left"}', id="left in the middle"),
@@ -212,6 +222,32 @@ def test_how_a_request_for_an_answer_ended(metrics: Metrics, observation: Observ
     found = samples(metrics)
     assert found[series] == 1
     assert sum(value for name, value in found.items() if name.startswith("answers_total")) == 1
+
+
+def test_an_exchange_that_fails_after_a_heartbeat_is_counted(metrics: Metrics) -> None:
+    world = World(catalog_of(record("a/one:free")), free_mode=True)
+    world.upstream.replies["a/one:free"] = [account_limit(12), account_limit(60)]
+    exchange = exchange_of(world)
+    items = iter(exchange)
+    assert next(items) is BEAT, "it goes out with status 200"
+    with pytest.raises(ProxyError):
+        list(items)
+    exchange.close()
+    metrics.ended(failed(exchange=exchange, status=200, broken=True, streamed=True))
+    found = samples(metrics)
+    assert found['answers_total{model="none",outcome="broken"}'] == 1
+    assert found["request_attempts_sum"] == 2
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("models", [(), ("m",)], ids=["none", "m"])
+def test_no_outcome_is_without_a_series(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, models: tuple[str, ...], outcome: Outcome
+) -> None:
+    """Whatever comes: an observer that raises loses the rest of the counts."""
+    monkeypatch.setattr(Observation, "outcome", outcome)
+    metrics.ended(answered(*models) if models else failed("a"))
+    assert samples(metrics)[f'answers_total{{model="{"".join(models) or "none"}",outcome="{outcome}"}}'] == 1
 
 
 @pytest.mark.parametrize(
