@@ -18,7 +18,7 @@ from ollama_proxy.fallback.chain import chain_text
 from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
 from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation
 from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
-from ollama_proxy.fallback.standing import Standing
+from ollama_proxy.fallback.standing import Standing, is_measured
 from ollama_proxy.fallback.telling import tell_attempt, tell_choice
 from ollama_proxy.openrouter.errors.classify import classify
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
@@ -104,7 +104,7 @@ class Exchange:
         assert self.model is not None
         now = self._clock.time()
         self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
-        if self._falls_back and self.model.is_free:
+        if is_measured(self.model):
             self._measure(self.model, tokens or 0, now)
         if self._conversation is not None:
             self._backend.chooser.conversations.answered(self._conversation, self.model.id, now)

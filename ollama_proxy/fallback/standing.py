@@ -105,5 +105,10 @@ class Standing:
         self._suspicions.filed(model.id)
 
     def _measure_failure(self, model: Model, now: float, *, waited: float | None = None, weight: float = 1.0) -> None:
-        if model.is_free and not model.is_embedding:
+        if is_measured(model):
             self._measured.failed(model.id, now, waited=waited, weight=weight)
+
+
+def is_measured(model: Model) -> bool:
+    """Whether answers and failures of `model` are measured, whoever asked for it, by whatever name."""
+    return model.is_free and not model.is_embedding
