@@ -36,6 +36,9 @@ RESET_SPREAD = (0.01, 0.25)
 #: A later attempt gets at least so many seconds for its first token, however little of the budget is left.
 SHORTEST_PATIENCE = 1.0
 
+#: An answer's speed is only measured if upstream was waited for in so much of its time: else the client was.
+LEAST_UPSTREAM = 0.5
+
 
 class Exchange:
     """Made per request. Iterate it, then call `succeeded` or `broken`, and `close` it whatever happens."""
@@ -50,6 +53,8 @@ class Exchange:
         self._pulse = Pulse(self._settings.heartbeat_seconds, self._clock)
         self._attempt: Attempt | None = None
         self._attempt_began = self._attempt_started = 0.0
+        #: How long upstream was waited for behind the first burst, without the time in which the client took it.
+        self._seconds_of_rest = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
         self._has_waited = False
         self._measured = backend.chooser.measured
@@ -111,10 +116,12 @@ class Exchange:
 
     def _measure(self, model: Model, tokens: int, now: float) -> None:
         first = self.tried[-1].first_token_seconds if self._call.streamed else None
-        since = self._clock.monotonic() - self._attempt_started - (first or 0.0)
+        seconds = self._seconds_of_rest
+        if seconds < (self._clock.monotonic() - self._attempt_started - (first or 0.0)) * LEAST_UPSTREAM:
+            seconds = 0.0  # the rest came while the client did not read: how fast it came is not known
         trial = self._choice.trial
         probe = trial is not None and trial.is_probe and trial.model is model
-        self._measured.answered(model.id, now, first_token=first, tokens=tokens, seconds=since, probe=probe)
+        self._measured.answered(model.id, now, first_token=first, tokens=tokens, seconds=seconds, probe=probe)
 
     def broken(self, failure: Failure) -> ProxyError:
         """Say that the answer failed after its first burst. Returns the error for the client."""
@@ -232,15 +239,19 @@ class Exchange:
             on_slow=self._slow,
             clock=self._clock,
         )
+        resumed = started
         try:
             for item in attempt:
-                if self.model is None and not isinstance(item, Beat):
+                now = self._clock.monotonic()
+                if self.model is not None:
+                    self._seconds_of_rest += now - resumed
+                elif not isinstance(item, Beat):
                     self.model = model
-                    now = self._clock.monotonic()
                     self.first_token_seconds, tried.first_token_seconds = now - self._began, now - started
                     if backend.explainer is not None:
                         tell_attempt(backend.explainer, call.observation, tried, attempt)
                 yield item
+                resumed = self._clock.monotonic()
         finally:
             tried.seconds = self._clock.monotonic() - started
             attempt.close()

@@ -9,8 +9,8 @@ import pytest
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.samples import badness
 from tests.unit.catalog.free_models import catalog_of
-from tests.unit.fallback.scripted_upstream import World, good
-from tests.unit.fallback.test_choosing import BEST, POOL, RECORDS, ask
+from tests.unit.fallback.scripted_upstream import DONE, ROLE, Reply, World, delta, finish, good
+from tests.unit.fallback.test_choosing import BEST, POOL, RECORDS, SECOND, ask, exchange_of
 
 
 def world_of(**settings: Any) -> World:
@@ -39,3 +39,43 @@ def test_outside_free_mode_answers_are_measured_like_failures() -> None:
     recent = world.measured.of(BEST).recent
     assert [one.answered for one in recent] == [answer == BEST for answer in answers][-len(recent) :]
     assert badness(world.measured.of(BEST), world.clock.time(), 10) == ""
+
+
+# A client that does not read
+
+
+def in_parts(name: str, seconds: float) -> Reply:
+    """An answer that takes `seconds` behind its first token."""
+    return Reply([(1, ROLE + delta(name)), *[(seconds / 10, delta("x"))] * 10, (0, finish() + DONE)])
+
+
+def read(world: World, *, pause: float = 0.0, seconds: float = 5.0) -> str:
+    """Ask for 300 tokens, and take so long for each burst. The id of the model that answered."""
+    world.clock.sleep(30)
+    for name in (BEST, SECOND):
+        world.upstream.replies[name] = [in_parts(name, seconds)]
+    exchange = exchange_of(world, "free:fast")
+    for _ in exchange:
+        world.clock.sleep(pause)
+    exchange.succeeded(300)
+    exchange.close()
+    assert exchange.model is not None
+    return exchange.model.id
+
+
+@pytest.mark.parametrize("pause", [0.2, 20.0], ids=["a little slow", "hardly reads"])
+def test_how_slowly_a_client_reads_is_not_the_model_s_speed(world: World, pause: float) -> None:
+    for _ in range(15):
+        assert read(world) == BEST
+    assert world.measured.of(BEST).speed == pytest.approx(60)
+    for _ in range(3):
+        read(world, pause=pause)
+    assert world.measured.of(BEST).speed == pytest.approx(60)
+    assert read(world) == BEST
+
+
+def test_what_came_while_the_client_did_not_read_has_no_speed(world: World) -> None:
+    for _ in range(3):
+        read(world)
+    read(world, pause=5, seconds=0.01)
+    assert world.measured.of(BEST).speed == pytest.approx(60)
