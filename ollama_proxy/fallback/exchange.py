@@ -30,6 +30,9 @@ MOST_ALIKE = 3
 #: Free attempts that OpenRouter does not count: a provider's shared pool refused them, or they never came to it.
 _NOT_COUNTED = frozenset({Blame.MODEL_RATE_LIMIT, Blame.NETWORK})
 
+#: What the providers are to blame for: if a client chose them itself, it is not held against the model.
+_OF_PROVIDERS = frozenset({Blame.PRIVACY, Blame.MODEL_GONE, Blame.MODEL_RATE_LIMIT, Blame.MODEL_FAILING})
+
 #: Waiting requests start again within this many seconds after a limit's reset, not all at once.
 RESET_SPREAD = (0.01, 0.25)
 
@@ -108,9 +111,10 @@ class Exchange:
         """Say that the answer was whole, and of how many tokens: the model's earlier failures are forgotten."""
         assert self.model is not None
         now = self._clock.time()
-        self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
-        if is_measured(self.model):
-            self._measure(self.model, tokens or 0, now)
+        if not self._call.own_provider:
+            self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
+            if is_measured(self.model):
+                self._measure(self.model, tokens or 0, now)
         if self._conversation is not None:
             self._backend.chooser.conversations.answered(self._conversation, self.model.id, now)
 
@@ -328,8 +332,8 @@ class Exchange:
         return self._clock.monotonic() - self._attempt_started
 
     def _remember(self, model: Model, verdict: Verdict, failure: Failure) -> None:
-        if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
-            return  # the client's own choice of providers has ruled the model out
+        if self._call.own_provider and verdict.blame in _OF_PROVIDERS:
+            return  # the client itself chose the providers: this says nothing of the model for others
         self._standing.failed(
             model, verdict, began_at=self._attempt_began, now=self._clock.time(), waited=self._waited(failure)
         )

@@ -9,8 +9,8 @@ import pytest
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.samples import badness
 from tests.unit.catalog.free_models import catalog_of
-from tests.unit.fallback.scripted_upstream import DONE, ROLE, Reply, World, delta, finish, good
-from tests.unit.fallback.test_choosing import BEST, POOL, RECORDS, SECOND, ask, exchange_of
+from tests.unit.fallback.scripted_upstream import DONE, ROLE, Reply, World, delta, finish, good, only_comments, refusal
+from tests.unit.fallback.test_choosing import BEST, DOWN, POOL, RECORDS, SECOND, ask, exchange_of
 
 
 def world_of(**settings: Any) -> World:
@@ -79,3 +79,22 @@ def test_what_came_while_the_client_did_not_read_has_no_speed(world: World) -> N
         read(world)
     read(world, pause=5, seconds=0.01)
     assert world.measured.of(BEST).speed == pytest.approx(60)
+
+
+# Providers that the client chose
+
+
+@pytest.mark.parametrize(
+    "reply", [POOL, DOWN, only_comments(), refusal(404, "No endpoints found")], ids=["pool", "down", "silent", "gone"]
+)
+def test_the_client_s_own_providers_are_not_held_against_the_model(reply: Reply) -> None:
+    world = world_of(ratelimit_cooldown_minutes=5)
+    for _ in range(5):
+        ask(world)
+    before = world.measured.of(BEST)
+    for _ in range(3):
+        world.upstream.replies[BEST] = [reply]
+        assert ask(world, "v/a:free", caller="another", own_provider=True) == SECOND
+        assert ask(world) == BEST
+    assert (list(world.memory.rows()), world.measured.of(BEST).failed) == ([], before.failed)
+    assert world.measured.of(SECOND).counted == 0, "nor is the answer of such a request measured"
