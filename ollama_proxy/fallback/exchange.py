@@ -56,6 +56,8 @@ class Exchange:
         self._pulse = Pulse(self._settings.heartbeat_seconds, self._clock)
         self._attempt: Attempt | None = None
         self._attempt_began = self._attempt_started = 0.0
+        #: How long the attempt's first token is waited for, and whether that is less than the model's own patience.
+        self._first_token_given, self._is_hurried = 0.0, False
         #: How long upstream was waited for behind the first burst, without the time in which the client took it.
         self._seconds_of_rest = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
@@ -262,15 +264,16 @@ class Exchange:
 
     def _patience(self, model: Model) -> Patience:
         settings = self._settings
-        first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
+        first = own = settings.first_token_timeout_seconds if self._falls_back else float("inf")
         if self._falls_back and self._may_try_after(model):
-            first = min(first, self._measured.patience(model.id, self._clock.time()))
+            first = own = min(first, self._measured.patience(model.id, self._clock.time()))
             trial = self._choice.trial
             if trial is not None and trial.model is model:
                 first = min(first, TRIAL_PATIENCE)
         if self.tried and self._falls_back:
             # A later attempt does not start the clock anew: the budget is for all of them together.
             first = max(min(first, self._budget_left()), SHORTEST_PATIENCE)
+        self._first_token_given, self._is_hurried = first, first < own
         return Patience(
             first_token=first,
             silence=settings.upstream_read_timeout_seconds,
@@ -327,15 +330,18 @@ class Exchange:
 
     def _waited(self, failure: Failure) -> float | None:
         """Return for how many seconds a first token was waited for in vain; None if that is not what failed."""
-        if failure.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
-            return None
-        return self._clock.monotonic() - self._attempt_started
+        return self._first_token_given if failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT else None
 
     def _remember(self, model: Model, verdict: Verdict, failure: Failure) -> None:
         if self._call.own_provider and verdict.blame in _OF_PROVIDERS:
             return  # the client itself chose the providers: this says nothing of the model for others
         self._standing.failed(
-            model, verdict, began_at=self._attempt_began, now=self._clock.time(), waited=self._waited(failure)
+            model,
+            verdict,
+            began_at=self._attempt_began,
+            now=self._clock.time(),
+            waited=self._waited(failure),
+            hurried=self._is_hurried,
         )
         if verdict.refresh:
             self._backend.model_is_gone(model.id)

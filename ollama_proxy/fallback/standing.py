@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.fallback.measurements import Measurements
+from ollama_proxy.fallback.measurements import UNMEASURED_PATIENCE, Measurements
 from ollama_proxy.fallback.memory import Cooling, FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
@@ -59,15 +59,25 @@ class Standing:
         return self._suspicions.any(now) and self._suspicions.is_suspect(model.id, now)
 
     def failed(
-        self, model: Model, verdict: Verdict, *, began_at: float, now: float, waited: float | None = None
+        self,
+        model: Model,
+        verdict: Verdict,
+        *,
+        began_at: float,
+        now: float,
+        waited: float | None = None,
+        hurried: bool = False,
     ) -> None:
         """An attempt with `model` failed. What may be the request's fault is held back until it is proven.
 
-        `waited` is how long the first token was waited for in vain: that is measured, whoever is to blame.
+        `waited` is how long the first token was waited for in vain: that is measured, whoever is to blame, but not
+        where the request was in a hurry, so that the model had less time than its own.
         """
         if waited is not None:
             self._timed_out.add(model.id)
-            self._measure_failure(model, now, waited=waited)
+            if not hurried:
+                # A short time-out says that the model failed, but beside slower models it would look quick.
+                self._measure_failure(model, now, waited=waited if waited >= UNMEASURED_PATIENCE else None)
         if verdict.blame is not Blame.MODEL_FAILING:
             if (weight := _WEIGHTS.get(verdict.blame)) is not None:
                 self._measure_failure(model, now, weight=weight)

@@ -10,7 +10,7 @@ from ollama_proxy.errors import ProxyError
 from ollama_proxy.fallback.samples import badness
 from tests.unit.catalog.free_models import catalog_of
 from tests.unit.fallback.scripted_upstream import DONE, ROLE, Reply, World, delta, finish, good, only_comments, refusal
-from tests.unit.fallback.test_choosing import BEST, DOWN, POOL, RECORDS, SECOND, ask, exchange_of
+from tests.unit.fallback.test_choosing import BEST, DOWN, NAMES, POOL, RECORDS, SECOND, ask, exchange_of
 
 
 def world_of(**settings: Any) -> World:
@@ -98,3 +98,42 @@ def test_the_client_s_own_providers_are_not_held_against_the_model(reply: Reply)
         assert ask(world) == BEST
     assert (list(world.memory.rows()), world.measured.of(BEST).failed) == ([], before.failed)
     assert world.measured.of(SECOND).counted == 0, "nor is the answer of such a request measured"
+
+
+# Time-outs
+
+
+def test_a_time_out_for_which_the_request_had_no_time_left_says_nothing() -> None:
+    world = world_of(fallback_budget_seconds=20)
+    for name in NAMES:
+        world.upstream.replies[name] = [only_comments(0.5)]
+    assert try_ask(world, "free") == ""
+    assert world.clock.now - 30 == pytest.approx(20, abs=2)
+    assert len(world.upstream.asked) == 2
+    assert world.measured.of(SECOND).counted == 0, "it had 4 of its 16 seconds"
+
+
+def test_a_time_out_of_a_trial_says_nothing() -> None:
+    world = world_of(explore=1)
+    ask(world, "v/a:free")
+    world.upstream.replies[SECOND] = [only_comments(0.5)]
+    assert ask(world) == BEST
+    assert world.upstream.models[1:] == [SECOND, BEST]
+    assert world.measured.of(SECOND).counted == 0
+
+
+def test_a_short_time_out_is_a_failure_and_no_quick_first_token(world: World) -> None:
+    for _ in range(3):
+        ask(world)
+    before = world.measured.of(BEST)
+    world.upstream.replies[BEST] = [only_comments(0.5)]
+    assert ask(world) == SECOND
+    after = world.measured.of(BEST)
+    assert after.recent[-1].answered is False
+    assert (after.recent[-1].first_token, after.first_token) == (None, before.first_token)
+
+
+def test_a_time_out_counts_as_its_length(world: World) -> None:
+    world.upstream.replies[BEST] = [only_comments(0.5)]
+    assert ask(world) == SECOND
+    assert world.measured.of(BEST).first_token == pytest.approx(16)
