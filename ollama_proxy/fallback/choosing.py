@@ -108,7 +108,7 @@ class Chooser:
         stays = self._stays(conversation, ready, arrangement, now)
         if stays is not None:
             models = _first(stays, ready)
-        elif asked is None and (conversation is None or not conversation.continues):
+        elif asked is None and not needs.is_heavy and (conversation is None or not conversation.continues):
             trial = self._trial(order, ready, arrangement, standing, now)
             if trial is not None:
                 models = _first(trial.model, ready)

@@ -121,7 +121,8 @@ class Exchange:
             self._backend.chooser.conversations.answered(self._conversation, self.model.id, now)
 
     def _measure(self, model: Model, tokens: int, now: float) -> None:
-        first = self.tried[-1].first_token_seconds if self._call.streamed else None
+        timed = self._call.streamed and not self._call.needs.is_heavy
+        first = self.tried[-1].first_token_seconds if timed else None
         seconds = self._seconds_of_rest
         if seconds < (self._clock.monotonic() - self._attempt_started - (first or 0.0)) * LEAST_UPSTREAM:
             seconds = 0.0  # the rest came while the client did not read: how fast it came is not known
@@ -266,7 +267,8 @@ class Exchange:
         settings = self._settings
         first = own = settings.first_token_timeout_seconds if self._falls_back else float("inf")
         if self._falls_back and self._may_try_after(model):
-            first = own = min(first, self._measured.patience(model.id, self._clock.time()))
+            if not self._call.needs.is_heavy:
+                first = own = min(first, self._measured.patience(model.id, self._clock.time()))
             trial = self._choice.trial
             if trial is not None and trial.model is model:
                 first = min(first, TRIAL_PATIENCE)

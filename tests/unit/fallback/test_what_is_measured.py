@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.errors import ProxyError
+from ollama_proxy.fallback.needs import HEAVY_PROMPT_TOKENS, Needs
 from ollama_proxy.fallback.samples import badness
 from tests.unit.catalog.free_models import catalog_of
 from tests.unit.fallback.scripted_upstream import DONE, ROLE, Reply, World, delta, finish, good, only_comments, refusal
@@ -137,3 +138,53 @@ def test_a_time_out_counts_as_its_length(world: World) -> None:
     world.upstream.replies[BEST] = [only_comments(0.5)]
     assert ask(world) == SECOND
     assert world.measured.of(BEST).first_token == pytest.approx(16)
+
+
+# One caller's prompts
+
+
+HEAVY = Needs(prompt_tokens=HEAVY_PROMPT_TOKENS + 1)
+
+
+def test_a_heavy_prompt_has_all_the_time_and_no_first_token(world: World) -> None:
+    for _ in range(5):
+        ask(world, caller="one")
+    before = world.measured.of(BEST)
+    world.upstream.replies[BEST] = [good(BEST, after=25)] * 3
+    assert [ask(world, needs=HEAVY, caller="two") for _ in range(3)] == [BEST] * 3
+    after = world.measured.of(BEST)
+    assert [(one.answered, one.first_token) for one in after.recent[-3:]] == [(True, None)] * 3
+    assert after.first_token == before.first_token
+
+
+def test_a_heavy_prompt_tries_nothing_out() -> None:
+    world = world_of(explore=1)
+    assert [ask(world, needs=HEAVY) for _ in range(3)] == [BEST] * 3
+
+
+def test_one_caller_s_time_outs_are_not_held_against_a_model_that_answers_others(world: World) -> None:
+    for _ in range(3):
+        ask(world, caller="one")
+    before = world.measured.of(BEST)
+    for _ in range(4):
+        world.upstream.replies[BEST] = [only_comments(0.5)]
+        ask(world, caller="two")
+        world.upstream.replies[BEST] = []
+        ask(world, "v/a:free", caller="one")
+    assert world.measured.of(BEST).failed == before.failed == 0
+    assert ask(world, caller="one") == BEST
+
+
+def test_a_request_on_which_all_time_out_says_nothing(world: World) -> None:
+    for name in NAMES:
+        world.upstream.replies[name] = [only_comments(0.5)]
+    assert try_ask(world, "free") == ""
+    assert {world.measured.of(name).counted for name in NAMES} == {0}
+
+
+def test_another_caller_s_time_out_proves_it(world: World) -> None:
+    for caller in ("one", "two"):
+        for name in NAMES:
+            world.upstream.replies[name] = [only_comments(0.5)]
+        try_ask(world, "free", caller=caller)
+    assert world.measured.of(BEST).recent[-1].answered is False
