@@ -100,7 +100,7 @@ class Chooser:
             return Choice(candidates(target, catalog, needs))
         order = target.order or self._free_order
         arrangement = self._orders.arrange(order, catalog.free, tools=needs.tools, now=now)
-        able = candidates(target, catalog, needs, arrangement.models)
+        able = candidates(target, catalog, needs, arrangement.models, arrangement.bad)
         ready, unavailable = standing.in_order(able, now)
         if not ready:
             return Choice((), unavailable)

@@ -137,6 +137,39 @@ def test_a_model_asked_for_by_name_comes_first_however_slow(world: World) -> Non
     assert [ask(world, "v/a:free") for _ in range(6)] == [BEST] * 6
 
 
+def world_with(name: str, *parameters: str) -> World:
+    """A world in which only the model `name` lists the parameters."""
+    records = [
+        record(
+            one,
+            900_000 - 1000 * place,
+            can=("tools", "tool_choice", "response_format", *(parameters if one == name else ())),
+            **rated(50 - 10 * place),
+        )
+        for place, one in enumerate(NAMES)
+    ]
+    return World(catalog_of(*records), free_requests_per_minute=0, explore=0, failure_cooldown_minutes=0.1)
+
+
+@pytest.mark.parametrize("name", [CONTEXT, FREE])
+@pytest.mark.parametrize("parameter", ["stop", "logprobs"])
+def test_a_bad_model_stays_behind_though_it_lists_what_is_wished(name: str, parameter: str) -> None:
+    world = world_with(BEST, parameter)
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    needs = Needs(preferred=frozenset({parameter}))
+    assert [ask(world, name, needs=needs) for _ in range(3)] == [SECOND] * 3
+    assert ask(world, "v/a:free", needs=needs) == BEST
+    assert set(world.upstream.models[:3]) == {SECOND}
+
+
+def test_a_schema_is_enforced_even_by_a_bad_model() -> None:
+    world = world_with(BEST, "structured_outputs")
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    assert ask(world, needs=Needs(preferred=frozenset({"structured_outputs"}))) == BEST
+
+
 # The last attempt
 
 
