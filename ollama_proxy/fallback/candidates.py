@@ -61,6 +61,12 @@ def _preferred(able: list[Model], asked: Model | None, names: frozenset[str], ba
     return sorted(able, key=place)
 
 
+def enforcing(models: Sequence[Model], needs: Needs) -> Sequence[Model]:
+    """Return those of `models` that enforce what `needs` prefers; all of them if none does, or if nothing is to be."""
+    wanted = needs.preferred & _ENFORCED
+    return ([model for model in models if wanted <= model.supported_parameters] or models) if wanted else models
+
+
 #: What no model does that does not list it, whatever it is told.
 _ENFORCED = frozenset({"structured_outputs"})
 

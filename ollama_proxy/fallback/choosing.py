@@ -14,7 +14,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.config import Settings
-from ollama_proxy.fallback.candidates import candidates
+from ollama_proxy.fallback.candidates import candidates, enforcing
 from ollama_proxy.fallback.conversations import Conversation, Conversations
 from ollama_proxy.fallback.measurements import Measurements
 from ollama_proxy.fallback.memory import Cooling
@@ -105,11 +105,12 @@ class Chooser:
         if not ready:
             return Choice((), unavailable)
         models, trial = ready, None
-        stays = self._stays(conversation, ready, arrangement, now)
+        first = enforcing(ready, needs)  # neither a conversation nor a trial goes to another one
+        stays = self._stays(conversation, first, arrangement, now)
         if stays is not None:
             models = _first(stays, ready)
         elif asked is None and not needs.is_heavy and (conversation is None or not conversation.continues):
-            trial = self._trial(order, ready, arrangement, standing, now)
+            trial = self._trial(order, first, arrangement, standing, now)
             if trial is not None:
                 models = _first(trial.model, ready)
         passed_over: tuple[tuple[Model, str], ...] = ()

@@ -137,7 +137,7 @@ def test_a_model_asked_for_by_name_comes_first_however_slow(world: World) -> Non
     assert [ask(world, "v/a:free") for _ in range(6)] == [BEST] * 6
 
 
-def world_with(name: str, *parameters: str) -> World:
+def world_with(name: str, *parameters: str, explore: int = 0) -> World:
     """A world in which only the model `name` lists the parameters."""
     records = [
         record(
@@ -148,7 +148,7 @@ def world_with(name: str, *parameters: str) -> World:
         )
         for place, one in enumerate(NAMES)
     ]
-    return World(catalog_of(*records), free_requests_per_minute=0, explore=0, failure_cooldown_minutes=0.1)
+    return World(catalog_of(*records), free_requests_per_minute=0, explore=explore, failure_cooldown_minutes=0.1)
 
 
 @pytest.mark.parametrize("name", [CONTEXT, FREE])
@@ -168,6 +168,29 @@ def test_a_schema_is_enforced_even_by_a_bad_model() -> None:
     for _ in range(5):
         world.measured.failed(BEST, world.clock.time())
     assert ask(world, needs=Needs(preferred=frozenset({"structured_outputs"}))) == BEST
+
+
+SCHEMA = Needs(schema=True, preferred=frozenset({"structured_outputs"}))
+
+
+@pytest.mark.parametrize("name", [CONTEXT, FREE, "v/a:free"])
+def test_a_conversation_leaves_a_model_that_does_not_enforce_its_schema(name: str) -> None:
+    world = world_with(SECOND, "structured_outputs")
+    assert ask(world, name, turn=0) == BEST
+    assert ask(world, name, turn=1, needs=SCHEMA) == SECOND
+
+
+def test_a_conversation_stays_where_nobody_enforces_its_schema(world: World) -> None:
+    world.upstream.replies[BEST] = [POOL]
+    assert ask(world, turn=0) == SECOND
+    world.clock.sleep(60)
+    assert ask(world, turn=1, needs=SCHEMA) == SECOND
+
+
+def test_nothing_is_tried_out_that_does_not_enforce_a_schema() -> None:
+    world = world_with(BEST, "structured_outputs", explore=1)
+    assert [ask(world, needs=SCHEMA) for _ in range(3)] == [BEST] * 3
+    assert ask(world) == SECOND
 
 
 # The last attempt
