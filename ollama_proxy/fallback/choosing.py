@@ -90,9 +90,12 @@ class Chooser:
         standing: Standing,
         conversation: Conversation | None,
         now: float,
+        *,
+        may_try_out: bool = True,
     ) -> Choice:
         """Return who is tried for `target`. Where nobody stands in for the asked model, that is all there is.
 
+        Without `may_try_out` there is no trial. Who starts the attempt with a trial's model says `trying_out`.
         Raises BadRequest or ModelNotFound like `candidates`.
         """
         asked = target.model
@@ -109,7 +112,12 @@ class Chooser:
         stays = self._stays(conversation, first, arrangement, now)
         if stays is not None:
             models = _first(stays, ready)
-        elif asked is None and not needs.is_heavy and (conversation is None or not conversation.continues):
+        elif (
+            may_try_out
+            and asked is None
+            and not needs.is_heavy
+            and (conversation is None or not conversation.continues)
+        ):
             trial = self._trial(order, first, arrangement, standing, now)
             if trial is not None:
                 models = _first(trial.model, ready)
@@ -132,20 +140,28 @@ class Chooser:
 
     # Trials
 
+    def trying_out(self, trial: Trial, now: float) -> None:
+        """The attempt of a trial starts: only now it is used up, and the next one has its own time."""
+        if trial.is_probe:
+            self.measured.probing(trial.model.id, now)
+        else:
+            self._since_explored = 0
+
     def _trial(
         self, order: str, ready: Sequence[Model], arrangement: Arrangement, standing: Standing, now: float
     ) -> Trial | None:
         if arrangement.bad and (model := self._to_probe(order, ready, arrangement, now)) is not None:
-            self.measured.probing(model.id, now)
             return Trial(model, is_probe=True)
         if not self._explore:
             return None
         self._since_explored += 1
         if self._since_explored < self._explore or not self.may_explore():
             return None
-        self._since_explored = 0
         model = self._to_explore(ready, arrangement, standing, now)
-        return None if model is None else Trial(model, is_probe=False)
+        if model is None:
+            self._since_explored = 0
+            return None
+        return Trial(model, is_probe=False)
 
     def _to_probe(self, order: str, ready: Sequence[Model], arrangement: Arrangement, now: float) -> Model | None:
         """The bad model that would come before the leader if it had recovered, and whose half hour is over."""

@@ -159,10 +159,12 @@ class Exchange:
         backend.memory.freshen()
         self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
         now = self._clock.time()
-        choice = backend.chooser.choose(target, catalog, self._call.needs, self._standing, self._conversation, now)
         # Where there are several candidates, all are free.
-        self._is_free = not choice.models or choice.models[0].is_free
+        self._is_free = target.model is None or self._falls_back or target.model.is_free
         limit = self._limit()
+        choice = backend.chooser.choose(
+            target, catalog, self._call.needs, self._standing, self._conversation, now, may_try_out=limit is None
+        )
         if limit is not None and not self._may_wait(limit):
             raise limited(limit, now=now)
         if not choice.models:
@@ -233,6 +235,9 @@ class Exchange:
         patience = self._patience(model)
         if model.is_free:
             backend.free_requests.add()
+        trial = self._choice.trial
+        if trial is not None and not self.tried:
+            backend.chooser.trying_out(trial, self._clock.time())
         tried = Tried(model.id, model.is_free)
         self.tried.append(tried)
         self._attempt_began = self._clock.time()

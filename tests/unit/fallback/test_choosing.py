@@ -248,6 +248,30 @@ def test_a_model_that_is_tried_out_has_ten_seconds(make_world: MakeWorld) -> Non
     assert world.clock.now - before - 30 == pytest.approx(TRIAL_PATIENCE, abs=1)
 
 
+def test_a_probe_is_not_used_up_by_a_request_that_is_not_sent(world: World) -> None:
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    world.clock.sleep(PROBE_AFTER)
+    exchange_of(world).close()  # the client has gone
+    reset = int((world.clock.time() + 600) * 1000)
+    limit = refusal(429, "Rate limit exceeded: free-models-per-day", headers={"X-RateLimit-Reset": str(reset)})
+    world.upstream.replies[FOURTH] = [limit]
+    with pytest.raises(ProxyError):
+        ask(world, FOURTH)
+    with pytest.raises(ProxyError):
+        ask(world)
+    world.clock.sleep(600)
+    assert ask(world) == BEST
+    assert world.upstream.models == [FOURTH, BEST]
+
+
+def test_an_exploration_is_not_used_up_by_a_request_that_is_not_sent(make_world: MakeWorld) -> None:
+    world = make_world(explore=3)
+    assert [ask(world) for _ in range(2)] == [BEST] * 2
+    exchange_of(world).close()  # the client has gone
+    assert [ask(world) for _ in range(3)] == [SECOND, BEST, BEST]
+
+
 # Conversations
 
 
