@@ -6,7 +6,7 @@ can serve the request's needs, in the order in which they are given (`order.py`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
@@ -16,11 +16,16 @@ from ollama_proxy.fallback.needs import Needs
 
 
 def candidates(
-    target: Target, catalog: Catalog, needs: Needs, free: Sequence[Model] | None = None
+    target: Target,
+    catalog: Catalog,
+    needs: Needs,
+    free: Sequence[Model] | None = None,
+    bad: Collection[str] = (),
 ) -> tuple[Model, ...]:
     """Return the models that may answer a request for `target`, in the order to try them.
 
-    `free` are the free models in their order, by default that of the list. Only the named model for an embedding, and
+    `free` are the free models in their order, by default that of the list; `bad` the ids of those that are measured to
+    be bad. Only the named model for an embedding, and
     outside free mode for any named model. Raises BadRequest for needs that
     no model here can serve, ModelNotFound where no free model passes the filters.
     """
@@ -38,21 +43,28 @@ def candidates(
     if needs.thinking and any(model.thinking for model in able):
         # The asked model may ignore the wish to think. Other models are only used if they can think, if any can.
         able = [model for model in able if model.thinking or model is asked]
-    return tuple(_preferred(able, asked, needs.preferred) if needs.preferred else able)
+    return tuple(_preferred(able, asked, needs.preferred, bad) if needs.preferred else able)
 
 
-def _preferred(able: list[Model], asked: Model | None, names: frozenset[str]) -> list[Model]:
+def _preferred(able: list[Model], asked: Model | None, names: frozenset[str], bad: Collection[str]) -> list[Model]:
     """Return the models with those first that list the parameters; the order within both halves stays.
 
-    A schema is only enforced by a model that lists it: so this one goes before the asked model too.
+    A schema is only enforced by a model that lists it: so this one goes before the asked model too. For anything else
+    a bad model stays behind the others.
     """
     schema, others = names & _ENFORCED, names - _ENFORCED
 
-    def place(model: Model) -> tuple[bool, bool, bool]:
+    def place(model: Model) -> tuple[bool, ...]:
         listed = model.supported_parameters
-        return not schema <= listed, model is not asked, not others <= listed
+        return not schema <= listed, model is not asked, model.id in bad, not others <= listed
 
     return sorted(able, key=place)
+
+
+def enforcing(models: Sequence[Model], needs: Needs) -> Sequence[Model]:
+    """Return those of `models` that enforce what `needs` prefers; all of them if none does, or if nothing is to be."""
+    wanted = needs.preferred & _ENFORCED
+    return ([model for model in models if wanted <= model.supported_parameters] or models) if wanted else models
 
 
 #: What no model does that does not list it, whatever it is told.

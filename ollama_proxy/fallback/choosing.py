@@ -14,7 +14,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.config import Settings
-from ollama_proxy.fallback.candidates import candidates
+from ollama_proxy.fallback.candidates import candidates, enforcing
 from ollama_proxy.fallback.conversations import Conversation, Conversations
 from ollama_proxy.fallback.measurements import Measurements
 from ollama_proxy.fallback.memory import Cooling
@@ -92,9 +92,12 @@ class Chooser:
         standing: Standing,
         conversation: Conversation | None,
         now: float,
+        *,
+        may_try_out: bool = True,
     ) -> Choice:
         """Return who is tried for `target`. Where nobody stands in for the asked model, that is all there is.
 
+        Without `may_try_out` there is no trial. Who starts the attempt with a trial's model says `trying_out`.
         Raises BadRequest or ModelNotFound like `candidates`.
         """
         asked = target.model
@@ -102,16 +105,22 @@ class Chooser:
             return Choice(candidates(target, catalog, needs))
         order = target.order or self._free_order
         arrangement = self._orders.arrange(order, catalog.free, tools=needs.tools, now=now)
-        able = candidates(target, catalog, needs, arrangement.models)
+        able = candidates(target, catalog, needs, arrangement.models, arrangement.bad)
         ready, unavailable = standing.in_order(able, now)
         if not ready:
             return Choice((), unavailable)
         models, trial = ready, None
-        stays = self._stays(conversation, ready, arrangement, now)
+        first = enforcing(ready, needs)  # neither a conversation nor a trial goes to another one
+        stays = self._stays(conversation, first, arrangement, now)
         if stays is not None:
             models = _first(stays, ready)
-        elif asked is None and (conversation is None or not conversation.continues):
-            trial = self._trial(order, ready, arrangement, standing, now)
+        elif (
+            may_try_out
+            and asked is None
+            and not needs.is_heavy
+            and (conversation is None or not conversation.continues)
+        ):
+            trial = self._trial(order, first, arrangement, standing, now)
             if trial is not None:
                 models = _first(trial.model, ready)
         passed_over: tuple[tuple[Model, str], ...] = ()
@@ -133,20 +142,28 @@ class Chooser:
 
     # Trials
 
+    def trying_out(self, trial: Trial, now: float) -> None:
+        """The attempt of a trial starts: only now it is used up, and the next one has its own time."""
+        if trial.is_probe:
+            self.measured.probing(trial.model.id, now)
+        else:
+            self._since_explored = 0
+
     def _trial(
         self, order: str, ready: Sequence[Model], arrangement: Arrangement, standing: Standing, now: float
     ) -> Trial | None:
         if arrangement.bad and (model := self._to_probe(order, ready, arrangement, now)) is not None:
-            self.measured.probing(model.id, now)
             return Trial(model, is_probe=True)
         if not self._explore:
             return None
         self._since_explored += 1
         if self._since_explored < self._explore or not self.may_explore():
             return None
-        self._since_explored = 0
         model = self._to_explore(ready, arrangement, standing, now)
-        return None if model is None else Trial(model, is_probe=False)
+        if model is None:
+            self._since_explored = 0
+            return None
+        return Trial(model, is_probe=False)
 
     def _to_probe(self, order: str, ready: Sequence[Model], arrangement: Arrangement, now: float) -> Model | None:
         """The bad model that would come before the leader if it had recovered, and whose probe is due."""

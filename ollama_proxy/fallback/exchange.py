@@ -18,7 +18,7 @@ from ollama_proxy.fallback.chain import chain_text
 from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
 from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation
 from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
-from ollama_proxy.fallback.standing import Standing
+from ollama_proxy.fallback.standing import Standing, is_measured
 from ollama_proxy.fallback.telling import tell_attempt, tell_choice
 from ollama_proxy.openrouter.errors.classify import classify
 from ollama_proxy.openrouter.errors.failure import Blame, Failure, FailureKind, Verdict
@@ -30,11 +30,17 @@ MOST_ALIKE = 3
 #: Free attempts that OpenRouter does not count: a provider's shared pool refused them, or they never came to it.
 _NOT_COUNTED = frozenset({Blame.MODEL_RATE_LIMIT, Blame.NETWORK})
 
+#: What the providers are to blame for: if a client chose them itself, it is not held against the model.
+_OF_PROVIDERS = frozenset({Blame.PRIVACY, Blame.MODEL_GONE, Blame.MODEL_RATE_LIMIT, Blame.MODEL_FAILING})
+
 #: Waiting requests start again within this many seconds after a limit's reset, not all at once.
 RESET_SPREAD = (0.01, 0.25)
 
 #: A later attempt gets at least so many seconds for its first token, however little of the budget is left.
 SHORTEST_PATIENCE = 1.0
+
+#: An answer's speed is only measured if upstream was waited for in so much of its time: else the client was.
+LEAST_UPSTREAM = 0.5
 
 
 class Exchange:
@@ -50,6 +56,10 @@ class Exchange:
         self._pulse = Pulse(self._settings.heartbeat_seconds, self._clock)
         self._attempt: Attempt | None = None
         self._attempt_began = self._attempt_started = 0.0
+        #: How long the attempt's first token is waited for, and whether that is less than the model's own patience.
+        self._first_token_given, self._is_hurried = 0.0, False
+        #: How long upstream was waited for behind the first burst, without the time in which the client took it.
+        self._seconds_of_rest = 0.0
         self._failures: list[tuple[Model, Verdict]] = []
         self._has_waited = False
         self._measured = backend.chooser.measured
@@ -103,18 +113,22 @@ class Exchange:
         """Say that the answer was whole, and of how many tokens: the model's earlier failures are forgotten."""
         assert self.model is not None
         now = self._clock.time()
-        self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
-        if self._falls_back and self.model.is_free:
-            self._measure(self.model, tokens or 0, now)
+        if not self._call.own_provider:
+            self._standing.succeeded(self.model, began_at=self._attempt_began, now=now)
+            if is_measured(self.model):
+                self._measure(self.model, tokens or 0, now)
         if self._conversation is not None:
             self._backend.chooser.conversations.answered(self._conversation, self.model.id, now)
 
     def _measure(self, model: Model, tokens: int, now: float) -> None:
-        first = self.tried[-1].first_token_seconds if self._call.streamed else None
-        since = self._clock.monotonic() - self._attempt_started - (first or 0.0)
+        timed = self._call.streamed and not self._call.needs.is_heavy
+        first = self.tried[-1].first_token_seconds if timed else None
+        seconds = self._seconds_of_rest
+        if seconds < (self._clock.monotonic() - self._attempt_started - (first or 0.0)) * LEAST_UPSTREAM:
+            seconds = 0.0  # the rest came while the client did not read: how fast it came is not known
         trial = self._choice.trial
         probe = trial is not None and trial.is_probe and trial.model is model
-        self._measured.answered(model.id, now, first_token=first, tokens=tokens, seconds=since, probe=probe)
+        self._measured.answered(model.id, now, first_token=first, tokens=tokens, seconds=seconds, probe=probe)
 
     def broken(self, failure: Failure) -> ProxyError:
         """Say that the answer failed after its first burst. Returns the error for the client."""
@@ -145,10 +159,12 @@ class Exchange:
         backend.memory.freshen()
         self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
         now = self._clock.time()
-        choice = backend.chooser.choose(target, catalog, self._call.needs, self._standing, self._conversation, now)
         # Where there are several candidates, all are free.
-        self._is_free = not choice.models or choice.models[0].is_free
+        self._is_free = target.model is None or self._falls_back or target.model.is_free
         limit = self._limit()
+        choice = backend.chooser.choose(
+            target, catalog, self._call.needs, self._standing, self._conversation, now, may_try_out=limit is None
+        )
         if limit is not None and not self._may_wait(limit):
             raise limited(limit, now=now)
         if not choice.models:
@@ -219,6 +235,9 @@ class Exchange:
         patience = self._patience(model)
         if model.is_free:
             backend.free_requests.add()
+        trial = self._choice.trial
+        if trial is not None and not self.tried:
+            backend.chooser.trying_out(trial, self._clock.time())
         tried = Tried(model.id, model.is_free)
         self.tried.append(tried)
         self._attempt_began = self._clock.time()
@@ -232,30 +251,37 @@ class Exchange:
             on_slow=self._slow,
             clock=self._clock,
         )
+        resumed = started
         try:
             for item in attempt:
-                if self.model is None and not isinstance(item, Beat):
+                now = self._clock.monotonic()
+                if self.model is not None:
+                    self._seconds_of_rest += now - resumed
+                elif not isinstance(item, Beat):
                     self.model = model
-                    now = self._clock.monotonic()
                     self.first_token_seconds, tried.first_token_seconds = now - self._began, now - started
                     if backend.explainer is not None:
                         tell_attempt(backend.explainer, call.observation, tried, attempt)
                 yield item
+                resumed = self._clock.monotonic()
         finally:
             tried.seconds = self._clock.monotonic() - started
             attempt.close()
 
     def _patience(self, model: Model) -> Patience:
         settings = self._settings
-        first = settings.first_token_timeout_seconds if self._falls_back else float("inf")
+        first = own = settings.first_token_timeout_seconds if self._falls_back else float("inf")
         if self._falls_back and self._may_try_after(model):
-            first = min(first, self._measured.patience(model.id, self._clock.time(), waits=self._choice.waits))
+            if not self._call.needs.is_heavy:
+                usual = self._measured.patience(model.id, self._clock.time(), waits=self._choice.waits)
+                first = own = min(first, usual)
             trial = self._choice.trial
             if trial is not None and trial.model is model:
                 first = min(first, TRIAL_PATIENCE)
         if self.tried and self._falls_back:
             # A later attempt does not start the clock anew: the budget is for all of them together.
             first = max(min(first, self._budget_left()), SHORTEST_PATIENCE)
+        self._first_token_given, self._is_hurried = first, first < own
         return Patience(
             first_token=first,
             silence=settings.upstream_read_timeout_seconds,
@@ -312,15 +338,18 @@ class Exchange:
 
     def _waited(self, failure: Failure) -> float | None:
         """Return for how many seconds a first token was waited for in vain; None if that is not what failed."""
-        if failure.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
-            return None
-        return self._clock.monotonic() - self._attempt_started
+        return self._first_token_given if failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT else None
 
     def _remember(self, model: Model, verdict: Verdict, failure: Failure) -> None:
-        if self._call.own_provider and verdict.blame in (Blame.PRIVACY, Blame.MODEL_GONE):
-            return  # the client's own choice of providers has ruled the model out
+        if self._call.own_provider and verdict.blame in _OF_PROVIDERS:
+            return  # the client itself chose the providers: this says nothing of the model for others
         self._standing.failed(
-            model, verdict, began_at=self._attempt_began, now=self._clock.time(), waited=self._waited(failure)
+            model,
+            verdict,
+            began_at=self._attempt_began,
+            now=self._clock.time(),
+            waited=self._waited(failure),
+            hurried=self._is_hurried,
         )
         if verdict.refresh:
             self._backend.model_is_gone(model.id)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: A longer prompt than this is heavy: reading it takes any model many seconds.
+HEAVY_PROMPT_TOKENS = 32_000
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -21,6 +24,11 @@ class Needs:
     prompt_tokens: int = 0
     output_tokens: int = 0
     preferred: frozenset[str] = frozenset()
+
+    @property
+    def is_heavy(self) -> bool:
+        """The prompt is so long that the time to the first token says more of it than of the model."""
+        return self.prompt_tokens > HEAVY_PROMPT_TOKENS
 
 
 def preferences(*, schema: bool, logprobs: bool, stop: bool) -> frozenset[str]:

@@ -7,9 +7,10 @@ nothing and knows no API (docs/contract.md, "Suspicion").
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ollama_proxy.catalog.records import Model
-from ollama_proxy.fallback.measurements import Measurements
+from ollama_proxy.fallback.measurements import UNMEASURED_PATIENCE, Measurements
 from ollama_proxy.fallback.memory import Cooling, FailureMemory
 from ollama_proxy.fallback.suspicion import Suspicions
 from ollama_proxy.openrouter.errors.failure import Blame, Verdict
@@ -24,6 +25,16 @@ _WEIGHTS = {Blame.MODEL_RATE_LIMIT: 0.5, Blame.MODEL_GONE: 1.0}
 ANSWERED_OTHERS = 2
 
 
+class _Suspected(NamedTuple):
+    """A failure that is not yet proven to be the model's; `waited` is the first token's time to be measured, if any."""
+
+    model: Model
+    verdict: Verdict
+    began_at: float
+    waited: float | None
+    measures: bool
+
+
 class Standing:
     """For one request of `caller`. Times are UTC epoch seconds."""
 
@@ -32,9 +43,8 @@ class Standing:
         self._measured = measured
         self._suspicions = suspicions
         self._caller = caller
-        self._suspected: dict[str, tuple[Model, Verdict, float]] = {}
+        self._suspected: dict[str, _Suspected] = {}
         self._failed_on: set[str] = set()
-        self._timed_out: set[str] = set()
 
     def unavailable(self, model: Model, now: float) -> Cooling | None:
         """Why `model` is not tried for this caller at `now`, or None: it cools down, or just failed for the caller."""
@@ -59,25 +69,34 @@ class Standing:
         return self._suspicions.any(now) and self._suspicions.is_suspect(model.id, now)
 
     def failed(
-        self, model: Model, verdict: Verdict, *, began_at: float, now: float, waited: float | None = None
+        self,
+        model: Model,
+        verdict: Verdict,
+        *,
+        began_at: float,
+        now: float,
+        waited: float | None = None,
+        hurried: bool = False,
     ) -> None:
         """An attempt with `model` failed. What may be the request's fault is held back until it is proven.
 
-        `waited` is how long the first token was waited for in vain: that is measured, whoever is to blame.
+        `waited` is how long the first token was waited for in vain, None if that is not what failed, or if it is not
+        the model's time but the prompt's. It is not measured where the request was in a hurry, so that the model had
+        less time than its own.
         """
-        if waited is not None:
-            self._timed_out.add(model.id)
-            self._measure_failure(model, now, waited=waited)
         if verdict.blame is not Blame.MODEL_FAILING:
             if (weight := _WEIGHTS.get(verdict.blame)) is not None:
                 self._measure_failure(model, now, weight=weight)
             self._memory.failed(model, verdict, began_at=began_at)
             return
         self._failed_on.add(model.id)
+        # A short time-out says that the model failed, but beside slower models it would look quick.
+        timed = waited if waited is not None and waited >= UNMEASURED_PATIENCE else None
+        suspected = _Suspected(model, verdict, began_at, timed, not hurried)
         if self._suspicions.failed(model.id, self._caller, now):
-            self._file(model, verdict, began_at, now)
+            self._file(suspected, now)
         else:
-            self._suspected[model.id] = (model, verdict, began_at)
+            self._suspected[model.id] = suspected
 
     def succeeded(self, model: Model, *, began_at: float, now: float) -> None:
         """`model` answered: the request was good, so the models that failed on it are to blame.
@@ -86,9 +105,10 @@ class Standing:
         """
         self._memory.succeeded(model, began_at=began_at)
         self._suspicions.answered(model.id, self._caller, now)
-        for suspect, verdict, suspect_began_at in self._suspected.values():
-            if suspect.id != model.id and not self._suspicions.answered_another(suspect.id, self._caller, now):
-                self._file(suspect, verdict, suspect_began_at, now)
+        for suspected in self._suspected.values():
+            suspect = suspected.model.id
+            if suspect != model.id and not self._suspicions.answered_another(suspect, self._caller, now):
+                self._file(suspected, now)
         self._suspected.clear()
 
     def is_the_request(self, now: float) -> bool:
@@ -98,12 +118,17 @@ class Standing:
         answered = [self._suspicions.answered_another(model, self._caller, now) for model in self._failed_on]
         return sum(answered) >= ANSWERED_OTHERS
 
-    def _file(self, model: Model, verdict: Verdict, began_at: float, now: float) -> None:
-        if model.id not in self._timed_out:
-            self._measure_failure(model, now)
-        self._memory.failed(model, verdict, began_at=began_at)
-        self._suspicions.filed(model.id)
+    def _file(self, suspected: _Suspected, now: float) -> None:
+        if suspected.measures:
+            self._measure_failure(suspected.model, now, waited=suspected.waited)
+        self._memory.failed(suspected.model, suspected.verdict, began_at=suspected.began_at)
+        self._suspicions.filed(suspected.model.id)
 
     def _measure_failure(self, model: Model, now: float, *, waited: float | None = None, weight: float = 1.0) -> None:
-        if model.is_free and not model.is_embedding:
+        if is_measured(model):
             self._measured.failed(model.id, now, waited=waited, weight=weight)
+
+
+def is_measured(model: Model) -> bool:
+    """Whether answers and failures of `model` are measured, whoever asked for it, by whatever name."""
+    return model.is_free and not model.is_embedding

@@ -168,6 +168,62 @@ def test_a_model_asked_for_by_name_comes_first_however_slow(world: World) -> Non
     assert [ask(world, "v/a:free") for _ in range(6)] == [BEST] * 6
 
 
+def world_with(name: str, *parameters: str, explore: int = 0) -> World:
+    """A world in which only the model `name` lists the parameters."""
+    records = [
+        record(
+            one,
+            900_000 - 1000 * place,
+            can=("tools", "tool_choice", "response_format", *(parameters if one == name else ())),
+            **rated(50 - 10 * place),
+        )
+        for place, one in enumerate(NAMES)
+    ]
+    return World(catalog_of(*records), free_requests_per_minute=0, explore=explore, failure_cooldown_minutes=0.1)
+
+
+@pytest.mark.parametrize("name", [CONTEXT, FREE])
+@pytest.mark.parametrize("parameter", ["stop", "logprobs"])
+def test_a_bad_model_stays_behind_though_it_lists_what_is_wished(name: str, parameter: str) -> None:
+    world = world_with(BEST, parameter)
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    needs = Needs(preferred=frozenset({parameter}))
+    assert [ask(world, name, needs=needs) for _ in range(3)] == [SECOND] * 3
+    assert ask(world, "v/a:free", needs=needs) == BEST
+    assert set(world.upstream.models[:3]) == {SECOND}
+
+
+def test_a_schema_is_enforced_even_by_a_bad_model() -> None:
+    world = world_with(BEST, "structured_outputs")
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    assert ask(world, needs=Needs(preferred=frozenset({"structured_outputs"}))) == BEST
+
+
+SCHEMA = Needs(schema=True, preferred=frozenset({"structured_outputs"}))
+
+
+@pytest.mark.parametrize("name", [CONTEXT, FREE, "v/a:free"])
+def test_a_conversation_leaves_a_model_that_does_not_enforce_its_schema(name: str) -> None:
+    world = world_with(SECOND, "structured_outputs")
+    assert ask(world, name, turn=0) == BEST
+    assert ask(world, name, turn=1, needs=SCHEMA) == SECOND
+
+
+def test_a_conversation_stays_where_nobody_enforces_its_schema(world: World) -> None:
+    world.upstream.replies[BEST] = [POOL]
+    assert ask(world, turn=0) == SECOND
+    world.clock.sleep(60)
+    assert ask(world, turn=1, needs=SCHEMA) == SECOND
+
+
+def test_nothing_is_tried_out_that_does_not_enforce_a_schema() -> None:
+    world = world_with(BEST, "structured_outputs", explore=1)
+    assert [ask(world, needs=SCHEMA) for _ in range(3)] == [BEST] * 3
+    assert ask(world) == SECOND
+
+
 # The last attempt
 
 
@@ -221,6 +277,30 @@ def test_a_model_that_is_tried_out_has_ten_seconds(make_world: MakeWorld) -> Non
     before = world.clock.now
     assert ask(world) == BEST
     assert world.clock.now - before - 30 == pytest.approx(TRIAL_PATIENCE, abs=1)
+
+
+def test_a_probe_is_not_used_up_by_a_request_that_is_not_sent(world: World) -> None:
+    for _ in range(5):
+        world.measured.failed(BEST, world.clock.time())
+    world.clock.sleep(PROBE_AFTER)
+    exchange_of(world).close()  # the client has gone
+    reset = int((world.clock.time() + 600) * 1000)
+    limit = refusal(429, "Rate limit exceeded: free-models-per-day", headers={"X-RateLimit-Reset": str(reset)})
+    world.upstream.replies[FOURTH] = [limit]
+    with pytest.raises(ProxyError):
+        ask(world, FOURTH)
+    with pytest.raises(ProxyError):
+        ask(world)
+    world.clock.sleep(600)
+    assert ask(world) == BEST
+    assert world.upstream.models == [FOURTH, BEST]
+
+
+def test_an_exploration_is_not_used_up_by_a_request_that_is_not_sent(make_world: MakeWorld) -> None:
+    world = make_world(explore=3)
+    assert [ask(world) for _ in range(2)] == [BEST] * 2
+    exchange_of(world).close()  # the client has gone
+    assert [ask(world) for _ in range(3)] == [SECOND, BEST, BEST]
 
 
 # Conversations
