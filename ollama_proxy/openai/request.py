@@ -113,12 +113,12 @@ def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
         body["include"] = [wanted for wanted in body["include"] if wanted in _INCLUDED]
     _fix_efforts(body)
     put_in_range(body)
-    unavailable = needed_server_tool(body) if free_mode and "tools" in body else None
+    unavailable = needed_server_tool(body) if free_mode else None
     known = tool_filter.client_response_tools if free_mode else tool_filter.response_tools
     if isinstance(body.get("input"), list):
         limits.check_count(len(body["input"]), limits.MESSAGES, "items in input")
         body["input"] = repaired_items(body["input"], has_nulls=b"null" in data)
-    forms = with_known_forms(body, has_searched=b"tool_search_" in data)
+    forms = with_known_forms(body)
     tool_filter.keep_known_tools(body, known)
     needed = needs.responses_needs(body)
     streamed = body.get("stream") is True
