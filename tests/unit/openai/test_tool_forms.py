@@ -136,7 +136,8 @@ def test_an_escaped_type_is_the_same_type() -> None:
     assert asked.body["input"][0]["type"] == "function_call_output"
 
 
-kinds = ["function", "additional_tools", "custom", "namespace", "local_shell", "tool_search", "tool_search_output", "tool_search_call",
+kinds = ["additional_tools", "function",
+         "custom", "namespace", "local_shell", "tool_search", "tool_search_output", "tool_search_call",
          "message", "function_call", "function_call_output", "local_shell_call_output", "reasoning", "n"]  # fmt: skip
 keys = ["type", "name", "tools", "role", "content", "output", "call_id", "id", "arguments", "namespace", "execution",
         "action", "input", "parameters", "format", "description"]  # fmt: skip
