@@ -143,7 +143,7 @@ def _call(call: Json) -> Json:
 # The history
 
 
-class _ChatForm:
+class _ChatTurns:
     """How these messages hold calls and results: see `bodies.tool_history.Form`."""
 
     def calls(self, message: Any) -> Sequence[Named]:
@@ -189,7 +189,7 @@ class _ChatForm:
         return {"role": "user", "content": f"Tool result{name}:\n{content or ''}"}
 
 
-_HISTORY = ToolHistory(_ChatForm())
+_HISTORY = ToolHistory(_ChatTurns())
 
 
 def _joined(values: Sequence[Any]) -> Any:
