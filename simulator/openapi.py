@@ -1,7 +1,7 @@
 """Checks the bodies that come in against OpenRouter's published OpenAPI document, where one is at hand.
 
 `OPENROUTER_OPENAPI` names the file (https://openrouter.ai/openapi.json), else `openapi.json` in the folder that
-`OPENROUTER_RECORDINGS` names. Without either nothing is checked; `checks.py` has what matters in our own words.
+`OPENROUTER_RECORDINGS` names. Without either nothing is checked; `shapes.py` has what matters in our own words.
 """
 
 from __future__ import annotations

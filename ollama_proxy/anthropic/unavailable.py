@@ -57,5 +57,7 @@ def _last_text(messages: list[Any]) -> str:
     content = next((one.get("content") for one in reversed(messages) if one.get("role") == "user"), "")
     if isinstance(content, str):
         return content
+    if not isinstance(content, list):
+        return ""
     texts = (block.get("text") for block in content if isinstance(block, dict) and block.get("type") == "text")
     return "\n".join(text for text in texts if isinstance(text, str))

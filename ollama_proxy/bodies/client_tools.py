@@ -16,6 +16,9 @@ NAMESPACE = "namespace"
 _CLIENT_TOOLS = frozenset({"function", "custom", "namespace", "local_shell", "tool_search"})
 _CLIENT_TOOL_FAMILIES = ("bash_", "text_editor_", "computer_", "memory_")
 
+#: Input items of /responses that bring tools of their own (https://openrouter.ai/openapi.json; the second is OpenAI's).
+_BRING_TOOLS = frozenset({"additional_tools", "tool_search_output"})
+
 #: The types of tools that a server runs, by how they begin: OpenRouter's, OpenAI's and Anthropic's.
 _SERVER_TOOLS = (
     "openrouter:",
@@ -41,21 +44,51 @@ def is_client_tool(tool: Any) -> bool:
     return isinstance(kind, str) and (kind in _CLIENT_TOOLS or kind.startswith(_CLIENT_TOOL_FAMILIES))
 
 
+def tools_of(body: Mapping[str, Any]) -> list[Any]:
+    """Return all tools of a request: those of its `tools`, and of /responses those that its input items bring."""
+    own = body.get("tools")
+    tools = own if isinstance(own, list) else []
+    brought = [tool for item in _listed(body.get("input")) if brings_tools(item) for tool in _listed(item.get("tools"))]
+    return [*tools, *brought] if brought else tools
+
+
+def brings_tools(item: Any) -> bool:
+    """Return True for an input item of /responses that brings tools."""
+    if type(item) is not dict:
+        return False
+    kind = item.get("type")
+    return type(kind) is str and kind in _BRING_TOOLS
+
+
+def with_brought(
+    items: list[Any], change: Callable[[list[Any]], list[Any]], brings: Callable[[Any], bool] = brings_tools
+) -> list[Any]:
+    """Return input items with `change` made to the tools of those that bring any; `items` itself if none does."""
+    if not any(map(brings, items)):
+        return items
+    return [{**item, "tools": change(_listed(item.get("tools")))} if brings(item) else item for item in items]
+
+
 def keep_tools(body: dict[str, Any], keeps: Callable[[Any], bool]) -> None:
     """Remove the tools of `body` that `keeps` refuses, and a `tool_choice` that names a removed tool or no tool.
 
-    The tools in a namespace are judged one by one, as those outside; a namespace without any is removed.
+    The tools in a namespace are judged one by one, as those outside; a namespace without any is removed. Tools that
+    input items bring may be chosen too, and are left as they are.
     """
     given = body.get("tools") or []
     kept = kept_tools(given, keeps)
-    if given and not kept:
+    brought = tools_of({"input": body.get("input")}) if kept is not given else []
+    if given and not kept and brought:
+        del body["tools"]
+    elif given and not kept:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
         return
     names = None
     if kept is not given:
-        body["tools"] = kept
-        names = {_name_of(tool) for tool in flat(kept)}
+        if kept:
+            body["tools"] = kept
+        names = {_name_of(tool) for tool in flat([*kept, *brought]) if _is_object(tool)}
     choice = body.get("tool_choice")
     if _is_object(choice) and not _may_choose(choice, keeps, names):
         del body["tool_choice"]
@@ -95,8 +128,7 @@ def needed_server_tool(body: Mapping[str, Any]) -> str | None:
 
     None if a model can do something else: it has tools that the client runs, or may not call any.
     """
-    tools = body.get("tools")
-    listed = [tool for tool in tools if _is_object(tool)] if isinstance(tools, list) else []
+    listed = [tool for tool in tools_of(body) if _is_object(tool)]
     served = [tool for tool in listed if _is_server_tool(tool)]
     choice = body.get("tool_choice")
     if not served or choice == "none" or (_is_object(choice) and choice.get("type") == "none"):
@@ -142,6 +174,10 @@ def _name_of(tool: Mapping[str, Any]) -> str:
     inner = tool.get(kind) if isinstance(kind, str) else None
     name = (inner if _is_object(inner) else tool).get("name")
     return name if isinstance(name, str) else ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from ollama_proxy.bodies.client_tools import is_client_tool, keep_tools, kept_tools
+from ollama_proxy.bodies.client_tools import is_client_tool, keep_tools, kept_tools, with_brought
 from ollama_proxy.catalog.records import Model
 
 #: Fields that name models, or a stored setting that names them.
@@ -35,9 +35,6 @@ _LOOKED_AT = frozenset({"tools", "tool_choice", "provider", "messages", "input"}
 
 #: Parts of a message that OpenRouter sends to a parser. For most models the default parser bills by the page.
 _FILE_PARTS = frozenset({"file", "input_file", "document"})
-#: An input item of /responses that brings tools of its own.
-_BRINGS_TOOLS = "additional_tools"
-_NOTED = _FILE_PARTS | {_BRINGS_TOOLS}
 _FREE_PARSER = {"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}
 
 #: Prices are strings in OpenRouter's published types (https://openrouter.ai/openapi.json).
@@ -61,31 +58,29 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
         del safe[key]  # the checks below read the exact name only, but upstream may accept this spelling
     if not isinstance(safe.get("tools") or [], list):
         del safe["tools"]
+    if isinstance(safe.get("input"), list):
+        safe["input"] = with_brought(safe["input"], _client_tools, _has_tools)
     if "tools" in safe or "tool_choice" in safe:
         keep_tools(safe, is_client_tool)
     provider = safe.get("provider")
     kept = {key: value for key, value in provider.items() if not _is(key, "max_price")} if _is_object(provider) else {}
     safe["provider"] = {**kept, "max_price": dict(_NOTHING)}
-    noted = _noted_in([safe[name] for name in ("messages", "input") if name in safe])
-    if not noted.isdisjoint(_FILE_PARTS):
+    if _holds_a_file(safe.get("messages")) or _holds_a_file(safe.get("input")):
         safe["plugins"] = [_FREE_PARSER]
-    if _BRINGS_TOOLS in noted and isinstance(safe.get("input"), list):
-        safe["input"] = [_with_client_tools(item) if _brings_tools(item) else item for item in safe["input"]]
     return safe
 
 
-def _brings_tools(item: Any) -> bool:
-    return _is_object(item) and item.get("type") == _BRINGS_TOOLS
+def _has_tools(item: Any) -> bool:
+    """Return True for an input item with tools, whatever its type: what upstream makes of it is not known here."""
+    return type(item) is dict and "tools" in item
 
 
-def _with_client_tools(item: Mapping[str, Any]) -> dict[str, Any]:
-    tools = item.get("tools")
-    return {**item, "tools": kept_tools(tools, is_client_tool) if isinstance(tools, list) else []}
+def _client_tools(tools: list[Any]) -> list[Any]:
+    return kept_tools(tools, is_client_tool)
 
 
-def _noted_in(value: Any) -> set[str]:
-    """Return which of the noted types are anywhere in messages, input items, their contents or tool results."""
-    found: set[str] = set()
+def _holds_a_file(value: Any) -> bool:
+    """Return True if a file is anywhere in messages, input items, their contents or tool results."""
     left = [value]  # no recursion: the client decides how deep a body is nested
     while left:
         one = left.pop()
@@ -93,10 +88,10 @@ def _noted_in(value: Any) -> set[str]:
             left += one
         elif _is_object(one):
             kind = one.get("type")
-            if isinstance(kind, str) and kind in _NOTED:
-                found.add(kind)
+            if isinstance(kind, str) and kind in _FILE_PARTS:
+                return True
             left += [inner for inner in (one.get("content"), one.get("output")) if isinstance(inner, list | Mapping)]
-    return found
+    return False
 
 
 def _is(key: str, name: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from operator import is_not
 from typing import Any
 
-#: What lies under these names is not the API's: JSON schemas, where null is a value, and what a model or a tool said.
-_OPAQUE = frozenset({"parameters", "input_schema", "output_schema", "schema", "arguments", "input"})
+#: What lies under these names is not the API's: JSON schemas, where null is a value, what a model or a
+#: tool said, and examples of it.
+_OPAQUE = frozenset({"parameters", "input_schema", "output_schema", "schema", "arguments", "input", "input_examples"})
 
 #: An API's own objects are not nested deeper. What a client nests deeper is left as it is.
 _DEEPEST = 8

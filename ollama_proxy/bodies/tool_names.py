@@ -29,6 +29,13 @@ class ToolNames:
         found = self._upstream.get(name)
         if found is not None:
             return found
+        chosen = self._upstream[name] = self.another(name)
+        if chosen != name:
+            self.renamed[chosen] = name
+        return chosen
+
+    def another(self, name: str) -> str:
+        """Return a name near `name` that nothing else has: another one each time."""
         stem = _NOT_ALLOWED.sub("_", name[:_LONGEST]) or "tool"
         chosen = stem
         while chosen in self._taken:
@@ -36,7 +43,4 @@ class ToolNames:
             ending = f"_{self._taken[stem]}"
             chosen = stem[: _LONGEST - len(ending)] + ending
         self._taken[chosen] = 1
-        self._upstream[name] = chosen
-        if chosen != name:
-            self.renamed[chosen] = name
         return chosen

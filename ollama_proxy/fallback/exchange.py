@@ -205,17 +205,19 @@ class Exchange:
     def _answered_by(self, model: Model) -> Generator[Beat | Burst, None, bool]:
         """Try `model`, and once more where a change may help. False: try the next one. Raises ProxyError to stop."""
         change = Change()
+        body = self._body(model, change)
         while True:
             self._check_may_try()
             try:
-                yield from self._try(model, change)
+                yield from self._try(model, body)
                 return True
             except AttemptFailed as error:
                 failure = error.failure
                 verdict = self._judge(model, failure)
-            if (changed := change.after(verdict)) is not None:
-                # Neither the model nor the account is to blame if the changed request passes.
-                change = changed
+            if (changed := change.after(verdict)) is not None and (other := self._body(model, changed)) != body:
+                # Neither the model nor the account is to blame if the changed request passes. The same bytes would
+                # only get the same refusal, and cost a free request.
+                change, body = changed, other
                 continue
             self._remember(model, verdict, failure)
             if (limit := self._limit()) is not None and verdict.blame is Blame.ACCOUNT_LIMIT and self._may_wait(limit):
@@ -229,9 +231,11 @@ class Exchange:
     def _network_failed_before(self) -> bool:
         return sum(verdict.blame is Blame.NETWORK for _, verdict in self._failures) > 1
 
-    def _try(self, model: Model, change: Change) -> Iterator[Beat | Burst]:
+    def _body(self, model: Model, change: Change) -> bytes:
+        return self._call.body_for(model, change.without, change.at_most)
+
+    def _try(self, model: Model, body: bytes) -> Iterator[Beat | Burst]:
         backend, call = self._backend, self._call
-        body = call.body_for(model, change.without, change.at_most)
         patience = self._patience(model)
         if model.is_free:
             backend.free_requests.add()

@@ -31,6 +31,8 @@ _PLAIN_ROLES = ("user", "assistant", "system", "developer")
 
 #: An assistant's message without content must have one of these instead.
 _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "reasoning", "reasoning_details", "refusal", "audio", "images")
+#: The fields of an assistant's message that are put together where several messages become one.
+_JOINED = ("content", "tool_calls", "reasoning", "reasoning_content", "reasoning_details", "refusal", "images")
 _GO_KINDS = {"number": "float64", "bool": "bool", "object": "map[string]interface {}"}
 
 
@@ -141,7 +143,7 @@ def _call(call: Json) -> Json:
 # The history
 
 
-class _ChatForm:
+class _ChatTurns:
     """How these messages hold calls and results: see `bodies.tool_history.Form`."""
 
     def calls(self, message: Any) -> Sequence[Named]:
@@ -159,10 +161,14 @@ class _ChatForm:
         return bool(message["role"] == "user")
 
     def joined(self, callers: Sequence[Any]) -> Any:
-        texts = [text for caller in callers if isinstance(text := caller.get("content"), str) and text]
-        content = "\n".join(texts) if texts else callers[0].get("content")
-        calls = [call for caller in callers for call in caller["tool_calls"]]
-        return {**callers[0], "content": content, "tool_calls": calls}
+        whole: Json = {}
+        for caller in callers:
+            whole = {**caller, **whole}  # of a field that cannot be joined the first counts
+        for name in _JOINED:
+            if given := [value for caller in callers if (value := caller.get(name))]:
+                whole[name] = _joined(given)
+        whole["content"] = whole.get("content")
+        return whole
 
     def with_ids(self, caller: Any, ids: Sequence[str]) -> Any:
         calls = [{**call, "id": call_id} for call, call_id in zip(caller["tool_calls"], ids, strict=True)]
@@ -183,7 +189,19 @@ class _ChatForm:
         return {"role": "user", "content": f"Tool result{name}:\n{content or ''}"}
 
 
-_HISTORY = ToolHistory(_ChatForm())
+_HISTORY = ToolHistory(_ChatTurns())
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """Return texts as one text, lists as one list; where there are both, a text is a part of the list."""
+    if all(isinstance(value, str) for value in values):
+        return "\n".join(values)
+    if not any(isinstance(value, list) for value in values):
+        return values[0]
+    parts: list[Any] = []
+    for value in values:
+        parts += value if isinstance(value, list) else [{"type": "text", "text": value}] if _text(value) else ()
+    return parts
 
 
 def _named(call: Json) -> Named:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ollama_proxy.bodies.client_tools import tools_of
 from ollama_proxy.fallback.needs import Needs, preferences
 from ollama_proxy.gojson.codec import encode_body
 
@@ -58,7 +59,7 @@ def _needs(
     format_type: str,
     limits: tuple[str, ...],
 ) -> Needs:
-    tools = body.get("tools")
+    tools = tools_of(body)
     tools_size = len(encode_body(tools)) if tools else 0
     asked = [body[name] for name in limits if isinstance(body.get(name), int)]
     return Needs(

@@ -67,9 +67,22 @@ class PassedRequest:
         return isinstance(options, dict) and options.get("include_usage") is True
 
     @property
+    def echoed(self) -> str:
+        """The prompt of a completion whose answer is to begin with it (`echo`), else ""."""
+        prompt = self.body.get("prompt") if self.body.get("echo") is True else None
+        return prompt if isinstance(prompt, str) else ""
+
+    @property
     def says_nothing(self) -> bool:
-        """True for a completion without a prompt, or a response without input: there is nothing to answer."""
-        return "messages" not in self.body and not (self.body.get("prompt") or self.body.get("input"))
+        """True for a completion without a prompt, a response without input, or a chat whose messages are all lists of
+        no parts: there is nothing to answer.
+        """
+        messages = self.body.get("messages")
+        if isinstance(messages, list):
+            return all(
+                isinstance(one, dict) and one.get("content") == [] and not one.get("tool_calls") for one in messages
+            )
+        return messages is None and not (self.body.get("prompt") or self.body.get("input"))
 
 
 def read_chat(data: bytes, *, free_mode: bool) -> PassedRequest:
@@ -113,12 +126,12 @@ def read_responses(data: bytes, *, free_mode: bool) -> PassedRequest:
         body["include"] = [wanted for wanted in body["include"] if wanted in _INCLUDED]
     _fix_efforts(body)
     put_in_range(body)
-    unavailable = needed_server_tool(body) if free_mode and "tools" in body else None
+    unavailable = needed_server_tool(body) if free_mode else None
     known = tool_filter.client_response_tools if free_mode else tool_filter.response_tools
     if isinstance(body.get("input"), list):
         limits.check_count(len(body["input"]), limits.MESSAGES, "items in input")
         body["input"] = repaired_items(body["input"], has_nulls=b"null" in data)
-    forms = with_known_forms(body, has_searched=b"tool_search_" in data)
+    forms = with_known_forms(body)
     tool_filter.keep_known_tools(body, known)
     needed = needs.responses_needs(body)
     streamed = body.get("stream") is True

@@ -20,7 +20,7 @@ from ollama_proxy.observation import Observation
 from ollama_proxy.openai import error_form, response_error_form, unavailable
 from ollama_proxy.openai.embeddings import asked_of, check_input, encoded, inputs_of, read_embeddings, with_inputs
 from ollama_proxy.openai.model_list import ModelList
-from ollama_proxy.openai.nothing import loaded_completion, loaded_response
+from ollama_proxy.openai.nothing import loaded_chat, loaded_completion, loaded_response
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream, restored_body
 from ollama_proxy.openai.stream import CompletionStream
@@ -82,6 +82,8 @@ def model(name: str) -> Response:
 def chat() -> Response:
     """POST /v1/chat/completions."""
     asked = read_chat(context.request_body(zstd=True), free_mode=_free_mode())
+    if asked.says_nothing:
+        return _loaded(asked, loaded_chat)
     stream = CompletionStream(include_usage=asked.include_usage)
     if asked.unavailable is not None:
         return _told(asked, unavailable.completion(asked.name, asked.unavailable), CHAT, stream)
@@ -183,7 +185,7 @@ def _answer(
     stops = asked.stops if stop_form is not None else ()
     if asked.stream:
         if stop_form is not None and stops:
-            stream = StoppedReader(stream, stop_form, stops, asked.needs.prompt_tokens)
+            stream = StoppedReader(stream, stop_form, stops, asked.needs.prompt_tokens, asked.echoed)
         return respond_streamed(exchange, stream, content_type=SSE)
     return respond_whole(exchange, WholeBody(_change(asked, stop_form)))
 
@@ -191,7 +193,7 @@ def _answer(
 def _change(asked: PassedRequest, stop_form: StopForm | None) -> Callable[[bytes], bytes]:
     """What is done to a whole answer on its way: nothing, for most."""
     if stop_form is not None and asked.stops:
-        return partial(cut_body, form=stop_form, stops=asked.stops)
+        return partial(cut_body, form=stop_form, stops=asked.stops, echoed=asked.echoed)
     if asked.forms is not None:
         return partial(restored_body, forms=asked.forms)
     return bytes

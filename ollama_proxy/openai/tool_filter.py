@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ollama_proxy.bodies.client_tools import keep_tools
+from ollama_proxy.bodies.client_tools import keep_tools, kept_tools, with_brought
 
 Known = Callable[[str], bool]
 
@@ -51,11 +51,17 @@ def response_tools(kind: str) -> bool:
 
 
 def keep_known_tools(body: dict[str, Any], known: Known) -> None:
-    """Remove the tools of unknown types, those in namespaces too, and everything about tools if none is left."""
+    """Remove the tools of unknown types, those in namespaces and input items too, and what chooses a removed one.
+
+    If no tool is left, nothing about tools is.
+    """
 
     def is_known(tool: Any) -> bool:
         kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
         return isinstance(kind, str) and known(kind)
 
+    items = body.get("input")
+    if isinstance(items, list):
+        body["input"] = with_brought(items, lambda tools: kept_tools(tools, is_known))
     if body.get("tools"):
         keep_tools(body, is_known)

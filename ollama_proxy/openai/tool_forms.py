@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ollama_proxy import limits
-from ollama_proxy.bodies.client_tools import NAMESPACE, flat
+from ollama_proxy.bodies.client_tools import NAMESPACE, brings_tools, flat, with_brought
 from ollama_proxy.bodies.nulls import without_nulls
 from ollama_proxy.bodies.tool_names import ToolNames
 from ollama_proxy.gojson.codec import encode_body
@@ -25,6 +25,7 @@ Json = dict[str, Any]
 TOOL_TYPES = "tool_types"
 
 _OTHER_FORMS = (NAMESPACE, "custom", "local_shell", "tool_search")
+_SEARCH = "tool_search"
 _SEARCH_ITEMS = ("tool_search_call", "tool_search_output")
 _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 _QUERY = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
@@ -53,12 +54,12 @@ class ToolForms:
 
     def __init__(self, tools: list[Any]) -> None:
         names = (tool.get("name") for tool in tools if isinstance(tool, dict) and tool.get("type") == "function")
-        self._names = ToolNames(name for name in names if isinstance(name, str))
+        taken = ToolNames(name for name in names if isinstance(name, str))
         self._originals: dict[str, Original] = {}
         self._functions: dict[Original, str] = {}
-        for original in _originals(tools):
+        for original in dict.fromkeys(_originals(tools)):
             name = f"{original.namespace}__{original.name}" if original.namespace else original.name
-            self._functions[original] = upstream = self._names.upstream(name)
+            self._functions[original] = upstream = taken.another(name)
             self._originals[upstream] = original
 
     @property
@@ -66,19 +67,30 @@ class ToolForms:
         """Whether there is any such tool."""
         return bool(self._originals)
 
+    @property
+    def search_name(self) -> str:
+        """The name of the function in the place of a search of the client's."""
+        return self._functions.get(Original(_SEARCH, _SEARCH), _SEARCH)
+
     # On the way up
 
     def expanded(self, body: Json) -> Json:
         """Return the body with functions in the place of all its tools of other forms, in its history too."""
-        changed = {**body, "tools": [made for tool in body.get("tools") or () for made in self._as_functions(tool)]}
+        changed = dict(body)
+        if body.get("tools"):
+            changed["tools"] = self._all_as_functions(body["tools"])
         if isinstance(body.get("input"), list):
             calls = {item["id"]: item.get("call_id") for item in body["input"] if _is_shell_call(item)}
-            changed["input"] = [self._plain_item(item, calls) for item in body["input"]]
+            items = with_brought(body["input"], self._all_as_functions)
+            changed["input"] = [self._plain_item(item, calls) for item in items]
         choice = body.get("tool_choice")
         if isinstance(choice, dict) and choice.get("type") == "custom":
             original = Original("custom", _text(choice.get("name")))
             changed["tool_choice"] = {"type": "function", "name": self._functions.get(original, original.name)}
         return changed
+
+    def _all_as_functions(self, tools: list[Any]) -> list[Any]:
+        return [made for tool in tools for made in self._as_functions(tool)]
 
     def _as_functions(self, tool: Any) -> Iterator[Any]:
         kind = tool.get("type") if isinstance(tool, dict) else None
@@ -196,6 +208,9 @@ def _originals(tools: list[Any]) -> Iterator[Original]:
             for member in flat([tool]):
                 if isinstance(member, dict):
                     yield Original(_text(member.get("type")), _text(member.get("name")), _text(tool.get("name")))
+        elif kind == _SEARCH:
+            if tool.get("execution") == "client":
+                yield Original(_SEARCH, _SEARCH)
         elif kind in _OTHER_FORMS:
             yield Original(_text(kind), _text(tool.get("name", kind)))
 
@@ -207,29 +222,39 @@ def _is_shell_call(item: Any) -> bool:
 # Tool search
 
 
-def with_known_forms(body: Json, *, has_searched: bool) -> ToolForms | None:
+def with_known_forms(body: Json) -> ToolForms | None:
     """Put what OpenRouter has no type for into forms that it knows; return the tools that have other forms, if any.
 
     A search of the client's becomes a function, and what it found in earlier turns tools like all others. Tools that
-    wait to be found (`defer_loading`) do not wait where nothing of OpenRouter's searches. `has_searched` says that
-    there may be searches in the input. Raises BadRequest for too many tools.
+    other input items bring (`additional_tools`) stay where they are, in the same forms. Tools that wait to be found
+    (`defer_loading`) do not wait where nothing of OpenRouter's searches. Raises BadRequest for too many tools.
     """
-    tools, items = body.get("tools") or [], body.get("input")
-    found: list[Any] = []
-    if has_searched and isinstance(items, list) and any(map(_is_search, items)):
-        found = [tool for item in items if _is_search(item) for tool in _listed(item.get("tools"))]
-        body["input"] = [_plain_search(item) if _is_search(item) else item for item in items]
-    if not found and all(map(_is_plain, tools)):
+    tools, items = body.get("tools") or [], _listed(body.get("input"))
+    special = [item for item in items if _is_search(item) or brings_tools(item)]
+    if not special and all(map(_is_plain, tools)):
         return None
-    tools = [made for tool in _with_found(tools, found) if (made := _named_tool(tool)) is not None]
-    limits.check_count(sum(1 for _ in flat(tools)), limits.TOOLS, "tools")
-    forms = ToolForms(tools)
-    if not any(_type_of(tool) == "openrouter:tool_search" for tool in tools):
-        tools = [_at_once(tool) for tool in tools]  # OpenRouter refuses marked tools if it cannot search them
-    body["tools"] = [made for tool in tools if (made := _as_search(tool)) is not None]
+    found = [tool for item in special if _is_search(item) for tool in _listed(item.get("tools"))]
+    own = _named_tools(_with_found(tools, found))
+    more = [tool for item in special if not _is_search(item) for tool in _named_tools(_listed(item.get("tools")))]
+    every = [*own, *more]
+    limits.check_count(sum(1 for _ in flat(every)), limits.TOOLS, "tools")
+    forms = ToolForms(every)
+    waits = any(_type_of(tool) == "openrouter:tool_search" for tool in every)
+
+    def known(named: list[Any]) -> list[Any]:
+        # OpenRouter refuses marked tools if it cannot search them.
+        ready = named if waits else map(_at_once, named)
+        return [made for tool in ready if (made := _as_search(tool, forms.search_name)) is not None]
+
+    if special:
+        plain = [_plain_search(item, forms.search_name) if _is_search(item) else item for item in items]
+        body["input"] = with_brought(plain, lambda brought: known(_named_tools(brought)))
+    body["tools"] = known(own)
     if not body["tools"]:
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            body.pop(name, None)
+        del body["tools"]
+        if (tools or found) and not more:
+            for name in ("tool_choice", "parallel_tool_calls"):
+                body.pop(name, None)
     return forms if forms.any else None
 
 
@@ -243,6 +268,10 @@ def _is_plain(tool: Any) -> bool:
         return False
     kind = tool.get("type")
     return bool(tool.get("name") and "parameters" in tool) if kind == "function" else kind not in (*_OTHER_FORMS, None)
+
+
+def _named_tools(tools: list[Any]) -> list[Any]:
+    return [made for tool in tools if (made := _named_tool(tool)) is not None]
 
 
 def _named_tool(tool: Any) -> Any:
@@ -298,23 +327,23 @@ def _at_once(tool: Any) -> Any:
     return kept
 
 
-def _as_search(tool: Any) -> Any:
+def _as_search(tool: Any, name: str) -> Any:
     """Return a search of the client's as a function; None for a search that only OpenAI's own servers run."""
-    if _type_of(tool) != "tool_search":
+    if _type_of(tool) != _SEARCH:
         return tool
     if tool.get("execution") != "client":
         return None
-    made = {"type": "function", "name": "tool_search", "parameters": tool.get("parameters") or _QUERY}
+    made = {"type": "function", "name": name, "parameters": tool.get("parameters") or _QUERY}
     about = tool.get("description")
     return made | ({"description": about} if isinstance(about, str) else {})
 
 
-def _plain_search(item: Json) -> Json:
+def _plain_search(item: Json, name: str) -> Json:
     call_id = item.get("call_id") or item.get("id")
     if item["type"] == "tool_search_call":
         arguments = item.get("arguments")
         text = arguments if isinstance(arguments, str) else encode_body(arguments or {}).decode()
-        return {"type": "function_call", "call_id": call_id, "name": "tool_search", "arguments": text}
+        return {"type": "function_call", "call_id": call_id, "name": name, "arguments": text}
     named = [_text(tool.get("name")) for tool in flat(_listed(item.get("tools"))) if isinstance(tool, dict)]
     found = f"Found, and can be called now: {', '.join(named)}" if named else "Nothing was found."
     return {"type": "function_call_output", "call_id": call_id, "output": found}

@@ -36,6 +36,7 @@ def respond_embedded(
     earlier: list[Tried] = []
     while True:
         exchange = Exchange(backend, call_for(sent))
+        response = None
         try:
             response = respond_whole(exchange, reader_for(), content_type=content_type)
         except PromptTooLong as refusal:
@@ -43,11 +44,14 @@ def respond_embedded(
             if shorter is None:
                 raise
             sent, cuts = shorter, cuts - 1
-            earlier += exchange.tried
-            continue
-        exchange.tried[:0] = earlier  # for the log, which is written once the request has ended
-        response.headers["X-Proxy-Attempts"] = str(len(exchange.tried))
-        return response
+        finally:
+            # For the log, which is written once the request has ended, and for the headers of an error too.
+            exchange.tried[:0] = earlier
+        if response is not None:
+            response.headers["X-Proxy-Attempts"] = str(len(exchange.tried))
+            response.headers["X-Proxy-Chain"] = exchange.chain
+            return response
+        earlier = list(exchange.tried)
 
 
 def widths() -> dict[str, int]:

@@ -18,10 +18,10 @@ from ollama_proxy.openrouter.errors.failure import Failure
 class StoppedReader:
     """A reader of a stream behind a cutter: it gets no payload that lies behind a stop string."""
 
-    def __init__(self, reader: Any, form: StopForm, stops: Sequence[str], prompt_tokens: int) -> None:
-        """`reader` is a `web.pump.StreamReader`, or a `WholeReader` of a stream. `prompt_tokens` is an estimate."""
+    def __init__(self, reader: Any, form: StopForm, stops: Sequence[str], prompt_tokens: int, echoed: str = "") -> None:
+        """`reader` is a `web.pump.StreamReader`, or a `WholeReader` of a stream. The rest as for `StopCutter`."""
         self._reader = reader
-        self._cutter = StopCutter(form, stops, prompt_tokens)
+        self._cutter = StopCutter(form, stops, prompt_tokens, echoed)
 
     @property
     def failure(self) -> Failure | None:
@@ -62,10 +62,13 @@ class StoppedReader:
         return bytes(self._reader.body())
 
 
-def cut_body(body: bytes, form: StopForm, stops: Sequence[str]) -> bytes:
-    """Return a whole answer without what follows the first stop string. What cannot be read stays as it is."""
+def cut_body(body: bytes, form: StopForm, stops: Sequence[str], echoed: str = "") -> bytes:
+    """Return a whole answer without what follows the first stop string. What cannot be read stays as it is.
+
+    `echoed` is the prompt, where the answer begins with it.
+    """
     try:
-        cut = form.cut_whole(parse_payload(body), StopFinder(stops))
+        cut = form.cut_whole(parse_payload(body), StopFinder(stops, echoed))
         return body if cut is None else dump_payload(cut)
     except MalformedChunk:
         return body

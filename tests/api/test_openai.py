@@ -413,6 +413,7 @@ def test_usage_comes_in_a_stream_if_it_is_asked_for_in_openrouters_words(proxy: 
 
 
 NOTHING = {
+    "messages without a part": (CHAT, {"messages": [{"role": "user", "content": []}]}),
     "no prompt": ("/v1/completions", {}),
     "an empty prompt": ("/v1/completions", {"prompt": ""}),
     "no input": ("/v1/responses", {}),
@@ -428,7 +429,12 @@ def test_who_says_nothing_spends_no_request(
     path, fields = case
     answer = proxy.post(path, {"model": "ember-4", **fields}).json()
     said = events(proxy.post(path, {"model": "ember-4", **fields, "stream": True}).text)
-    if path == "/v1/completions":
+    if path == CHAT:
+        [choice] = answer["choices"]
+        assert (choice["message"], choice["finish_reason"]) == ({"role": "assistant", "content": ""}, "load")
+        assert [said[0]["choices"][0]["finish_reason"], *said[1:]] == ["load", "[DONE]"]
+        assert said[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    elif path == "/v1/completions":
         assert [(choice["text"], choice["finish_reason"]) for choice in answer["choices"]] == [("", "load")]
         assert [said[0]["choices"][0]["finish_reason"], *said[1:]] == ["load", "[DONE]"]
     else:

@@ -61,11 +61,11 @@ class StopForm(Protocol):
 class StopCutter:
     """One streamed answer. `stopped` is true once a stop string has been met: nothing more is wanted of upstream."""
 
-    def __init__(self, form: StopForm, stops: Sequence[str], prompt_tokens: int) -> None:
-        """`prompt_tokens` is an estimate."""
+    def __init__(self, form: StopForm, stops: Sequence[str], prompt_tokens: int, echoed: str = "") -> None:
+        """`prompt_tokens` is an estimate. `echoed` is the prompt, where the answer begins with it."""
         self.stopped = False
         self._form = form
-        self._finder = StopFinder(stops)
+        self._finder = StopFinder(stops, echoed)
         self._prompt_tokens = prompt_tokens
         self._waiting: deque[tuple[bytes, Json, int]] = deque()  # payload, parsed, characters of text
         self._characters = 0  # of the texts that wait

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 class StopFinder:
     """The state of one text. Made once per request; `restart` begins another text."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        """`stops` are not empty, and none of them is."""
+    def __init__(self, stops: Sequence[str], echoed: str = "") -> None:
+        """`stops` are not empty, and none of them is. `echoed` is not searched where each text begins with it."""
+        self._echoed = echoed
+        self._echo_at = 0  # so much of it has come
         self._next: list[dict[str, int]] = [{}]
         self._depth = [0]
         self._ends: list[str] = [""]  # the longest stop that ends at a node
@@ -61,6 +63,7 @@ class StopFinder:
     def restart(self) -> None:
         """What comes next is another text."""
         self._node = 0
+        self._echo_at = 0
 
     def find(self, piece: str) -> tuple[int, str] | None:
         """Read on. Return the place behind the first stop string that ends in `piece`, and that string; else None.
@@ -68,7 +71,7 @@ class StopFinder:
         Of two that end at the same place the longer one counts. After a find only `restart` makes sense.
         """
         following, fail, ends, node = self._next, self._fail, self._ends, self._node
-        at = 0
+        at = self._echo_in(piece) if self._echo_at < len(self._echoed) else 0
         while at < len(piece):
             if not node:
                 # Most of a text is nowhere near a stop string: that is skipped at once.
@@ -86,3 +89,13 @@ class StopFinder:
                 return at, ends[node]
         self._node = node
         return None
+
+    def _echo_in(self, piece: str) -> int:
+        """Return how many characters of `piece` go on with the echo. Once the text differs from it there is none."""
+        came = self._echo_at
+        part = piece[: len(self._echoed) - came]
+        if self._echoed.startswith(part, came):
+            self._echo_at += len(part)
+            return len(part)
+        self._echo_at = len(self._echoed)
+        return 0

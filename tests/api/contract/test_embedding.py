@@ -148,6 +148,15 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_an_error_after_a_cut_tells_of_all_tries(proxy: ProxyServer, simulator: Simulator, path: str) -> None:
+    simulator.queue(SMALL, refuses(20_000), {"error_name": "502_network"})
+    text = "\u6f22\u5b57" * 4_000
+    answer = proxy.post(path, {"model": SMALL, "input": text, "prompt": text})
+    assert (answer.status_code, len(simulator.chats())) == (502, 2)
+    assert answer.headers["X-Proxy-Chain"].count(SMALL) == 2
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_text_that_is_dense_in_tokens_is_cut_until_it_fits(
     proxy: ProxyServer, simulator: Simulator, path: str
 ) -> None:
@@ -156,6 +165,7 @@ def test_a_text_that_is_dense_in_tokens_is_cut_until_it_fits(
     answer = proxy.post(path, {"model": SMALL, "input": text, "prompt": text})
     assert (answer.status_code, PATHS[path](answer.json())) == (200, [384])
     assert answer.headers["X-Proxy-Attempts"] == "3"
+    assert answer.headers["X-Proxy-Chain"].count(SMALL) == 3
     sent = [entry["body"]["input"] for entry in simulator.chats()]
     lengths = [len(one if isinstance(one, str) else one[0]) for one in sent]
     assert lengths == sorted(lengths, reverse=True)

@@ -55,6 +55,11 @@ def test_a_compaction_keeps_its_null() -> None:
     assert read({"role": "assistant", "content": [block]})["messages"][0]["content"] == [block]
 
 
+def test_examples_of_a_tools_input_keep_their_nulls() -> None:
+    tools = [{"name": "f", "input_schema": {"type": "object"}, "input_examples": [{"a": None}]}]
+    assert read({"role": "user", "content": "x"}, tools=tools)["tools"] == tools
+
+
 keys = ["type", "role", "content", "text", "source", "name", "tool_name", "tool", "tool_use_id", "id", "input",
         "defer_loading", "tool_references", "data"]  # fmt: skip
 words = ["user", "text", "image", "base64", "tool_result", "tool_reference", "tool_addition", "server_tool_use",

@@ -218,6 +218,16 @@ def test_files_are_read_by_the_parser_that_is_free(body: dict[str, Any]) -> None
     }
 
 
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output", "of tomorrow", None])
+def test_no_server_tool_comes_with_an_input_item(kind: str | None) -> None:
+    """Whatever the type of the item: what upstream reads there is not known here."""
+    listed = [{"type": "openrouter:web_search"}, {"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]
+    assert free({"input": [{"type": kind, "tools": [*listed, {"type": "custom", "name": "c"}]}]}) == {
+        "input": [{"type": kind, "tools": [{"type": "custom", "name": "c"}]}]
+    }
+    assert free({"input": [{"type": kind, "tools": {"type": "mcp"}}]}) == {"input": [{"type": kind, "tools": []}]}
+
+
 def test_a_file_is_found_however_deep_it_lies() -> None:
     content: Any = [{"type": "input_file"}]
     for _ in range(2000):

@@ -627,6 +627,25 @@ def test_it_is_mended_once(world: World) -> None:
     assert world.upstream.models == [A, A, B]
 
 
+@pytest.mark.parametrize(
+    ("message", "answer", "asked"),
+    [
+        pytest.param("Invalid Responses API request", None, [A], id="the request is to blame"),
+        pytest.param("Unknown tool type: custom", B, [A, B], id="the model is to blame"),
+    ],
+)
+def test_what_a_change_leaves_as_it_is_is_not_sent_again(
+    world: World, message: str, answer: str | None, asked: list[str]
+) -> None:
+    """Each try costs one of the day's free requests, and the same bytes get the same refusal."""
+    world.upstream.replies[A] = [refusal(400, message)] * 2
+    if answer is None:
+        assert refused(exchange_of(world)).status == 400
+    else:
+        assert run(exchange_of(world)) == answer
+    assert world.upstream.models == asked
+
+
 def test_a_402_that_stays_stops_everything(world: World) -> None:
     fewer = refusal(402, "This request requires more credits, or fewer max_tokens. You can only afford 100.")
     world.upstream.replies[A] = [fewer, fewer]

@@ -34,6 +34,26 @@ def seen(messages: list[Any]) -> list[str]:
     return lines
 
 
+def test_no_text_and_no_thinking_is_lost_where_turns_become_one() -> None:
+    part = {"type": "text", "text": "A"}
+    first = {**calling(("a", "f"), content=[part]), "reasoning": "r", "reasoning_details": [{"type": "1"}], "name": "n"}
+    second = {
+        **calling(("b", "g"), content="B"),
+        "reasoning": "s",
+        "reasoning_details": [{"type": "2"}],
+        "refusal": "x",
+    }
+    joined, *results = repaired_messages([first, second, result("1", tool_call_id="a"), result("2", tool_call_id="b")])
+    assert joined == {
+        **calling(("a", "f"), ("b", "g"), content=[part, {"type": "text", "text": "B"}]),
+        "reasoning": "r\ns",
+        "reasoning_details": [{"type": "1"}, {"type": "2"}],
+        "name": "n",
+        "refusal": "x",
+    }
+    assert len(results) == 2
+
+
 @pytest.mark.parametrize(
     ("history", "expected"),
     [

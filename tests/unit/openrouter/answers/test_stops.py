@@ -160,3 +160,28 @@ def test_logprobs_behind_the_cut_are_left_out() -> None:
 )
 def test_a_whole_answer_is_cut(form: Any, body: Any, expected: Any) -> None:
     assert form.cut_whole(body, StopFinder(["STOP"])) == expected
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        pytest.param(["a STOP b", " c STOP d"], "a STOP b c ", id="behind the prompt"),
+        pytest.param(["a ST", "OP b c ", "STOP d"], "a STOP b c ", id="the prompt in pieces"),
+        pytest.param(["a STOP bSTOP"], "a STOP b", id="at once behind it"),
+        pytest.param(["x STOP d"], "x ", id="a provider that echoes nothing"),
+        pytest.param(["a ", "x STOP d"], "a x ", id="an answer that begins as the prompt does"),
+        pytest.param(["a S"], "a S", id="an answer shorter than the prompt"),
+    ],
+)
+def test_an_echoed_prompt_is_not_cut(pieces: list[str], expected: str) -> None:
+    """`echo: true` of /completions: the answer begins with the prompt, which may hold a stop string."""
+    chunks = [
+        json.dumps({"choices": [{"index": 0, "text": piece, "finish_reason": None}]}).encode() for piece in pieces
+    ]
+    cutter = StopCutter(stop_forms.COMPLETIONS, ["STOP"], 3, echoed="a STOP b")
+    out = [payload for chunk in chunks for payload in cutter.feed([chunk])] + cutter.rest()
+    said = [json.loads(payload)["choices"][0]["text"] for payload in out if payload != DONE]
+    assert "".join(said) == expected
+    whole = {"choices": [{"index": number, "text": "".join(pieces)} for number in range(2)]}
+    cut = stop_forms.COMPLETIONS.cut_whole(whole, StopFinder(["STOP"], echoed="a STOP b")) or whole
+    assert [choice["text"] for choice in cut["choices"]] == [expected] * 2
