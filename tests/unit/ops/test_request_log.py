@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from ollama_proxy.fallback.explanation import MOST_NAMED, ExplainedAttempt, ExplainedChoice
@@ -16,6 +17,12 @@ from ollama_proxy.ops.request_log import LONGEST_NAME, Explanations, RequestLog,
 def safe(name: str) -> str:
     """As `ledger/names.py` has it, for these tests."""
     return "" if name.startswith("sk-") else name
+
+
+@pytest.fixture(autouse=True)
+def _whole_log() -> None:
+    """Another test may have made an application, which sets the log's level for its process."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture
