@@ -28,7 +28,7 @@ from ollama_proxy.storage.write_behind import Write
 MOST_WAITING = 10_000
 
 #: The most callers that are counted by name in one hour. A caller may be an address, and there are many of these.
-MOST_CALLERS = 200
+MOST_CALLERS_AN_HOUR = 200
 
 #: The most characters of an error text, and of a caller's name.
 _LONGEST = 300
@@ -119,7 +119,7 @@ class Ledger:
             return None
         return self._table.record(
             [_columns(record) for record in records] if self._keeps_log else [],
-            usage=lambda known: used(records, counted_as=self._callers.of_write(known)),
+            usage=lambda stored: used(records, counted_as=self._callers.of_write(stored)),
             failures=failed(failures),
         )
 
@@ -211,12 +211,12 @@ class _Callers:
             named = self._named.setdefault(hour, set())
             if caller in named:
                 return caller
-            if len(named) < MOST_CALLERS and hour not in has_asked:
+            if len(named) < MOST_CALLERS_AN_HOUR and hour not in has_asked:
                 # Other processes may have named more meanwhile.
                 has_asked.add(hour)
                 named |= stored(hour)
             if caller not in named:
-                if len(named) >= MOST_CALLERS:
+                if len(named) >= MOST_CALLERS_AN_HOUR:
                     return OTHERS
                 named.add(caller)
             return caller

@@ -88,7 +88,7 @@ def free_left(row: AccountRow, sent: int, now: float, *, limited: bool) -> int |
     return None if row.free_limit is None else max(row.free_limit - free_used(row, sent, now), 0)
 
 
-def known(
+def joined(
     row: AccountRow,
     document: Mapping[str, Any],
     *,

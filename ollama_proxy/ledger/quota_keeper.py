@@ -22,8 +22,8 @@ from ollama_proxy.ledger.quota import (
     document_of,
     free_counts,
     free_left,
+    joined,
     key_state_of,
-    known,
     may_be_yesterdays,
 )
 from ollama_proxy.openrouter.errors.failure import Verdict
@@ -89,7 +89,7 @@ class QuotaKeeper:
     def now(self) -> Quota:
         """Return what is left of the account, as well as it is known now."""
         now = self._clock()
-        return known(
+        return joined(
             self._row,
             self._document,
             sent=self._count((DAY, day_of(now))),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
@@ -215,16 +215,17 @@ class Database:
         With `write` a SQLite transaction takes the write lock at its start. Under gevent the whole of a SQLite
         transaction runs in one native thread, so `fn` must neither use gevent nor call `run`: a greenlet that yielded
         while it holds SQLite's write lock would let another's busy wait stop the process.
+        A SQLite transaction whose time is up, or whose greenlet is ended, is rolled back: it can be made again.
         Raises StorageUnavailable for whatever the database does wrong, StatementRefused (one kind of it) if the
         database is well but cannot hold what `fn` gives it.
         """
         try:
-            with storage_errors(self._url), self._deadline():
+            with storage_errors(self._url), self._deadline() as limit:
                 process = self._current()
                 if process.native is None:
                     result = _transaction(process, fn, write)
                 else:
-                    result = _outcome(process.native.spawn(_caught, _transaction, process, fn, write).get())
+                    result = _in_native_thread(process, fn, write, limit)
         except StatementRefused:
             raise
         except StorageUnavailable as error:
@@ -268,9 +269,9 @@ class Database:
             self._on_warning(text)
 
     @contextmanager
-    def _deadline(self) -> Iterator[None]:
+    def _deadline(self) -> Iterator[BaseException | None]:
         if not _patched_by_gevent():
-            yield
+            yield None
             return
         from gevent import Timeout
 
@@ -278,7 +279,7 @@ class Database:
         limit = Timeout(TRANSACTION_SECONDS)
         try:
             with limit:
-                yield
+                yield limit
         except Timeout as expired:
             if expired is not limit:
                 raise
@@ -297,14 +298,54 @@ def _start(url: URL) -> _Process:
     return _Process(os.getpid(), engine, nullcontext(), ThreadPool(1))
 
 
-def _transaction(process: _Process, fn: Callable[[Connection], T], write: bool) -> T:
+class _Abandoned(Exception):
+    """Nobody waits for this transaction any more: it is rolled back."""
+
+
+def _in_native_thread(process: _Process, fn: Callable[[Connection], T], write: bool, limit: BaseException | None) -> T:
+    """Run the transaction in the native thread. `limit` is what is raised in this greenlet when the time is up.
+
+    Either the thread commits and the outcome is returned, or nothing is committed: whoever is first takes the only item
+    of a list, which is atomic also between a greenlet and a native thread. Else what is given up here could be
+    committed there all the same, and be made a second time.
+    """
+    from gevent import Timeout
+
+    last_word = [True]
+    running = process.native.spawn(_caught, _transaction, process, fn, write, last_word)
+    try:
+        pair = running.get()
+    except BaseException as stopped:
+        if _took(last_word) or stopped is not limit:
+            raise
+        # It is being committed: that takes milliseconds.
+        try:
+            pair = running.get(timeout=TRANSACTION_SECONDS)
+        except Timeout:
+            raise stopped from None
+    return cast(T, _outcome(pair))
+
+
+def _took(last_word: list[bool]) -> bool:
+    try:
+        return last_word.pop()
+    except IndexError:
+        return False
+
+
+def _transaction(
+    process: _Process, fn: Callable[[Connection], T], write: bool, last_word: list[bool] | None = None
+) -> T:
     with process.lock:
         try:
             with process.engine.connect() as connection:
                 if write:
                     connection.execution_options(writes=True)
                 with connection.begin():
-                    return fn(connection)
+                    result = fn(connection)
+                    if last_word is not None and not _took(last_word):
+                        raise _Abandoned
+                    return result
         except (SQLAlchemyError, sqlite3.Error):
             if process.engine.dialect.name == "sqlite":
                 # The file may have been replaced or moved: the next transaction opens what is there then.

@@ -211,7 +211,7 @@ def test_two_processes_add_up(process: Process, database: Database) -> None:
 
 
 def test_many_callers_share_one_row(process: Process, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_CALLERS", 3)
+    monkeypatch.setattr(module, "MOST_CALLERS_AN_HOUR", 3)
     other = Process(database, "two")
     other.end("o1", caller="other 1")
     other.end("o2", caller="other 2")
@@ -245,7 +245,7 @@ def test_who_is_counted_by_name_is_read_once_a_write(process: Process, monkeypat
 
     read = ledger_table._callers
     monkeypatch.setattr(ledger_table, "_callers", callers)
-    monkeypatch.setattr(module, "MOST_CALLERS", 10)
+    monkeypatch.setattr(module, "MOST_CALLERS_AN_HOUR", 10)
     for n in range(8):
         process.end(f"a{n}", caller=f"10.0.0.{n}")
     process.written()

@@ -100,6 +100,69 @@ assert longest_pause() < 0.5, longest_pause()
     other.close()
 
 
+SLOW = """
+from sqlalchemy import text
+sleep = gevent.monkey.get_original("time", "sleep")
+database.TRANSACTION_SECONDS = 0.3
+database = Database(url)
+
+def add(connection, seconds=0.0):
+    connection.execute(text("INSERT INTO revisions (name, revision) VALUES ('r', 1) "
+        "ON CONFLICT (name) DO UPDATE SET revision = revisions.revision + 1"))
+    sleep(seconds)
+
+def total():
+    return database.run(lambda connection: connection.scalar(text("SELECT revision FROM revisions")))
+
+database.run(add, write=True)
+"""
+
+
+def test_a_sqlite_transaction_that_is_given_up_is_not_committed_behind_our_back(tmp_path: Path) -> None:
+    """Whoever hears that it failed makes it again: what it adds would be added twice."""
+    url = sqlalchemy_url("", tmp_path)
+    upgrade(url)
+    gevent_process(
+        url,
+        SLOW
+        + """
+try:
+    database.run(lambda connection: add(connection, 0.45), write=True)
+except StorageUnavailable as error:
+    assert "no answer in 0.3 s" in str(error), error
+else:
+    raise SystemExit("no limit")
+assert total() == 1, total()
+database.run(add, write=True)
+assert total() == 2, total()
+job = gevent.spawn(database.run, lambda connection: add(connection, 0.1), write=True)
+gevent.sleep(0.05)
+job.kill()
+assert total() == 2, total()
+assert not database.degraded
+""",
+    )
+
+
+def test_a_sqlite_transaction_that_is_being_committed_when_its_time_is_up_counts(tmp_path: Path) -> None:
+    url = sqlalchemy_url("", tmp_path)
+    upgrade(url)
+    gevent_process(
+        url,
+        SLOW
+        + """
+from sqlalchemy import event
+
+@event.listens_for(database._current().engine, "commit")
+def slow_commit(connection):
+    sleep(0.45)
+
+database.run(add, write=True)
+assert total() == 2, total()
+""",
+    )
+
+
 def test_a_killed_greenlet_leaves_the_database_usable(database: Database) -> None:
     gevent_process(
         database.url,
