@@ -8,14 +8,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from ollama_proxy.__main__ import command
 from ollama_proxy.ops.status.report import PARTS
 from ollama_proxy.version import __version__
 from simulator.process import Simulator
@@ -40,6 +42,32 @@ def logged(server: ProxyServer, count: int, query: str = "") -> list[dict[str, A
 
     found: list[dict[str, Any]] = wait_for(look, what=f"{count} requests in the log")
     return found
+
+
+@pytest.fixture(scope="module")
+def shared_keyed(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    folder, keys = tmp_path_factory.mktemp("keyed"), "first-key,s3cret-key"
+    with ProxyServer(folder, shared_simulator.url, ready=False, proxy_api_keys=keys) as server:
+        yield server
+
+
+@pytest.fixture
+def keyed(shared_keyed: ProxyServer, simulator: Simulator) -> ProxyServer:
+    """A server that wants a key, for tests that leave nothing behind in it."""
+    return shared_keyed
+
+
+@pytest.fixture(scope="module")
+def shared_open(shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyServer]:
+    folder, host = tmp_path_factory.mktemp("open"), "0.0.0.0"
+    with ProxyServer(folder, shared_simulator.url, ready=False, ollama_origins="*", host=host) as server:
+        yield server
+
+
+@pytest.fixture
+def open_to_pages(shared_open: ProxyServer, simulator: Simulator) -> ProxyServer:
+    """A server that every web page may read, for tests that leave nothing behind in it."""
+    return shared_open
 
 
 # The report
@@ -108,8 +136,8 @@ def test_a_nul_is_refused(proxy: ProxyServer, method: str, path: str) -> None:
     assert (answer.status_code, answer.json()["error"].partition(" must")[2]) == (400, " not hold a NUL character")
 
 
-def test_it_follows_the_rules_of_access(start_proxy: Start) -> None:
-    server = start_proxy(proxy_api_keys="s3cret-key", ready=False)
+def test_it_follows_the_rules_of_access(keyed: ProxyServer) -> None:
+    server = keyed
     for path in ("/status", "/models", "/failures", "/log", "/doctor"):
         assert server.get(f"/api/proxy{path}").status_code == 401
         answer = server.get(f"/api/proxy{path}", headers={"Authorization": "Bearer s3cret-key"})
@@ -165,19 +193,20 @@ def test_all_failures_and_limits_are_forgotten_in_all_processes(start_proxy: Sta
         pytest.param(None, 200, id="no page at all"),
     ],
 )
-def test_only_pages_of_this_server_may_change_anything(start_proxy: Start, origin: str | None, status: int) -> None:
+def test_only_pages_of_this_server_may_change_anything(
+    open_to_pages: ProxyServer, origin: str | None, status: int
+) -> None:
     """Even where OLLAMA_ORIGINS lets every page read."""
-    server = start_proxy(ollama_origins="*", ready=False)
+    server = open_to_pages
     headers = {} if origin is None else {"Origin": origin.format(port=server.port)}
     assert server.get("/api/proxy/status?parts=server", headers=headers).status_code == 200
     for path in ("/failures", "/failures/x", "/log"):
         assert delete(server, path, **headers).status_code in (status, 404 if status == 200 else 403)
 
 
-def test_a_page_under_a_rebound_name_may_change_nothing(start_proxy: Start) -> None:
-    server = start_proxy(ollama_origins="*", host="0.0.0.0", ready=False)
+def test_a_page_under_a_rebound_name_may_change_nothing(open_to_pages: ProxyServer) -> None:
     rebound = {"Host": "evil.example:1", "Origin": "http://evil.example:1"}
-    assert delete(server, "/log", **rebound).status_code == 403
+    assert delete(open_to_pages, "/log", **rebound).status_code == 403
 
 
 # The log
@@ -231,14 +260,19 @@ def test_a_number_that_is_none_is_refused(proxy: ProxyServer, query: str) -> Non
     assert proxy.get(f"/api/proxy/log?{query}").status_code == status
 
 
-def test_requests_in_flight_are_told(start_proxy: Start, simulator: Simulator) -> None:
-    server = start_proxy()
+def test_requests_in_flight_are_told(proxy: ProxyServer, simulator: Simulator) -> None:
     simulator.scenario(tokens=4, reasoning=False, hold="gate", hold_at=2)
-    answer = server.chat(stream=True)
-    [flying] = server.get("/api/proxy/status?parts=in_flight").json()["in_flight"]
-    assert (flying["asked"], flying["model"], flying["streamed"]) == ("free", BEST, True)
+    answer = proxy.chat(stream=True)
+
+    def flying() -> list[dict[str, Any]]:
+        told = proxy.get("/api/proxy/status?parts=in_flight").json()["in_flight"]
+        return [one for one in told if answer.headers["X-Request-Id"] == one["id"]]
+
+    [one] = flying()
+    assert (one["asked"], one["model"], one["streamed"]) == ("free", BEST, True)
     simulator.release("gate")
     answer.close()
+    wait_for(lambda: not flying(), what="it has ended")
 
 
 def test_requests_in_flight_are_told_by_every_process(start_proxy: Start, simulator: Simulator) -> None:
@@ -333,8 +367,8 @@ def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simu
     assert run("log", "clear", "--caller", "nobody", **port).stdout == "removed: 0\n"
 
 
-def test_the_commands_send_a_key(start_proxy: Start, run: Run) -> None:
-    server = start_proxy(proxy_api_keys="first-key,s3cret-key", ready=False)
+def test_the_commands_send_a_key(keyed: ProxyServer, run: Run) -> None:
+    server = keyed
     port = {"PORT": str(server.port)}
     for words, variables, said in (
         ([], {}, "needs a key"),
@@ -379,15 +413,11 @@ def test_ollama_host_names_the_server_too(proxy: ProxyServer, run: Run) -> None:
 )
 def test_who_answers_in_its_place_is_one_line(run: Run, pages: Pages | None, said: str) -> None:
     """With --url it is an error. Without, the database next to the command is the best that there is."""
-    if pages is None:
-        port = free_port()
-        named, own = run("failures", "list", "--url", f":{port}", code=1), run("failures", "list", PORT=str(port))
-    else:
-        with serving(pages) as port:
-            named, own = run("failures", "list", "--url", f":{port}", code=1), run("failures", "list", PORT=str(port))
+    with nullcontext(free_port()) if pages is None else serving(pages) as port:
+        named = CliRunner().invoke(command, ["failures", "list", "--url", f":{port}"])
+        own = run("failures", "list", PORT=str(port))
     said = said.replace("URL", f"http://127.0.0.1:{port}")
-    assert named.stderr == f"Error: {said}\n"
-    assert named.stdout == ""
+    assert (named.exit_code, named.output) == (1, f"Error: {said}\n")
     assert own.stderr.startswith(f"{said}: this is about the database sqlite:")
     # Nothing was ever migrated there, which is nobody's mistake.
     assert own.stdout == "nothing is remembered\n"
@@ -429,30 +459,44 @@ def test_the_doctor_believes_what_requests_met(
     assert f"held by ollama-proxy {__version__}" in said
 
 
-@pytest.mark.parametrize("words", [("status",), ("log",), ("status", "--json"), ("log", "--json")], ids=" ".join)
-def test_watching_writes_on_until_ctrl_c(start_proxy: Start, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_watching_writes_on_until_ctrl_c(start_proxy: Start, tmp_path: Path) -> None:
+    """All of them at once: a program starts in a second, and looks every two."""
     server = start_proxy()
     assert server.chat().ok
     logged(server, 1)
-    watching = subprocess.Popen(
+    watched = [("status",), ("log",), ("status", "--json"), ("log", "--json")]
+    started = [_watching(server, tmp_path, words) for words in watched]
+    try:
+        read = [[_line(watching)] for watching in started]
+        assert server.chat("schema-12b:free").ok
+        for words, watching, lines in zip(watched, started, read, strict=True):
+            while "schema-12b" not in lines[-1]:
+                lines.append(_line(watching))
+                assert lines[-1], (words, lines)
+            watching.send_signal(signal.SIGINT)
+            rest, _ = watching.communicate(timeout=PATIENCE)
+            assert watching.returncode == 0, (words, rest)
+            assert "Traceback" not in rest
+            assert "\x1b" not in "".join(lines)
+            if words[0] == "log":
+                assert len(lines) == 2, "each request once"
+    finally:
+        for watching in started:
+            watching.kill()
+            watching.wait(PATIENCE)
+
+
+def _watching(server: ProxyServer, folder: Path, words: tuple[str, ...]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-u", "-m", "ollama_proxy", *words, "--watch", "--url", server.url],
-        cwd=tmp_path,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def _line(watching: subprocess.Popen[str]) -> str:
     assert watching.stdout is not None
-    read = [watching.stdout.readline()]
-    assert server.chat("schema-12b:free").ok
-    while "schema-12b" not in read[-1]:
-        read.append(watching.stdout.readline())
-        assert read[-1], read
-    watching.send_signal(signal.SIGINT)
-    rest, _ = watching.communicate(timeout=PATIENCE)
-    assert watching.returncode == 0, rest
-    assert "Traceback" not in rest
-    assert "\x1b" not in "".join(read)
-    if words[0] == "log":
-        # Each request once.
-        assert len(read) == 2, read
+    return watching.stdout.readline()
