@@ -32,7 +32,7 @@ CLOCKS_DIFFER = 3600.0
 class Sample(NamedTuple):
     """One attempt with a model that was answered, or whose failure is the model's.
 
-    `first_token` counts from the attempt's own start; a time-out has waited for it in vain and has its length there.
+    `first_token` counts from the attempt's own start; a long time-out has its length there, a short one None.
     `tokens` came within `seconds` after the first one. `weight` is of a failure: 1, or less for what says less.
     `renews` says that the model is judged anew: what was measured before this means nothing any more.
     """

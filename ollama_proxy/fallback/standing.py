@@ -32,6 +32,7 @@ class _Suspected(NamedTuple):
     verdict: Verdict
     began_at: float
     waited: float | None
+    timed_out: bool
     measures: bool
 
 
@@ -92,7 +93,7 @@ class Standing:
         self._failed_on.add(model.id)
         # A short time-out says that the model failed, but beside slower models it would look quick.
         timed = waited if waited is not None and waited >= UNMEASURED_PATIENCE else None
-        suspected = _Suspected(model, verdict, began_at, timed, not hurried)
+        suspected = _Suspected(model, verdict, began_at, timed, waited is not None, not hurried)
         if self._suspicions.failed(model.id, self._caller, now):
             self._file(suspected, now)
         else:
@@ -107,8 +108,14 @@ class Standing:
         self._suspicions.answered(model.id, self._caller, now)
         for suspected in self._suspected.values():
             suspect = suspected.model.id
-            if suspect != model.id and not self._suspicions.answered_another(suspect, self._caller, now):
+            if suspect == model.id:
+                continue
+            if not self._suspicions.answered_another(suspect, self._caller, now):
                 self._file(suspected, now)
+            elif suspected.timed_out and self._suspicions.failed_another(suspect, self._caller, now):
+                # It may just have turned silent: too early for a cooldown, but each further time-out would cost a
+                # client seconds. Two callers have seen it, and another model has answered.
+                self._measure(suspected, now)
         self._suspected.clear()
 
     def is_the_request(self, now: float) -> bool:
@@ -119,10 +126,13 @@ class Standing:
         return sum(answered) >= ANSWERED_OTHERS
 
     def _file(self, suspected: _Suspected, now: float) -> None:
-        if suspected.measures:
-            self._measure_failure(suspected.model, now, waited=suspected.waited)
+        self._measure(suspected, now)
         self._memory.failed(suspected.model, suspected.verdict, began_at=suspected.began_at)
         self._suspicions.filed(suspected.model.id)
+
+    def _measure(self, suspected: _Suspected, now: float) -> None:
+        if suspected.measures:
+            self._measure_failure(suspected.model, now, waited=suspected.waited)
 
     def _measure_failure(self, model: Model, now: float, *, waited: float | None = None, weight: float = 1.0) -> None:
         if is_measured(model):

@@ -48,12 +48,8 @@ class Suspicions:
 
         A model that answered somebody else a moment ago is never proven to fail by this: the request may be to blame.
         """
-        record = self._records.setdefault(model, _Record())
-        proven = not self.answered_another(model, caller, now) and any(
-            other != caller and at > record.last_answer and now - at <= PROOF_SECONDS
-            for other, at in record.failed.items()
-        )
-        _note(record.failed, caller, now)
+        proven = not self.answered_another(model, caller, now) and self.failed_another(model, caller, now)
+        _note(self._records.setdefault(model, _Record()).failed, caller, now)
         self._suspect_until = max(self._suspect_until, now + self._seconds)
         return proven
 
@@ -79,6 +75,14 @@ class Suspicions:
         record = self._records.get(model)
         return record is not None and any(
             other != caller and now - at <= SPEAKS_SECONDS for other, at in record.answered.items()
+        )
+
+    def failed_another(self, model: str, caller: str, now: float) -> bool:
+        """Whether a request of somebody else than `caller` failed on `model` lately, with no answer of it since."""
+        record = self._records.get(model)
+        return record is not None and any(
+            other != caller and at > record.last_answer and now - at <= PROOF_SECONDS
+            for other, at in record.failed.items()
         )
 
     def any(self, now: float) -> bool:

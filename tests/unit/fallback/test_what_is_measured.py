@@ -188,3 +188,14 @@ def test_another_caller_s_time_out_proves_it(world: World) -> None:
             world.upstream.replies[name] = [only_comments(0.5)]
         try_ask(world, "free", caller=caller)
     assert world.measured.of(BEST).recent[-1].answered is False
+
+
+@pytest.mark.parametrize("callers", [2, 5])
+def test_a_model_that_turns_silent_is_left_though_it_answered_others_a_moment_ago(world: World, callers: int) -> None:
+    for turn in range(15):
+        ask(world, caller=str(turn % callers))
+    world.upstream.replies[BEST] = [only_comments(0.5)] * 100
+    asked = len(world.upstream.asked)
+    for turn in range(20):
+        assert ask(world, caller=str(turn % callers)) == SECOND
+    assert world.upstream.models[asked:].count(BEST) <= 4
