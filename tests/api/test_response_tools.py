@@ -124,3 +124,19 @@ def test_they_count_as_tools(start_proxy: Callable[..., ProxyServer], simulator:
     proxy = start_proxy()
     assert proxy.post(PATH, {"model": "plain-1:free", "input": "a", "tools": [FILES]}).ok
     assert simulator.chats()[0]["model"] != plain["id"]
+
+
+def test_a_request_that_cannot_be_changed_is_sent_once(proxy: ProxyServer, simulator: Simulator) -> None:
+    error = {"status": 400, "body": {"error": {"code": 400, "message": "Invalid Responses API request"}}}
+    simulator.queue(ID, error, error)
+    body = {"model": MODEL, "input": [{"role": "user", "content": "a"}], "tools": [READ]}
+    assert proxy.post(PATH, body).status_code == 400
+    assert len(simulator.chats()) == 1
+
+
+def test_a_server_tool_alone_in_the_input_is_said_to_be_missing(proxy: ProxyServer, simulator: Simulator) -> None:
+    """A model that is asked to search without a search makes results up."""
+    more = {"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]}
+    answer = proxy.post(PATH, {"model": MODEL, "input": [{"role": "user", "content": "a"}, more]}).json()
+    assert answer["output"][0]["type"] == "web_search_call"
+    assert simulator.chats() == []

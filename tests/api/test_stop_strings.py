@@ -122,3 +122,13 @@ def test_stop_strings_have_limits(proxy: ProxyServer) -> None:
             refused = proxy.post(path, {"model": MODEL, **BODIES[path], field: stops})
             assert refused.status_code == 400, refused.text
             assert "stop strings" in refused.text
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_a_stop_string_in_an_echoed_prompt_ends_nothing(proxy: ProxyServer, unaware: Simulator, stream: bool) -> None:
+    path, echoed = "/v1/completions", ["one two ", "STOP three"]
+    unaware.scenario(ID, text=[*echoed, " four ", "STOP five"])
+    asked = {"model": MODEL, **BODIES[path], "echo": True, "stream": stream, "stream_options": {"include_usage": True}}
+    response = proxy.post(path, asked)
+    said, reason, _ = told(path, response.text) if stream else whole(path, response.json())
+    assert (said, reason) == (f"{ASK} four ", "stop")
