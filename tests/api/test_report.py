@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from ollama_proxy.__main__ import command
 from ollama_proxy.ops.status.report import PARTS
@@ -336,7 +336,22 @@ def run(tmp_path: Path, simulator: Simulator) -> Callable[..., subprocess.Comple
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simulator, run: Run) -> None:
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command that a server answers, in this process: a new one takes a second to start."""
+    monkeypatch.chdir(tmp_path)
+
+    def asked(*words: str, code: int = 0, **variables: str) -> Result:
+        ended = CliRunner().invoke(command, words, env=variables)
+        assert ended.exit_code == code, ended.output
+        return ended
+
+    return asked
+
+
+def test_the_commands_ask_the_running_server(
+    start_proxy: Start, simulator: Simulator, run: Run, asked: Callable[..., Result]
+) -> None:
     server = start_proxy()
     port = {"PORT": str(server.port)}
     simulator.scenario(BEST, error_name="pool_429", times=1)
@@ -348,26 +363,26 @@ def test_the_commands_ask_the_running_server(start_proxy: Start, simulator: Simu
     for words in (f"ollama-proxy {__version__}, up ", "of 50 free requests used today", "OpenRouter accepts the key",
                   "1 request, 0.0 % failed; 2 attempts", "cooling down: 1", "free -> lumen-vl-32b:free"):  # fmt: skip
         assert words in status.stdout
-    report = json.loads(run("status", "--json", **port).stdout)
+    report = json.loads(asked("status", "--json", **port).stdout)
     assert list(report) == list(PARTS)
     assert report["requests"] == [one]
 
-    models = json.loads(run("models", "--json", "--url", server.url).stdout)["models"]
+    models = json.loads(asked("models", "--json", "--url", server.url).stdout)["models"]
     assert [(model["id"], model["state"]) for model in models[:2]] == [(BEST, "cooling"), (SECOND, "ready")]
-    log = run("log", "--model", "lumen-vl-32b:free", **port).stdout.splitlines()
+    log = asked("log", "--model", "lumen-vl-32b:free", **port).stdout.splitlines()
     assert log[0].split()[:4] == ["ID", "TIME", "CALLER", "API"]
     assert log[1].endswith("> lumen-vl-32b:free")
-    assert f"attempt 2    {SECOND}: answered" in run("log", "show", one["id"][:6], **port).stdout
-    assert run("log", "--failed", **port).stdout == "no requests\n"
+    assert f"attempt 2    {SECOND}: answered" in asked("log", "show", one["id"][:6], **port).stdout
+    assert asked("log", "--failed", **port).stdout == "no requests\n"
 
-    assert run("failures", "clear", "typo", code=1, **port).stderr.startswith("Error: no model is called 'typo'")
-    assert run("failures", "clear", "cirrus-ultra:free", **port).stdout.startswith("forgotten: 1")
+    assert asked("failures", "clear", "typo", code=1, **port).stderr.startswith("Error: no model is called 'typo'")
+    assert asked("failures", "clear", "cirrus-ultra:free", **port).stdout.startswith("forgotten: 1")
     assert server.chat("any-name").headers["X-OpenRouter-Model"] == BEST
-    assert run("failures", "list", **port).stdout == "nothing is remembered\n"
-    assert run("log", "clear", "--caller", "nobody", **port).stdout == "removed: 0\n"
+    assert asked("failures", "list", **port).stdout == "nothing is remembered\n"
+    assert asked("log", "clear", "--caller", "nobody", **port).stdout == "removed: 0\n"
 
 
-def test_the_commands_send_a_key(keyed: ProxyServer, run: Run) -> None:
+def test_the_commands_send_a_key(keyed: ProxyServer, asked: Callable[..., Result]) -> None:
     server = keyed
     port = {"PORT": str(server.port)}
     for words, variables, said in (
@@ -375,14 +390,14 @@ def test_the_commands_send_a_key(keyed: ProxyServer, run: Run) -> None:
         (["--key", "wrong"], {}, "does not accept this key"),
         ([], {"OLLAMA_API_KEY": "wrong"}, "does not accept this key"),
     ):
-        [line] = run("failures", "list", *words, code=1, **port, **variables).stderr.splitlines()
+        [line] = asked("failures", "list", *words, code=1, **port, **variables).stderr.splitlines()
         assert line == f"Error: {server.url} {said}: give one with --key or OLLAMA_API_KEY"
     for words, variables in (
         (["--key", "s3cret-key"], {}),
         ([], {"OLLAMA_API_KEY": "s3cret-key"}),
         ([], {"PROXY_API_KEYS": "first-key"}),
     ):
-        assert run("failures", "list", *words, **port, **variables).stdout == "nothing is remembered\n"
+        assert asked("failures", "list", *words, **port, **variables).stdout == "nothing is remembered\n"
 
 
 def test_ollama_host_names_the_server_too(proxy: ProxyServer, run: Run) -> None:
