@@ -104,6 +104,7 @@ def test_only_the_routes_of_the_table_are_there(proxy: ProxyServer) -> None:
         ("DELETE", "/failures//", (308, 404, 405)),
         ("DELETE", "/log?caller=", (400,)),
         ("DELETE", "/log?caller=&usage=1", (400,)),
+        ("DELETE", "/log?Caller=x", (400,)),
         ("GET", "/log?caller=", (400,)),
         ("GET", "/log?model=", (400,)),
         ("GET", "/log/", (200,)),

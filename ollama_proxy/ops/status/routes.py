@@ -105,6 +105,9 @@ def logged(request_id: str) -> Response:
 
 def clear_log() -> Response:
     """DELETE /api/proxy/log: remove the log of `caller`, or all of it; with `usage=1` the sums of hours too."""
+    # A misspelt one would be left out, and what is left out means all.
+    if unknown := request.args.keys() - {"caller", "usage"}:
+        raise BadRequest(f"there is no parameter {min(unknown)[:20]!r} here: caller, usage")
     return _json({"removed": runtime().ledger.clear(_name("caller"), usage=_is_set("usage"))})
 
 
