@@ -25,7 +25,7 @@ from ollama_proxy.fallback.free_requests import FreeRequestCount
 from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, SharedScores
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
-from ollama_proxy.ledger.books import Stores, open_books
+from ollama_proxy.ledger.books import Books, Stores, open_books
 from ollama_proxy.ledger.key_check import KeyState, check_key
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.names import NameKeeper
@@ -108,31 +108,13 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
 
     Raises FilterError if the named filter file is missing, SettingsError if the database URL is not valid.
     """
-    try:
-        database_url = sqlalchemy_url(settings.database_url, instance_path)
-    except ValueError as error:
-        raise SettingsError(f"DATABASE_URL cannot be used (its value is not shown here): {error}") from None
-    client = Client(
-        settings.openrouter_base_url,
-        settings.openrouter_api_key,
-        pool_size=settings.worker_connections,
-        read_timeout=settings.upstream_read_timeout_seconds,
-        app_url=settings.app_url,
-        app_title=settings.app_title,
-    )
-    database = Database(database_url, on_warning=_warn)
+    database, client = _database(settings, instance_path), _client(settings)
     failures = FailureTable(database)
     writes = WriteBehind(database, on_warning=_warn, on_lost=observing.writes_lost)
     revisions = Revisions(database, on_warning=_warn)
     scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
-    keeper = CatalogKeeper(
-        settings,
-        fetch=lambda: fetch_catalog(client, with_key=bool(settings.openrouter_api_key)),
-        table=CatalogTable(database),
-        filters=filters,
-        on_event=lambda event, fields: log.info(event, **fields),
-    )
+    keeper = _keeper(settings, client, database, filters)
     # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
     shared = Shared(failures, writes.queue("failures"), revisions)
     shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
@@ -145,12 +127,6 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         log=log,
         on_lost=observing.records_lost,
     )
-
-    def failed(model: str, verdict: Verdict) -> None:
-        observing.failure(model, verdict)
-        books.ledger.failed(model, verdict)
-        books.quota.failed(verdict)
-
     backend = Backend(
         settings=settings,
         client=client,
@@ -165,7 +141,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
             may_explore=books.quota.has_plenty,
         ),
         suspicions=Suspicions(suspect_seconds(settings)),
-        observe_failure=failed,
+        observe_failure=_told_of_failures(observing, books),
         observe_slow=observing.slow,
         explainer=observing.explainer,
     )
@@ -184,6 +160,44 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         books.upkeep,
         NameKeeper(keeper.current, (settings.openrouter_api_key, *settings.proxy_api_keys)),
     )
+
+
+def _database(settings: Settings, instance_path: str) -> Database:
+    try:
+        url = sqlalchemy_url(settings.database_url, instance_path)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL cannot be used (its value is not shown here): {error}") from None
+    return Database(url, on_warning=_warn)
+
+
+def _client(settings: Settings) -> Client:
+    return Client(
+        settings.openrouter_base_url,
+        settings.openrouter_api_key,
+        pool_size=settings.worker_connections,
+        read_timeout=settings.upstream_read_timeout_seconds,
+        app_url=settings.app_url,
+        app_title=settings.app_title,
+    )
+
+
+def _keeper(settings: Settings, client: Client, database: Database, filters: FilterFiles) -> CatalogKeeper:
+    return CatalogKeeper(
+        settings,
+        fetch=lambda: fetch_catalog(client, with_key=bool(settings.openrouter_api_key)),
+        table=CatalogTable(database),
+        filters=filters,
+        on_event=lambda event, fields: log.info(event, **fields),
+    )
+
+
+def _told_of_failures(observing: Observing, books: Books) -> FailureObserver:
+    def failed(model: str, verdict: Verdict) -> None:
+        observing.failure(model, verdict)
+        books.ledger.failed(model, verdict)
+        books.quota.failed(verdict)
+
+    return failed
 
 
 def _warn(text: str) -> None:
