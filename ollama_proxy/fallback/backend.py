@@ -24,7 +24,7 @@ from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.openrouter.http.client import Client, UpstreamAnswer
 
 #: Seconds that a request waits for the first model list of a server that has just started.
-START_PATIENCE = 2.0
+START_PATIENCE = 5.0
 
 
 class FailureObserver(Protocol):

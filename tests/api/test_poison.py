@@ -14,7 +14,7 @@ from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from simulator.process import Simulator
 from tests.postgres import new_database, postgres_url
-from tests.servers import ProxyServer
+from tests.servers import ProxyServer, wait_for
 
 __all__ = ["postgres_url"]
 
@@ -71,6 +71,7 @@ def test_a_model_that_is_down_is_known_to_all_after_one_good_request(
     turns = cycle(servers)
     for number in range(3):
         assert chat(next(turns), "poisoner", f"good {number}").headers["X-OpenRouter-Model"] != first
-    rows = FailureTable(Database(sqlalchemy_url(url, ""))).load()
+    table = FailureTable(Database(sqlalchemy_url(url, "")))
+    rows = wait_for(table.load, what="the failure is in the table")  # it is written behind the requests
     assert [row.model for row in rows] == [first]
     assert rows[0].count <= 2, "each of the two processes may have found out by itself"
