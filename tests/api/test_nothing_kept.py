@@ -27,7 +27,8 @@ from tests.servers import ProxyServer, wait_for
 __all__ = ["postgres_url"]
 
 #: What the server shows to whoever may see it.
-PAGES = ("/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models")
+REPORTS = tuple(f"/api/proxy/{name}" for name in ("status", "models", "failures", "log?limit=500", "doctor"))
+PAGES = ("/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
 
 
 @pytest.mark.parametrize(("engine", "log_format"), [("sqlite", "text"), ("postgresql", "json")])
@@ -62,6 +63,7 @@ def test_nothing_of_a_request_is_kept(
     database = Database(sqlalchemy_url(url, tmp_path))
     wait_for(lambda: len(LedgerTable(database).newest(1000)) > 30, what="the ledger is written")
     shown = pages(server, PAGES)
+    assert all(shown[path].startswith("200 ") for path in REPORTS)
     assert server.terminate() == 0
     stored = tables(database)
     assert {"table request_log", "table usage_hourly", "table account", "table model_failures"} <= stored.keys()
