@@ -19,6 +19,7 @@ from typing import Any
 
 from ollama_proxy.access.caller import UNKNOWN_CALLER, Caller
 from ollama_proxy.access.hosts import Address, host_address, is_local_host, machine_addresses, unmapped
+from ollama_proxy.access.keys import Key
 from ollama_proxy.access.origins import HeaderPairs, OriginRules
 from ollama_proxy.config import Network, Settings
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
@@ -102,8 +103,10 @@ class AccessPolicy:
     ) -> None:
         self._settings = settings
         self._keys = tuple(_fingerprint(key.encode()) for key in settings.proxy_api_keys)
+        # They have no limits, so that nothing changes for whoever has set them.
+        self._held = tuple(Key(f"key {number}", admin=True) for number in range(1, len(self._keys) + 1))
         #: The names of the keys, by which their callers are known.
-        self.key_names = tuple(f"key {number}" for number in range(1, len(self._keys) + 1))
+        self.key_names = tuple(key.name for key in self._held)
         self._origins = OriginRules(settings.ollama_origins)
         names = frozenset((socket.gethostname(),) if hostnames is None else hostnames)
         addresses = machine_addresses() if interface_ips is None else frozenset(interface_ips)
@@ -156,7 +159,7 @@ class AccessPolicy:
         # Every pair is compared, so that the time tells neither which key matched nor how far one did.
         matches = [any([hmac.compare_digest(mine, theirs) for theirs in given]) for mine in self._keys]  # noqa: C419
         if any(matches):
-            key = self.key_names[matches.index(True)]
+            key = self._held[matches.index(True)]
             return Decision(self._caller_with_key(key, caller.address), headers)
         message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
         if environ.get("HTTP_USER_AGENT", "").startswith(_LOSES_401):

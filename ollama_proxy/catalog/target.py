@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
 from ollama_proxy.catalog.virtual import FREE, VirtualModel
@@ -20,13 +21,15 @@ class Target:
     """What a name means: a `model`, or a `virtual` model; one of the two is None.
 
     `name` is the client's own word for it, for texts. `order` names the order of the free models that may answer; None
-    for a named model and for an unknown name, where FREE_ORDER says it.
+    for a named model and for an unknown name, where FREE_ORDER says it. `persona` is set if the name is a persona's:
+    `model` or `virtual` is then what its base means.
     """
 
     name: str
     model: Model | None = None
     virtual: VirtualModel | None = None
     order: str | None = None
+    persona: Persona | None = None
 
     @property
     def embeds(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flask import current_app, request
 
+from ollama_proxy.access.caller import CALLER_KEY, Caller
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.web.request_body import decoded_zstd, read_body
@@ -26,6 +27,12 @@ def runtime() -> Runtime:
 def observation() -> Observation:
     """Return the Observation of this request."""
     found: Observation = request.environ[ENVIRON_KEY]
+    return found
+
+
+def caller() -> Caller:
+    """Return who sends this request."""
+    found: Caller = request.environ[CALLER_KEY]
     return found
 
 

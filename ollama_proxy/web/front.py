@@ -14,6 +14,7 @@ from typing import Any
 
 from gevent import GreenletExit
 
+from ollama_proxy.access.caller import CALLER_KEY
 from ollama_proxy.access.policy import AccessPolicy, Decision
 from ollama_proxy.errors import ProxyError, ShuttingDown
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
@@ -62,7 +63,7 @@ class Front:
         # From here on whatever happens ends it: what began and never ends stays under way for ever.
         try:
             decision = self._access.check(environ)
-            caller = decision.caller
+            caller = environ[CALLER_KEY] = decision.caller
             observation.caller, observation.address, observation.key = caller.name, caller.address, caller.key
             extra[:0] = decision.headers
             if decision.allowed:
