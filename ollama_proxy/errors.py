@@ -109,6 +109,12 @@ class NotImplementedHere(ProxyError):
     status = 501
 
 
+class KeyLimitReached(ProxyError):
+    """The client's key may use no more for now. Says nothing of the account or of a model."""
+
+    status = 429
+
+
 class UpstreamFailed(ProxyError):
     """OpenRouter, or the model behind it, failed."""
 
