@@ -66,10 +66,10 @@ def _reached(limits: Limits, standing: Standing, *, microusd: int, free: bool, n
         )
         for window, cap, used, reserved, end in money:
             if cap is not None and used + reserved + microusd > cap:
-                yield _too_dear(window, cap, used=used, reserved=reserved, microusd=microusd, end=end, now=now)
+                yield _too_dear(window, cap, used=used, microusd=microusd, end=end, now=now)
 
 
-def _too_dear(window: str, cap: int, *, used: int, reserved: int, microusd: int, end: float, now: float) -> Refused:
+def _too_dear(window: str, cap: int, *, used: int, microusd: int, end: float, now: float) -> Refused:
     limit = f"this key's limit of ${dollars(cap)} a {window}"
     if used >= cap:
         return _until(f"{limit} is reached", end, now)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Double,
     Index,
     Table,
     bindparam,
@@ -77,9 +78,9 @@ class Reservation(Base):
 
 
 class AwaitedCost(Base):
-    """A request whose cost was estimated as `microusd`, and is to be asked for at `due`. `looked` says how often it was.
+    """A request whose cost was estimated as `microusd`, and is to be asked for at `due`.
 
-    `generation` is OpenRouter's id of the answer.
+    `looked` says how often it was asked for, `generation` is OpenRouter's id of the answer.
     """
 
     __tablename__ = "awaited_costs"
@@ -140,7 +141,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a request that has ended used. `id` is that of its reservation, "" for a key without limits.
+    """What a request used that ended at `at`. `id` is that of its reservation, "" for a key without limits.
 
     `reserved` says whether there is a reservation. If `generation` is not "", the cost is an estimate, and is asked for
     at `due`.
@@ -151,6 +152,7 @@ class Settlement:
     windows: Windows
     reserved: bool
     counts: Counts
+    at: float
     generation: str = ""
     due: float = 0.0
 
@@ -164,7 +166,7 @@ class Awaited:
     looked: int
 
 
-_KEY, _NOW = bindparam("key", type_=BigInteger), bindparam("now")
+_KEY, _NOW = bindparam("key", type_=BigInteger), bindparam("now", type_=Double)
 #: One statement, so that what a settlement moves from a reservation to a window is seen in one of them.
 _STANDING = union_all(
     select(literal(0).label("is_reserved"), USE.c.period, USE.c.requests, USE.c.free_requests, USE.c.microusd).where(
@@ -354,8 +356,11 @@ def _not_settled_yet(connection: Connection, settlements: Sequence[Settlement]) 
     for one in settlements:
         if one.id and not one.reserved:
             row = {"id": one.id, "key_id": one.key_id, "period": one.windows.day, "microusd": 0, "free": 0}
-            mark = upsert(connection, RESERVATIONS).values(**row, until=one.due)
-            found.update(connection.execute(mark.on_conflict_do_nothing().returning(c.id)).scalars())
+            mark = upsert(connection, RESERVATIONS).values(**row, until=one.at)
+            # There may be a reservation all the same: committed when the connection broke.
+            ended = {name: mark.excluded[name] for name in ("microusd", "free", "until")}
+            mark = mark.on_conflict_do_update(index_elements=["id"], set_=ended, where=c.until > one.at)
+            found.update(connection.execute(mark.returning(c.id)).scalars())
     return found
 
 

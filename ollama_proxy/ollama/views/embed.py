@@ -21,7 +21,7 @@ from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.vectors import unit
-from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, caller, observation, request_body, runtime
 from ollama_proxy.web.embedding import respond_embedded, widths
 
 
@@ -69,7 +69,7 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
 def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, *, truncate: bool) -> Response:
     model = target.model
     assert model is not None
-    translation, noted = translate_embed(asked), observation()
+    translation, noted, asker = translate_embed(asked), observation(), caller()
 
     def call_for(inputs: list[str]) -> Call:
         return Call(
@@ -80,6 +80,7 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Repl
             path="/embeddings",
             dialect=EMBEDDINGS,
             caller=noted.caller,
+            key=asker.holds,
             observation=noted,
         )
 
