@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.conversations import Opening
 from ollama_proxy.fallback.needs import Needs
@@ -23,6 +24,7 @@ class Call:
     the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
     `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
     `caller` is the name of who asks, `observation` the request that it is, for those who are told of attempts.
+    `catalog` is what its caller may see, from which `target` comes; None: all that there is.
     `opening` is how the conversation began (None: a request that is no part of one), `session` the client's own name
     for it, as it may go upstream.
     """
@@ -39,6 +41,7 @@ class Call:
     observation: Observation | None = None
     opening: Opening | None = None
     session: str = ""
+    catalog: Catalog | None = None
 
 
 @dataclass(frozen=True, slots=True)
