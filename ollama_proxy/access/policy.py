@@ -46,6 +46,9 @@ _NO_KEY = "unauthorized: this server needs an API key (Authorization: Bearer <ke
 #: The text of a 403 for a key that is no admin's.
 _NEEDS_ADMIN = "forbidden: this needs an admin key"
 
+#: The text of a 403 for a page that is called with a key in front of its path: its links would spread the key.
+_NOT_IN_PATH = "forbidden: a page takes no key in its address"
+
 #: The text of a 503 while the keys cannot be read.
 _KEYS_UNKNOWN = (
     "this server does not know yet who may call: its database, which holds the keys, does not answer. Try again soon"
@@ -146,7 +149,7 @@ class AccessPolicy:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
         caller = self._caller(environ)
         origin = self._origins.judge(environ, self._is_local_host)
-        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS:
+        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS and PATH_KEY not in environ:
             return Decision(caller, origin.headers, 204 if origin.preflight else None)
         if origin.refused:
             return Decision(caller, status=403, reason="the Origin is not in OLLAMA_ORIGINS")
@@ -187,6 +190,8 @@ class AccessPolicy:
         if key is None:
             return self._without_key(environ, caller, headers, is_known=register is not None)
         if PATH_KEY in environ:
+            if environ["PATH_INFO"].startswith("/ui"):
+                return Decision(caller, headers, error=Forbidden(_NOT_IN_PATH))
             # An address is written down in many places: histories, logs of proxies, chats.
             key, headers = replace(key, admin=False, metrics=False), (*headers, ("Referrer-Policy", "no-referrer"))
         if environ["REQUEST_METHOD"] == "DELETE" and not key.admin:

@@ -26,7 +26,10 @@ class _Replies:
 
 
 class ModelList:
-    """Replies of `/v1/models` for each catalogue: the current one, and what keys see of it. One per process."""
+    """Replies of `/v1/models` for each catalogue: the whole, and what keys see of it.
+
+    One per process.
+    """
 
     def __init__(self) -> None:
         # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.

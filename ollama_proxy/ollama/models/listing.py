@@ -25,7 +25,10 @@ class _Replies:
 
 
 class Listing:
-    """Replies of `/api/tags` and `/api/show` for each catalogue: the whole, and what keys see of it. One per process."""
+    """Replies of `/api/tags` and `/api/show` for each catalogue: the whole, and what keys see of it.
+
+    One per process.
+    """
 
     def __init__(self) -> None:
         # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.
