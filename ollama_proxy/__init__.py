@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.runtime import Observing, build_runtime
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
+    from ollama_proxy.web.key_in_path import KeyInPath
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
 
     settings = settings or load_settings()
@@ -80,5 +81,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
         first_request=runtime.start_background,
     )
-    app.wsgi_app = MergedSlashes(front)  # type: ignore[method-assign]
+    app.wsgi_app = MergedSlashes(KeyInPath(front, is_on=settings.key_in_path))  # type: ignore[method-assign]
     return app

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import structlog
 
+from ollama_proxy.access.key_texts import folded, keys_of_settings
 from ollama_proxy.access.policy import AccessPolicy
+from ollama_proxy.access.register import READ_AGAIN, KeyRegister
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
@@ -38,6 +40,8 @@ from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.key_table import NAME as KEYS
+from ollama_proxy.storage.key_table import KeyTable
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.score_table import ScoreTable
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -67,6 +71,9 @@ class Runtime:
     kept_name: NameKeeper
     #: What the keys of clients use, and what their limits allow.
     counting: KeyCounting
+    #: The keys of the database, and this process's copy of them.
+    key_table: KeyTable
+    register: KeyRegister
     #: Since when the server serves, in UTC epoch seconds; the starting code sets it. None in what serves nobody.
     serving_since: float | None = None
     _has_started: bool = False
@@ -119,6 +126,8 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
     scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
     keeper = _keeper(settings, client, database, filters)
+    key_table = KeyTable(database)
+    register = _register(settings, key_table, revisions)
     # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
     shared = Shared(failures, writes.queue("failures"), revisions)
     shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
@@ -160,13 +169,28 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         writes,
         revisions,
         filters,
-        AccessPolicy(settings),
+        AccessPolicy(settings, register=register.current),
         books.ledger,
         books.quota,
         books.upkeep,
-        NameKeeper(keeper.current, (settings.openrouter_api_key, *settings.proxy_api_keys)),
+        NameKeeper(keeper.current, _secrets(settings)),
         books.counting,
+        key_table,
+        register,
     )
+
+
+def _register(settings: Settings, table: KeyTable, revisions: Revisions) -> KeyRegister:
+    taken = {folded(one.key.name) for one in keys_of_settings(settings.proxy_api_keys)}
+    register = KeyRegister(table.load, freshen=revisions.freshen, taken=taken, on_warning=_warn)
+    revisions.subscribe(KEYS, register.reload, at_least_every=READ_AGAIN)
+    return register
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    """The keys that this server knows as texts."""
+    of_clients = (text for one in keys_of_settings(settings.proxy_api_keys) for text in one.texts)
+    return (settings.openrouter_api_key, *of_clients)
 
 
 def _database(settings: Settings, instance_path: str) -> Database:

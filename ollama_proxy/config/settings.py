@@ -301,6 +301,12 @@ class Settings:
         secret=True,
         not_empty="without a key the server would be open: write a key there, or remove the variable",
     )
+    key_in_path: bool = setting(
+        False,
+        switch(),
+        help="a key may stand in the address: http://host:11434/k/KEY",
+        group=ACCESS,
+    )
     allow_networks: tuple[Network, ...] = setting(
         PRIVATE_NETWORKS,
         networks(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ollama_proxy.access.keys import Key
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.conversations import Opening
 from ollama_proxy.fallback.needs import Needs
@@ -25,6 +26,7 @@ class Call:
     `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
     `caller` is the name of who asks, `key` what its key allows (None: it has none), `observation` the request that it
     is, for those who are told of attempts.
+    `catalog` is what its caller may see, from which `target` comes; None: all that there is.
     `opening` is how the conversation began (None: a request that is no part of one), `session` the client's own name
     for it, as it may go upstream.
     """
@@ -42,6 +44,7 @@ class Call:
     observation: Observation | None = None
     opening: Opening | None = None
     session: str = ""
+    catalog: Catalog | None = None
 
 
 @dataclass(frozen=True, slots=True)

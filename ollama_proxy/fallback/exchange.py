@@ -80,7 +80,8 @@ class Exchange:
             self._candidates = self._choice.models
         finally:
             if backend.explainer is not None:
-                tell_choice(backend, call.observation, call.target, call.needs, self._candidates, self._standing)
+                chosen, seen = self._candidates, call.catalog
+                tell_choice(backend, call.observation, call.target, call.needs, chosen, self._standing, seen)
         self._run = self._attempts()
 
     def __iter__(self) -> Generator[Beat | Burst, None, None]:
@@ -169,7 +170,7 @@ class Exchange:
     def _choose(self) -> Choice:
         """Return who is tried. Raises ProxyError if nobody may be."""
         backend, target = self._backend, self._call.target
-        catalog = backend.catalog()
+        catalog = self._call.catalog or backend.catalog()
         backend.memory.freshen()
         self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
         now = self._clock.time()

@@ -18,7 +18,7 @@ from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed
 from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
 from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
 from ollama_proxy.ollama.views.state import listing
-from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, catalog, observation, request_body, runtime
 
 _SUCCESS = "success"
 _STANDS_IN = "there is no model of this name: the free models answer in its place"
@@ -30,14 +30,14 @@ def pull() -> Response:
     """POST /api/pull: succeeds for every name with which a chat or an embedding would be answered."""
     asked = read_pull(request_body())
     asked_for(asked.asked)
-    catalog = runtime().backend.catalog()
+    models = catalog()
     try:
-        target = pulled_target(asked.asked, catalog, strict=runtime().settings.strict_models)
+        target = pulled_target(asked.asked, models, strict=runtime().settings.strict_models)
     except ModelNotFound as error:
         raise _refused(error.message) from error
     if not asked.stream:
         return json_reply({"status": _SUCCESS}, content_type=STREAM_JSON)
-    return _status_lines(_pulled(listing().listed(catalog, target), stands_in=stands_in(asked.asked, target)))
+    return _status_lines(_pulled(listing().listed(models, target), stands_in=stands_in(asked.asked, target)))
 
 
 def _pulled(model: Listed, *, stands_in: bool) -> Iterator[dict[str, Any]]:
@@ -63,7 +63,7 @@ def push() -> Response:
 def create() -> Response:
     """POST /api/create."""
     asked = read_create(request_body())
-    check_name(asked.asked, runtime().backend.catalog())
+    check_name(asked.asked, catalog())
     raise _refused(f"models cannot be created: {_WHY}")
 
 
@@ -93,7 +93,7 @@ def blob(digest: str) -> Response:
 
 def _check(name: str, text: str) -> None:
     try:
-        check_name(name, runtime().backend.catalog())
+        check_name(name, catalog())
     except BadRequest as error:
         raise BadRequest(text) from error
 

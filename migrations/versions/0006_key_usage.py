@@ -1,7 +1,7 @@
 """what each key has used in each window, what its requests hold in reserve, and costs that are not known yet
 
-Revision: 0005_key_usage
-Follows: 0004
+Revision: 0006
+Follows: 0005
 
 Only adds tables, so servers of version 1.0.0 go on working with the database. They know no keys of this kind.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_key_usage"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
