@@ -38,8 +38,8 @@ class Spending:
 
     def __init__(self, gate: Gate, key: Key, call: Call, *, free_mode: bool) -> None:
         self._gate, self._key, self._call = gate, key, call
-        # In free mode nothing can cost anything: the guard sees to it.
-        self._bounds = key.limits.caps_money and not free_mode
+        # There the guard sees to it that nothing can cost anything.
+        self._bounds = key.limits.caps_money and not (free_mode or key.free_only)
         self._bound: dict[str, Bound] = {}
         self._allowance: Allowance | None = None
         self._attempt: Attempt | None = None

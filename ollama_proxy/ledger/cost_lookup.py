@@ -19,10 +19,11 @@ from ollama_proxy.storage.key_usage_table import Awaited, KeyUsageTable
 MOST_LOOKS = 2
 ASK_AGAIN_AFTER = 600.0
 
-#: Costs that are asked for at one look; each may take some seconds.
-MOST_AT_ONCE = 20
-#: The fewest seconds between two looks.
-_EVERY = 10.0
+#: Costs that are asked for at one look, and the seconds after which it ends: others wait for the thread.
+MOST_AT_ONCE = 200
+_LONGEST_LOOK = 10.0
+#: Seconds until the next look if this one has not reached all.
+_SOON = 1.0
 
 _OK = 200
 
@@ -63,14 +64,16 @@ class CostLookup:
         now = self._clock()
         if self._next_at is None or now < self._next_at:
             return
-        self._next_at = now + _EVERY
+        self._next_at = now + _SOON
         due, following = self._table.awaited(now, MOST_AT_ONCE)
-        for one in due:
+        ends = self._clock() + _LONGEST_LOOK
+        for done, one in enumerate(due, start=1):
             self._look(one, now)
-        if len(due) < MOST_AT_ONCE:
-            again = now + ASK_AGAIN_AFTER if due else None
-            times = [at for at in (following, again) if at is not None]
-            self._next_at = max(min(times), now + _EVERY) if times else None
+            if done == MOST_AT_ONCE or self._clock() > ends:
+                return
+        # What is not known yet is asked for again; of a look that found nothing there is nothing to ask for either.
+        times = [at for at in (following, now + ASK_AGAIN_AFTER if due else None) if at is not None]
+        self._next_at = min(times) if times else None
 
     def _look(self, one: Awaited, now: float) -> None:
         microusd = self._ask(one.generation)
