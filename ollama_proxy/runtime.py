@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from ollama_proxy.access.key_texts import folded, keys_of_settings
+from ollama_proxy.access.key_texts import keys_of_settings, names_of_settings
 from ollama_proxy.access.policy import AccessPolicy
 from ollama_proxy.access.register import READ_AGAIN, KeyRegister
 from ollama_proxy.catalog.fetch import fetch_catalog
@@ -181,7 +181,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
 
 
 def _register(settings: Settings, table: KeyTable, revisions: Revisions) -> KeyRegister:
-    taken = {folded(one.key.name) for one in keys_of_settings(settings.proxy_api_keys)}
+    taken = names_of_settings(settings.proxy_api_keys)
     register = KeyRegister(table.load, freshen=revisions.freshen, taken=taken, on_warning=_warn)
     revisions.subscribe(KEYS, register.reload, at_least_every=READ_AGAIN)
     return register

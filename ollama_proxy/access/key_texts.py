@@ -25,7 +25,7 @@ _SHOWN: Final = len(MARK) + 4
 LONGEST_NAME: Final = 40
 _ALSO_IN_NAMES: Final = frozenset("._-")
 #: Names that other callers have: those whose address nobody knows, and sums of many.
-_NOT_NAMES: Final = frozenset({"unknown", "others", "none"})
+_NOT_NAMES: Final = frozenset({"unknown", "others", "none", "events"})
 #: How keys of this program and of others begin: a key that is taken for a name would be shown everywhere.
 _KEYS_BEGIN: Final = (MARK, "sk-", "gsk_", "hf_", "ghp_", "xai-")
 #: NAME=KEY in PROXY_API_KEYS: a shorter KEY is none, so that no key with an `=` in it is cut to a guessable end.
@@ -104,3 +104,8 @@ def keys_of_settings(entries: Iterable[str]) -> tuple[SettingsKey, ...]:
         key = Key(named or f"key {place}", admin=True)
         found.append(SettingsKey(key, (secret, entry) if named else (entry,)))
     return tuple(found)
+
+
+def names_of_settings(entries: Iterable[str]) -> frozenset[str]:
+    """Return the names of the keys of PROXY_API_KEYS, folded: no key of the database can have one of them."""
+    return frozenset(folded(one.key.name) for one in keys_of_settings(entries))

@@ -158,18 +158,21 @@ class Ledger:
         rows = self._table.newest(limit, before=before, failed_only=failed_only, caller=caller, models=models)
         return [_record(row) for row in rows]
 
-    def find(self, beginning: str) -> RequestRecord | None:
-        """Return the newest request whose id begins so, None if there is none."""
-        row = self._table.find(beginning)
+    def find(self, beginning: str, *, caller: str | None = None) -> RequestRecord | None:
+        """Return the newest request, of `caller` or of anybody, whose id begins so; None if there is none."""
+        row = self._table.find(beginning, caller=caller)
         return None if row is None else _record(row)
 
     def usage(self, since: float, *, caller: str | None = None) -> list[HourlyUsage]:
         """Return what was used in the hours that end after `since` (UTC epoch seconds), oldest first."""
         return self._table.usage(since, caller=caller)
 
-    def usage_totals(self, since: float, most: int) -> UsageTotals:
-        """Return the sums of these hours: of all, and of the `most` callers and models with the most requests."""
-        return self._table.usage_totals(since, most)
+    def usage_totals(self, since: float, most: int, *, caller: str | None = None) -> UsageTotals:
+        """Return the sums of these hours: of all, and of the `most` callers and models with the most requests.
+
+        With `caller` only what that one used.
+        """
+        return self._table.usage_totals(since, most, caller=caller)
 
     def failures(self, since: float) -> list[HourlyFailures]:
         """Return how many attempts failed in the hours that end after `since`, oldest first."""

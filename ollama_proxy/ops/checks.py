@@ -8,6 +8,7 @@ password.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,10 @@ def look_at_limits(view: View) -> Iterator[Finding]:
 
 def look_at_access(runtime: Runtime) -> Iterator[Finding]:
     """Who may call, and where strangers could."""
-    who, *warnings = describe_access(runtime.settings)
+    if runtime.register.known is None:
+        with suppress(StorageUnavailable):
+            runtime.register.reload()
+    who, *warnings = describe_access(runtime.settings, runtime.register.known)
     yield Finding(Grade.FINE, "access", who)
     yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 

@@ -220,11 +220,11 @@ class LedgerTable:
         query = select(*log).where(and_(True, *which)).order_by(log.ended_at.desc(), log.id.desc()).limit(limit)
         return self._database.run(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
-    def find(self, beginning: str) -> dict[str, Any] | None:
+    def find(self, beginning: str, *, caller: str | None = None) -> dict[str, Any] | None:
         """Return the newest row of the request log whose id begins so: see `Ledger.find`."""
         log = REQUEST_LOG.c
         which = log.id.startswith(beginning, autoescape=True)
-        query = select(*log).where(which).order_by(log.ended_at.desc()).limit(1)
+        query = select(*log).where(which, *_of(REQUEST_LOG, caller)).order_by(log.ended_at.desc()).limit(1)
 
         def read(connection: Connection) -> dict[str, Any] | None:
             row = connection.execute(query).mappings().one_or_none()
@@ -240,16 +240,18 @@ class LedgerTable:
         query = select(*USAGE.c).where(*which).order_by(USAGE.c.hour, USAGE.c.caller, USAGE.c.model)
         return self._database.run(lambda connection: [_usage_row(row) for row in connection.execute(query)])
 
-    def usage_totals(self, since: float, most: int) -> UsageTotals:
+    def usage_totals(self, since: float, most: int, *, caller: str | None = None) -> UsageTotals:
         """Return the sums over all hours that end after `since`, with at most `most` callers and models.
+
+        With `caller` only what that one used.
 
         The database adds up: an hour has a row for each caller and model.
         """
 
         def read(connection: Connection) -> UsageTotals:
-            [total] = _totals(connection, since)
-            callers = _totals(connection, since, USAGE.c.caller, most)
-            return UsageTotals(total, callers, _totals(connection, since, USAGE.c.model, most))
+            [total] = _totals(connection, since, of=caller)
+            callers = _totals(connection, since, USAGE.c.caller, most, of=caller)
+            return UsageTotals(total, callers, _totals(connection, since, USAGE.c.model, most, of=caller))
 
         return self._database.run(read)
 
@@ -332,11 +334,20 @@ def _usage_row(row: Row[Any]) -> HourlyUsage:
 
 
 def _totals(
-    connection: Connection, since: float, by: ColumnElement[str] | None = None, most: int = 1
+    connection: Connection,
+    since: float,
+    by: ColumnElement[str] | None = None,
+    most: int = 1,
+    *,
+    of: str | None = None,
 ) -> list[HourlyUsage]:
-    """Return one row for each value of `by`, at most `most` of them; without `by` one row, of zeros if nothing was."""
+    """Return one row for each value of `by`, at most `most` of them; without `by` one row, of zeros if nothing was.
+
+    `of` is a caller, None for all.
+    """
     names = (*_SUMS, *_FIRST_TOKEN)
-    query = select(*(func.sum(USAGE.c[name]).label(name) for name in names)).where(USAGE.c.hour > since - HOUR)
+    query = select(*(func.sum(USAGE.c[name]).label(name) for name in names))
+    query = query.where(USAGE.c.hour > since - HOUR, *_of(USAGE, of))
     if by is not None:
         query = query.add_columns(by).group_by(by).order_by(func.sum(USAGE.c.requests).desc(), by).limit(most)
     found = []

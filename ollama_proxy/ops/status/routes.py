@@ -16,15 +16,19 @@ from flask import Blueprint, Response, request
 from ollama_proxy.errors import BadRequest, Forbidden, Unavailable
 from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
+from ollama_proxy.ops.keys.routes import ROUTES as KEY_ROUTES
 from ollama_proxy.ops.status.failure_states import clear_failures
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
 from ollama_proxy.ops.status.views import LiveView
 from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.web.context import observation, runtime
+from ollama_proxy.web.context import caller, observation, runtime
 from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, render_errors, rendered
 
 _LOOKING = ("GET",)
+
+#: What a key that is no admin's may look at: each shows it only what is its own.
+_OWN = frozenset(f"/api/proxy/{rule}" for rule in ("me", "status", "models", "log", "log/<request_id>"))
 
 
 def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
@@ -50,6 +54,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("GET", "/log/<request_id>", logged),
         ("DELETE", "/log", clear_log),
         ("GET", "/doctor", doctor),
+        *KEY_ROUTES,
     ):
         endpoint = f"{view.__name__}{path.count('<') or ''}"
         # DELETE /failures/ is the address of a model whose name is empty, and must not mean all of them.
@@ -61,11 +66,15 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 def _may_operate() -> None:
     """The one place that says who may call /api/proxy/*, beside the rules of every route.
 
-    All keys are equal: whoever may chat may look and forget. Raises Forbidden for a foreign page that would change
-    something.
+    Where keys are required an admin's may do everything, another one may look at what is its own. Raises Forbidden; for
+    a foreign page that would change something too.
     """
     if request.method not in _LOOKING and not runtime().access.is_own_page(request.environ):
         raise Forbidden("forbidden: only a page of this server may do that")
+    key = caller().holds
+    is_own = request.method in _LOOKING and request.url_rule is not None and request.url_rule.rule in _OWN
+    if key is not None and not key.admin and not is_own:
+        raise Forbidden("forbidden: this needs an admin key")
 
 
 def status() -> Response:
@@ -153,7 +162,7 @@ def doctor() -> Response:
 
 
 def _view() -> LiveView:
-    return LiveView(runtime(), time.time())
+    return LiveView(runtime(), time.time(), caller().holds)
 
 
 def _json(value: dict[str, Any]) -> Response:
