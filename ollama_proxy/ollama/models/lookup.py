@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ollama_proxy.catalog.names import name_key, tagged
+from ollama_proxy.catalog.names import tagged
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
@@ -56,9 +56,9 @@ def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
         raise ModelNotFound(_NO_MANIFEST + (f" ({more})" if more else "")) from error
 
 
-def stands_in(asked: str, target: Target) -> bool:
-    """Return True if `asked` is no model's name: the free models answer for it."""
-    return target.virtual is not None and name_key(without_source(asked)) != target.virtual.name
+def stands_in(target: Target) -> bool:
+    """Return True if nothing is called so, not even a virtual model: the free models answer in its place."""
+    return target.virtual is not None and target.order is None
 
 
 def check_name(asked: str, catalog: Catalog) -> None:

@@ -37,7 +37,7 @@ def pull() -> Response:
         raise _refused(error.message) from error
     if not asked.stream:
         return json_reply({"status": _SUCCESS}, content_type=STREAM_JSON)
-    return _status_lines(_pulled(listing().listed(catalog, target), stands_in=stands_in(asked.asked, target)))
+    return _status_lines(_pulled(listing().listed(catalog, target), stands_in=stands_in(target)))
 
 
 def _pulled(model: Listed, *, stands_in: bool) -> Iterator[dict[str, Any]]:
