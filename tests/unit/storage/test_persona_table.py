@@ -1,4 +1,4 @@
-"""The personas: their table and a copy of it: whole rows, limits, how other processes learn of it; on both databases."""
+"""The personas: their table and a copy of it: whole rows, limits, how others learn of them; on both databases."""
 
 from __future__ import annotations
 
