@@ -17,6 +17,7 @@ from ollama_proxy.access.policy import AccessPolicy
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
+from ollama_proxy.catalog.library import Library
 from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, Explainer, FailureObserver, SlowObserver, in_background
 from ollama_proxy.fallback.choosing import Chooser
@@ -36,6 +37,7 @@ from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.persona_table import PersonaTable
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.score_table import ScoreTable
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -56,6 +58,8 @@ class Runtime:
     revisions: Revisions
     filters: FilterFiles
     access: AccessPolicy
+    #: The personas, which all processes share.
+    library: Library
     #: What all processes have recorded; an Observer, which `create_app` joins with the others.
     ledger: Ledger
     #: What is left of the account.
@@ -155,6 +159,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         revisions,
         filters,
         AccessPolicy(settings),
+        Library(PersonaTable(database), revisions),
         books.ledger,
         books.quota,
         books.upkeep,

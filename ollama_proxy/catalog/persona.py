@@ -17,7 +17,8 @@ class Persona:
 
     `name` is its name as shown, with its tag; `base` the id of an OpenRouter model, or a virtual model's listed name.
     `parameters` are Ollama's options, `messages` `{"role", "content"}` objects in order, `licenses` texts. `digest` is
-    64 hexadecimal digits over all of it. `created` and `modified` are UTC epoch seconds.
+    64 hexadecimal digits over all of it. `created` and `modified` are UTC epoch seconds. `template`, `licenses`,
+    `renderer`, `parser` and `requires` are only shown.
     """
 
     name: str
@@ -30,3 +31,6 @@ class Persona:
     digest: str
     created: float
     modified: float
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
