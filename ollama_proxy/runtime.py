@@ -118,7 +118,8 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
     revisions = Revisions(database, on_warning=_warn)
     scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
-    keeper = _keeper(settings, client, database, filters)
+    library = Library(PersonaTable(database), revisions)
+    keeper = _keeper(settings, client, database, filters, library)
     # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
     shared = Shared(failures, writes.queue("failures"), revisions)
     shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
@@ -159,7 +160,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         revisions,
         filters,
         AccessPolicy(settings),
-        Library(PersonaTable(database), revisions),
+        library,
         books.ledger,
         books.quota,
         books.upkeep,
@@ -186,12 +187,15 @@ def _client(settings: Settings) -> Client:
     )
 
 
-def _keeper(settings: Settings, client: Client, database: Database, filters: FilterFiles) -> CatalogKeeper:
+def _keeper(
+    settings: Settings, client: Client, database: Database, filters: FilterFiles, library: Library
+) -> CatalogKeeper:
     return CatalogKeeper(
         settings,
         fetch=lambda: fetch_catalog(client, with_key=bool(settings.openrouter_api_key)),
         table=CatalogTable(database),
         filters=filters,
+        personas=library.current,
         on_event=lambda event, fields: log.info(event, **fields),
     )
 
