@@ -8,6 +8,7 @@ from typing import Any, cast
 from marshmallow import post_load
 
 from ollama_proxy import limits
+from ollama_proxy.bodies.options import check_options
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body, encode_part
 from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
@@ -15,7 +16,6 @@ from ollama_proxy.gojson.text import quote
 from ollama_proxy.ollama.request.base import ModelRequest, ModelSchema, read_request
 from ollama_proxy.ollama.request.field_types import Images, KeepAlive, Messages, Think, Tools
 from ollama_proxy.ollama.request.messages import Message
-from ollama_proxy.ollama.request.options import check_options
 
 _MOST_TOP_LOGPROBS = 20
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollama_proxy.bodies.options import sampling
 from ollama_proxy.bodies.sampling import stops_of
 from ollama_proxy.bodies.tool_names import ToolNames
 from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of
@@ -18,7 +19,6 @@ from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, 
 from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.request.images import image_part
 from ollama_proxy.ollama.request.messages import Message
-from ollama_proxy.ollama.request.options import sampling
 from ollama_proxy.ollama.request.thinking import reasoning
 from ollama_proxy.ollama.request.tool_history import repair
 from ollama_proxy.ollama.request.tools import definitions, tool_choice
