@@ -71,7 +71,8 @@ def _json(body: bytes) -> Response:
 @blueprint.get("/models")
 def models() -> Response:
     """GET /v1/models."""
-    return _json(_model_list().models(context.runtime().backend.catalog()))
+    runtime = context.runtime()
+    return _json(_model_list().models(runtime.backend.catalog(), strict=runtime.settings.strict_models))
 
 
 @blueprint.get("/models/<path:name>")

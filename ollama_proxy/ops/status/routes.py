@@ -43,6 +43,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
     for methods, path, view in (
         ("GET", "/status", status),
         ("GET", "/models", models),
+        ("GET", "/personas", personas),
         ("GET", "/failures", failures),
         ("DELETE", "/failures", forget_failures),
         ("DELETE", "/failures/<path:model>", forget_failures),
@@ -75,8 +76,13 @@ def status() -> Response:
 
 
 def models() -> Response:
-    """GET /api/proxy/models: the models in their order, and the limits that hold."""
-    return _json(report(_view(), ("models", "limits", "orders")))
+    """GET /api/proxy/models: the models in their order, the limits that hold, and the aliases."""
+    return _json(report(_view(), ("models", "limits", "orders", "aliases")))
+
+
+def personas() -> Response:
+    """GET /api/proxy/personas: all personas, and what they mean now."""
+    return _json(report(_view(), ("personas",)))
 
 
 def failures() -> Response:
