@@ -20,7 +20,7 @@ from ollama_proxy.storage.revisions import Revisions
 
 #: How many personas there may be, and how many bytes their texts may have together: every process holds all of them.
 MOST_PERSONAS = 1000
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES_OF_ALL = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class Library:
         self._revisions.freshen()
         return self._copy.personas
 
+    def latest(self) -> Mapping[str, Persona]:
+        """Return the personas as of now, for who is about to write. Raises StorageUnavailable."""
+        self.reload()
+        return self._copy.personas
+
     def reload(self) -> None:
         """Read the table again. Raises StorageUnavailable."""
         known = self._copy.revision
@@ -61,7 +66,7 @@ class Library:
 
         One that is replaced keeps how its name is written, and its time of creation.
         """
-        self._take(self._table.put(_row(persona), most=MOST_PERSONAS, most_bytes=MOST_BYTES))
+        self._take(self._table.put(_row(persona), most=MOST_PERSONAS, most_bytes=MOST_BYTES_OF_ALL))
 
     def remove(self, name: str) -> bool:
         """Remove the persona of that name. Returns False if there was none. Raises StorageUnavailable."""

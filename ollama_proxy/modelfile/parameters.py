@@ -126,14 +126,15 @@ def shown(parameters: Mapping[str, Any]) -> str:
 
 
 def _go(value: Any) -> str:
-    """A value of JSON as Go's %#v prints it."""
-    if isinstance(value, str):
-        return quote(value, longest=len(value))
+    """A value of JSON as Go's %#v prints it, but texts with JSON's escapes: Continue parses stop strings as JSON."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return _number(value)
-    return "<nil>" if value is None else json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return "<nil>"
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Reads a Modelfile by the grammar of Ollama's command line, and refuses it in its words (docs/contract.md, "Modelfile").
+"""Reads a Modelfile by the grammar of Ollama's command line, and refuses it in its words (docs/contract.md).
 
 Linear in the length of the text. More tolerant in one point: there may be several blanks before a parameter's name.
 """

@@ -14,7 +14,8 @@ from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 
-_NO_MANIFEST = "pull model manifest: file does not exist"
+#: What Ollama says of a model that its registry does not have; the command line searches for it.
+NO_MANIFEST = "pull model manifest: file does not exist"
 
 
 def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
@@ -53,7 +54,7 @@ def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
         return served_target(name, catalog, strict=strict or _is_cloud(name))
     except ModelNotFound as error:
         more = error.message.partition(" not found: ")[2]
-        raise ModelNotFound(_NO_MANIFEST + (f" ({more})" if more else "")) from error
+        raise ModelNotFound(NO_MANIFEST + (f" ({more})" if more else "")) from error
 
 
 def stands_in(target: Target) -> bool:

@@ -34,7 +34,7 @@ def version() -> Response:
 
 def tags() -> Response:
     """HEAD, GET /api/tags."""
-    return json_reply(listing().tags(runtime().backend.catalog()))
+    return json_reply(listing().tags(runtime().backend.catalog(), strict=runtime().settings.strict_models))
 
 
 def ps() -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from ollama_proxy.errors import BadRequest, Forbidden, Unavailable
+from ollama_proxy.errors import BadRequest, DatabaseAway, Forbidden
 from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
 from ollama_proxy.ops.status.failure_states import clear_failures
@@ -35,7 +35,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 
     @blueprint.errorhandler(StorageUnavailable)
     def away(_: StorageUnavailable) -> Response:
-        error = Unavailable("the database does not answer now: try again", retry_after=5)
+        error = DatabaseAway()
         observation().error = error.reason
         headers, body = rendered(error_form, error)
         return Response(body, status=error.status, headers=headers)
