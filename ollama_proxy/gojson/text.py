@@ -13,10 +13,10 @@ _NAMED = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t":
 _LONGEST_QUOTE = 200
 
 
-def quote(text: str, mark: str = '"') -> str:
+def quote(text: str, mark: str = '"', *, longest: int = _LONGEST_QUOTE) -> str:
     """Return `text` as Go's %q prints it; a long one is cut, so that an error never repeats a whole body."""
-    if len(text) > _LONGEST_QUOTE:
-        text = text[:_LONGEST_QUOTE] + "..."
+    if len(text) > longest:
+        text = text[:longest] + "..."
     return mark + "".join(_escaped(char, mark) for char in text) + mark
 
 
