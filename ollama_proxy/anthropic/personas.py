@@ -1,7 +1,7 @@
 """Puts what a persona says into a Messages request: into `system`, `messages` and the sampling fields.
 
 Pure: a checked request and a persona in, a new request out. The request's own fields go first (docs/contract.md,
-"Personas"; https://docs.anthropic.com/en/api/messages).
+"Personas in use"; https://docs.anthropic.com/en/api/messages).
 """
 
 from __future__ import annotations

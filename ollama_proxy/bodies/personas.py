@@ -1,6 +1,6 @@
 """What a persona adds to a request, by the same rules in all APIs: its messages, its parameters, its system prompt.
 
-Pure. How an API writes messages and parameters is its own business (docs/contract.md, "Personas").
+Pure. How an API writes messages and parameters is its own business (docs/contract.md, "Personas in use").
 """
 
 from __future__ import annotations

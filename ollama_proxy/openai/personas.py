@@ -1,6 +1,7 @@
 """Puts what a persona says into a request of the OpenAI API: into messages, instructions or input, and into fields.
 
-Pure: a request and a persona in, a new request out. The request's own fields go first (docs/contract.md, "Personas").
+Pure: a request and a persona in, a new request out. The request's own fields go first (docs/contract.md, "Personas in
+use").
 """
 
 from __future__ import annotations

@@ -249,6 +249,43 @@ def test_who_asks_first_is_answered_too(mario: ProxyServer) -> None:
     assert "answer in its place" not in pulled
 
 
+def test_a_report_says_what_each_name_means(mario: ProxyServer) -> None:
+    personas = {one["name"]: one for one in mario.get("/api/proxy/personas").json()["personas"]}
+    assert list(personas) == [one.name for one in PERSONAS]
+    assert (personas["mario:latest"]["means"], personas["mario:latest"]["why"]) == (EMBER, None)
+    assert personas["best:latest"]["means"] == "free:fast"
+    assert (personas["lost:latest"]["means"], personas["lost:latest"]["why"]) == (None, "no model here is called so")
+    aliases = mario.get("/api/proxy/models").json()["aliases"]
+    assert [(one["pattern"], one["target"], one["means"]) for one in aliases] == [
+        ("claude-haiku-*", "free:fast", "free:fast"),
+        ("claude-*", "mario", EMBER),
+        ("gpt-4o-mini", "ember-4:free", EMBER),
+        ("text-embedding-3-*", "embed-small:free", "lexicon/embed-small:free"),
+    ]
+
+
+def test_the_doctor_finds_names_that_mean_nothing_or_stand_in_the_way(
+    start_proxy: Callable[..., ProxyServer],
+) -> None:
+    server = put(
+        start_proxy(model_aliases="a-*=no/such:model, ember-4:free=free, best=mario"),
+        MARIO,
+        persona("lost:latest", "gone/gone-1b:free"),
+        persona("plain-8b:free", EMBER),
+    )
+    findings = server.get("/api/proxy/doctor").json()["findings"]
+    told = {(one["grade"], one["text"]) for one in findings if one["subject"] in ("aliases", "personas")}
+    assert told == {
+        ("wrong", "a-*=no/such:model in MODEL_ALIASES means nothing: no model here is called so"),
+        ("note", "ember-4:free=free is not used: a model or a persona has that name, and goes first"),
+        ("note", "lost:latest is made of gone/gone-1b:free, but no model here is called so"),
+        (
+            "note",
+            "plain-8b:free has the name of pebble/plain-8b:free, which is listed now: the persona answers for it",
+        ),
+    }
+
+
 def test_the_log_keeps_the_name_that_was_asked_for(mario: ProxyServer) -> None:
     mario.chat("mario")
     mario.chat("claude-haiku-3")

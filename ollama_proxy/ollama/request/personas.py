@@ -1,4 +1,4 @@
-"""Puts what a persona says into a request of the Ollama API, as Ollama does. Pure (docs/contract.md, "Personas")."""
+"""Puts what a persona says into a request of the Ollama API. Pure (docs/contract.md, "Personas in use")."""
 
 from __future__ import annotations
 
