@@ -135,6 +135,13 @@ class Unavailable(ProxyError):
     status = 503
 
 
+class DatabaseAway(Unavailable):
+    """What was asked for has to be read from or written to the database, and that does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the database does not answer now: try again", retry_after=5)
+
+
 class ShuttingDown(Unavailable):
     """The server ends while the request is under way.
 

@@ -19,6 +19,7 @@ from ollama_proxy.access.register import READ_AGAIN, KeyRegister
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
+from ollama_proxy.catalog.library import Library
 from ollama_proxy.config import Settings, SettingsError
 from ollama_proxy.fallback.backend import Backend, Explainer, FailureObserver, SlowObserver, in_background
 from ollama_proxy.fallback.choosing import Chooser
@@ -42,6 +43,7 @@ from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
 from ollama_proxy.storage.key_table import NAME as KEYS
 from ollama_proxy.storage.key_table import KeyTable
+from ollama_proxy.storage.persona_table import PersonaTable
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.score_table import ScoreTable
 from ollama_proxy.storage.write_behind import WriteBehind
@@ -62,6 +64,8 @@ class Runtime:
     revisions: Revisions
     filters: FilterFiles
     access: AccessPolicy
+    #: The personas, which all processes share.
+    library: Library
     #: What all processes have recorded; an Observer, which `create_app` joins with the others.
     ledger: Ledger
     #: What is left of the account.
@@ -125,9 +129,10 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
     revisions = Revisions(database, on_warning=_warn)
     scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
-    keeper = _keeper(settings, client, database, filters)
     key_table = KeyTable(database)
     register = _register(settings, key_table, revisions)
+    library = Library(PersonaTable(database), revisions)
+    keeper = _keeper(settings, client, database, filters, library)
     # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
     shared = Shared(failures, writes.queue("failures"), revisions)
     shared_scores = SharedScores(scores, writes.queue("scores", within=WRITE_WITHIN), revisions)
@@ -170,6 +175,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         revisions,
         filters,
         AccessPolicy(settings, register=register.current),
+        library,
         books.ledger,
         books.quota,
         books.upkeep,
@@ -212,12 +218,15 @@ def _client(settings: Settings) -> Client:
     )
 
 
-def _keeper(settings: Settings, client: Client, database: Database, filters: FilterFiles) -> CatalogKeeper:
+def _keeper(
+    settings: Settings, client: Client, database: Database, filters: FilterFiles, library: Library
+) -> CatalogKeeper:
     return CatalogKeeper(
         settings,
         fetch=lambda: fetch_catalog(client, with_key=bool(settings.openrouter_api_key)),
         table=CatalogTable(database),
         filters=filters,
+        personas=library.current,
         on_event=lambda event, fields: log.info(event, **fields),
     )
 

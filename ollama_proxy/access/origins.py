@@ -52,7 +52,9 @@ class OriginRules:
     """
 
     def __init__(self, extra: Sequence[str] = ()) -> None:
-        entries = [*(entry.strip().lower() for entry in extra), *DEFAULT_ORIGINS]
+        named = [entry.strip().lower() for entry in extra]
+        entries = [*named, *DEFAULT_ORIGINS]
+        self._named = frozenset(entry for entry in named if "*" not in entry)
         self.everything = "*" in entries
         self._exact = frozenset(entry for entry in entries if "*" not in entry)
         self._globs = tuple(entry.split("*", 1) for entry in entries if "*" in entry)
@@ -81,6 +83,14 @@ class OriginRules:
         host = environ.get("HTTP_HOST", "")
         same = origin in (f"http://{host}", f"https://{host}")
         return same and (is_local_host(host) or origin.lower() in self._exact)
+
+    def is_trusted(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> bool:
+        """Return True if no web page asks, one of this server, or one that OLLAMA_ORIGINS names without a `*`.
+
+        For what changes things for everybody. Ollama's own list, which allows every page of this machine, and patterns,
+        which allow pages that nobody thought of, are not enough for that.
+        """
+        return environ.get("HTTP_ORIGIN", "").lower() in self._named or self.is_own(environ, is_local_host)
 
     def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
         """Decide about one request (docs/contract.md, "Access").

@@ -174,6 +174,10 @@ class AccessPolicy:
         """Whether no web page asks, or one of this very server: what no other page may do asks this as well."""
         return self._origins.is_own(environ, self._is_local_host)
 
+    def is_trusted_page(self, environ: Mapping[str, Any]) -> bool:
+        """Whether no web page asks, one of this very server, or one that OLLAMA_ORIGINS names in full."""
+        return self._origins.is_trusted(environ, self._is_local_host)
+
     def _caller(self, environ: Mapping[str, Any]) -> Caller:
         """Who calls, by address: the client that a trusted proxy names, else the peer."""
         peer = environ.get("REMOTE_ADDR", _UNKNOWN)

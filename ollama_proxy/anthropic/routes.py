@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request
 from ollama_proxy.anthropic import error_form, unavailable
 from ollama_proxy.anthropic.deferred_tools import may_defer
 from ollama_proxy.anthropic.needs import needs_of
+from ollama_proxy.anthropic.personas import with_persona
 from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.anthropic.stream import MessageStream, with_content
 from ollama_proxy.bodies.client_tools import needed_server_tool
@@ -51,6 +52,10 @@ def messages() -> Response:
     if free_mode and (kind := needed_server_tool(asked)) is not None:
         return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
+    client_asked = asked
+    if target.persona is not None:
+        asked = with_persona(asked, target.persona)
+
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode, may_defer=deferred))
 
@@ -66,7 +71,7 @@ def messages() -> Response:
         caller=observation.caller,
         key=context.caller().holds,
         observation=observation,
-        opening=opening(asked.get("system"), asked["messages"]),
+        opening=opening(client_asked.get("system"), client_asked["messages"]),
         session=client_session(asked),
         headers={} if free_mode else _forwarded(),
         catalog=models,

@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ollama_proxy.catalog.aliases import aliases_of
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.names import is_valid_id
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.storage.database import StorageUnavailable
 
@@ -64,10 +66,22 @@ class _Copy:
     source: str
 
 
+_NO_PERSONAS: Mapping[str, Persona] = {}
+
+
+class _Named(NamedTuple):
+    """The catalogue with personas, and what it was made of."""
+
+    made_of: Catalog
+    personas: Mapping[str, Persona]
+    catalog: Catalog
+
+
 class CatalogKeeper:
     """Holds the current Catalog of one process.
 
-    `fetch` gets both lists and may raise anything; the text of what it raises becomes `last_error`. `on_event` is told
+    `fetch` gets both lists and may raise anything; the text of what it raises becomes `last_error`. `personas` returns
+    those that there are now, the same mapping as long as they have not changed. `on_event` is told
     `catalog.refreshed`, `catalog.loaded` (fields `models`, `free`, `joined`, `left`, `source`) and
     `catalog.refresh_failed` (`error`, `retry_seconds`).
     """
@@ -79,6 +93,7 @@ class CatalogKeeper:
         fetch: Callable[[], FetchedCatalog],
         table: CatalogTable | None,
         filters: FilterFiles,
+        personas: Callable[[], Mapping[str, Persona]] = lambda: _NO_PERSONAS,
         clock: Callable[[], float] = time.time,
         today: Callable[[], date] | None = None,
         on_event: Callable[[str, Mapping[str, Any]], None] | None = None,
@@ -86,6 +101,7 @@ class CatalogKeeper:
         self._settings = settings
         self._ttl = settings.catalog_ttl_minutes * 60
         self._fetch, self._table, self._filters, self._clock = fetch, table, filters, clock
+        self._personas, self._aliases = personas, aliases_of(settings.model_aliases)
         self._today = today or (lambda: datetime.now(UTC).date())
         self._on_event = on_event or (lambda _name, _fields: None)
         self._token = uuid.uuid4().hex
@@ -93,10 +109,11 @@ class CatalogKeeper:
         self._lock = threading.Lock()  # guards the five below; never held over a fetch or a query
         self._copy: _Copy | None = None
         self._gone: dict[str, float] = {}
-        self._catalog: Catalog | None = None
+        self._catalog: Catalog | None = None  # without personas
         self._built_with: tuple[Filters, date] | None = None
         self._checked_at = float("-inf")
 
+        self._named: _Named | None = None
         self._revision = 0
         self._failures = 0
         self._due_at = self._look_at = self._forced_at = float("-inf")
@@ -109,7 +126,9 @@ class CatalogKeeper:
     # What requests call
 
     def current(self) -> Catalog | None:
-        """Return the catalogue, None before there is any. It costs an attribute read, once a second two `stat`s."""
+        """Return the catalogue, None before there is any. It costs some attribute reads, once a second two `stat`s and
+        a look whether personas have changed.
+        """
         now = self._clock()
         if not 0 <= now - self._checked_at < _FILTER_CHECK and self._lock.acquire(blocking=False):
             try:
@@ -118,7 +137,14 @@ class CatalogKeeper:
                     self._catalog, self._built_with = self._build(self._copy, self._gone)
             finally:
                 self._lock.release()
-        return self._catalog
+        return None if self._catalog is None else self._with_personas(self._catalog)
+
+    def _with_personas(self, catalog: Catalog) -> Catalog:
+        """Return `catalog` with the personas that there are now: the same object until one of both changes."""
+        personas, named = self._personas(), self._named
+        if named is None or named.made_of is not catalog or named.personas is not personas:
+            self._named = named = _Named(catalog, personas, catalog.with_personas(personas))
+        return named.catalog
 
     def request_refresh(self) -> None:
         """Ask for a refresh soon: upstream says that a listed model does not exist. Many calls make one refresh."""
@@ -278,6 +304,7 @@ class CatalogKeeper:
             filters=filters,
             today=today,
             fetched_at=copy.fetched_at,
+            aliases=self._aliases,
         )
         return catalog.without(gone.keys()), (filters, today)
 

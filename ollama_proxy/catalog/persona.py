@@ -6,9 +6,11 @@ it is changed or deleted.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class Persona:
 
     `name` is its name as shown, with its tag; `base` the id of an OpenRouter model, or a virtual model's listed name.
     `parameters` are Ollama's options, `messages` `{"role", "content"}` objects in order, `licenses` texts. `digest` is
-    64 hexadecimal digits over all of it. `created` and `modified` are UTC epoch seconds.
+    64 hexadecimal digits over all of it. `created` and `modified` are UTC epoch seconds. `template`, `licenses`,
+    `renderer`, `parser` and `requires` are only shown.
     """
 
     name: str
@@ -30,3 +33,51 @@ class Persona:
     digest: str
     created: float
     modified: float
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+
+    @property
+    def says_nothing(self) -> bool:
+        """It is another name for its base, and nothing more."""
+        texts = (self.system, self.template, self.renderer, self.parser, self.requires)
+        return not any((*texts, self.licenses, self.parameters, self.messages))
+
+
+class Layer(NamedTuple):
+    """A part of a persona as Ollama stores it: what it is (`template`, `system`, `license`, `params`, `messages`), the
+    64 hex digits of the SHA-256 of its bytes, and how many these are.
+    """
+
+    kind: str
+    digest: str
+    size: int
+
+
+def layers(persona: Persona) -> list[Layer]:
+    """Return the parts of a persona that it has, in Ollama's order."""
+    parts = [("template", persona.template), ("system", persona.system)]
+    parts += [("license", text) for text in persona.licenses]
+    parts += [("params", canonical(persona.parameters)), ("messages", canonical(persona.messages))]
+    found = []
+    for kind, text in parts:
+        if text and text not in ("{}", "[]"):
+            data = text.encode()
+            found.append(Layer(kind, hashlib.sha256(data).hexdigest(), len(data)))
+    return found
+
+
+def persona_digest(persona: Persona) -> str:
+    """Return 64 hex digits over all that a persona says, and its base: not its name, not its times."""
+    whole = {
+        "base": persona.base,
+        "layers": [[layer.kind, layer.digest] for layer in layers(persona)],
+        "config": [persona.renderer, persona.parser, persona.requires],
+    }
+    return hashlib.sha256(canonical(whole).encode()).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """Return a JSON value as text, the same for the same value."""
+    plain = dict(value) if isinstance(value, Mapping) else value
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from ollama_proxy.catalog.aliases import Alias, alias_for
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.names import (
     DEFAULT_TAG,
@@ -25,6 +26,7 @@ from ollama_proxy.catalog.names import (
     variant,
     without_vendor,
 )
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model, parse_record
 from ollama_proxy.catalog.scope import Scope
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel, is_reserved
@@ -56,14 +58,21 @@ class NameKind(StrEnum):
 class Resolution:
     """The meaning of a name.
 
-    `model` is set for MODEL, FILTERED and the two wrong kinds, `virtual` for VIRTUAL, `candidates_text` (full ids) for
-    AMBIGUOUS.
+    `model` is set for MODEL, FILTERED and the two wrong kinds (not if a virtual model was asked for embeddings),
+    `virtual` for VIRTUAL, `candidates_text` (full ids) for AMBIGUOUS. `persona` is set if the name is a persona's: the
+    rest is then what its base means. `alias` is set if the name means what an alias says.
     """
 
     kind: NameKind
     model: Model | None = None
     virtual: VirtualModel | None = None
     candidates_text: tuple[str, ...] = ()
+    persona: Persona | None = None
+    alias: Alias | None = None
+
+
+#: The kinds of names that an alias may say something about: all but those that are listed, and texts that are no names.
+_MAY_BE_ALIASED = frozenset({NameKind.UNKNOWN, NameKind.FILTERED, NameKind.AMBIGUOUS})
 
 
 class Catalog:
@@ -78,10 +87,23 @@ class Catalog:
     #: Epoch seconds at which the records were fetched.
     fetched_at: float
     free_mode: bool
+    #: The personas by `name_key`, those whose base is gone or kept out too.
+    personas: Mapping[str, Persona]
+    #: What names that are not listed mean; the first that fits counts.
+    aliases: Sequence[Alias]
 
-    def __init__(self, known: Iterable[Model], allowed: Set[str], *, free_mode: bool, fetched_at: float) -> None:
+    def __init__(
+        self,
+        known: Iterable[Model],
+        allowed: Set[str],
+        *,
+        free_mode: bool,
+        fetched_at: float,
+        aliases: Sequence[Alias] = (),
+    ) -> None:
         """`known` are all models of the catalogue, `allowed` the ids that may be asked for. Use `build`."""
         self.free_mode, self.fetched_at = free_mode, fetched_at
+        self.aliases, self.personas = aliases, {}
         self._by_id = {model.id: model for model in known}
         self._allowed = allowed
         self._within: dict[Scope, Catalog] = {}
@@ -107,6 +129,7 @@ class Catalog:
         filters: Filters,
         today: date,
         fetched_at: float,
+        aliases: Sequence[Alias] = (),
     ) -> Catalog:
         """Build the catalogue from the two lists of raw records. Records that cannot be read are skipped; nothing is
         raised.
@@ -121,7 +144,7 @@ class Catalog:
             for model in known
             if allows(model.name, model.id) and (model.is_embedding or model.lists_tools or not tool_use_only)
         }
-        catalog = cls(known, allowed, free_mode=free_mode, fetched_at=fetched_at)
+        catalog = cls(known, allowed, free_mode=free_mode, fetched_at=fetched_at, aliases=aliases)
         passing = [model for model in known if model.id in allowed]
         chat = [model for model in passing if not model.is_embedding]
         catalog.free = tuple(sorted((model for model in chat if model.is_free), key=_by_context))
@@ -181,6 +204,15 @@ class Catalog:
         """Whether the model passes filters and scope, so that it may be asked for."""
         return model_id in self._allowed
 
+    def with_personas(self, personas: Mapping[str, Persona]) -> Catalog:
+        """Return this catalogue with other personas: a mapping by `name_key` that is never changed afterwards.
+
+        It costs one copy of a few references, however many there are.
+        """
+        more = copy.copy(self)
+        more.personas = personas
+        return more
+
     def may_be_name(self, name: str) -> bool:
         """Whether `name` could be the name of some model, known here or not."""
         return self.resolve(name).kind is not NameKind.INVALID
@@ -188,6 +220,40 @@ class Catalog:
     def resolve(self, name: str, *, embedding: bool = False) -> Resolution:
         """Return what a client's `name` means on a chat route, or on an embedding route. Costs a few dictionary
         look-ups.
+
+        The order: a persona, a listed name, an alias. So a model that appears later takes no persona's place, and an
+        alias none of a listed model's.
+        """
+        meaning = self.resolve_exactly(name, embedding=embedding)
+        if not self.aliases or meaning.kind not in _MAY_BE_ALIASED or meaning.persona is not None:
+            return meaning
+        alias = alias_for(name, self.aliases)
+        if alias is None:
+            return meaning
+        return replace(self.resolve_exactly(alias.target, embedding=embedding), alias=alias)
+
+    def resolve_exactly(self, name: str, *, embedding: bool = False) -> Resolution:
+        """Return what `name` means without aliases: a persona, else a listed name."""
+        if self.personas and (persona := self.personas.get(name_key(name))) is not None:
+            return replace(self.resolve_base(persona.base, embedding=embedding), persona=persona)
+        return self._listed(name, embedding=embedding)
+
+    def resolve_base(self, base: str, *, embedding: bool = False) -> Resolution:
+        """Return what a persona's base means: UNKNOWN if that model is gone, or in free mode not free any more.
+
+        In free mode an id without a variant means its own `:free` variant too, as names do.
+        """
+        if (virtual := VIRTUAL_MODELS.get(base)) is not None:
+            return Resolution(NameKind.CHAT_ON_EMBEDDING) if embedding else Resolution(NameKind.VIRTUAL, None, virtual)
+        model = self._by_id.get(base)
+        if self.free_mode and (model is None or not model.is_free) and not variant(base):
+            model = self._by_id.get(f"{base}:{FREE_TAG}")
+        if model is None or (self.free_mode and not model.is_free):
+            return Resolution(NameKind.UNKNOWN)
+        return self._judge(model, embedding=embedding)
+
+    def _listed(self, name: str, *, embedding: bool) -> Resolution:
+        """Return what `name` means among models and virtual models.
 
         Accepted without regard to case: the listed name, the full id, each with or without `:latest`; in free mode a
         name without a tag also means its own `:free` variant; outside it a model of Anthropic's may be spelled as

@@ -40,19 +40,21 @@ class Target:
 def chat_target(name: str, catalog: Catalog, *, strict: bool, may_embed: bool = False) -> Target:
     """What `name` means on a route that chats.
 
-    In free mode an unknown name means the free models, unless `strict`. Raises BadRequest for a text that cannot be a
+    In free mode an unknown name means the free models, unless `strict`; so does a persona whose base is gone or costs
+    money now: what it says goes along to whoever answers. Raises BadRequest for a text that cannot be a
     name and, unless `may_embed`, for an embedding model; ModelNotFound for any other name that means nothing here.
     """
     resolution = catalog.resolve(name)
+    persona = resolution.persona
     match resolution.kind:
         case NameKind.MODEL:
-            return Target(name, resolution.model)
+            return Target(name, resolution.model, persona=persona)
         case NameKind.EMBEDDING_ON_CHAT if may_embed:
-            return Target(name, resolution.model)
+            return Target(name, resolution.model, persona=persona)
         case NameKind.VIRTUAL if resolution.virtual is not None:
-            return Target(name, virtual=resolution.virtual, order=resolution.virtual.order)
+            return Target(name, None, resolution.virtual, resolution.virtual.order, persona)
         case NameKind.UNKNOWN if catalog.free_mode and not strict:
-            return Target(name, virtual=FREE)
+            return Target(name, virtual=FREE, persona=persona)
         case NameKind.EMBEDDING_ON_CHAT:
             raise BadRequest(f'"{name}" does not support chat')
         case NameKind.AMBIGUOUS:
@@ -60,7 +62,7 @@ def chat_target(name: str, catalog: Catalog, *, strict: bool, may_embed: bool = 
         case NameKind.INVALID:
             raise _invalid()
         case _:
-            raise ModelNotFound(f"model '{name}' not found")
+            raise ModelNotFound(f"model '{name}' not found{_why(resolution)}")
 
 
 def embedding_target(name: str, catalog: Catalog) -> Target:
@@ -68,7 +70,7 @@ def embedding_target(name: str, catalog: Catalog) -> Target:
     resolution = catalog.resolve(name, embedding=True)
     match resolution.kind:
         case NameKind.MODEL:
-            return Target(name, resolution.model)
+            return Target(name, resolution.model, persona=resolution.persona)
         case NameKind.CHAT_ON_EMBEDDING:
             raise BadRequest(f'"{name}" does not support embeddings')
         case NameKind.AMBIGUOUS:
@@ -76,7 +78,7 @@ def embedding_target(name: str, catalog: Catalog) -> Target:
         case NameKind.INVALID:
             raise _invalid()
         case _:
-            raise ModelNotFound(f'model "{name}" not found, try pulling it first')
+            raise ModelNotFound(f'model "{name}" not found{_why(resolution) or ", try pulling it first"}')
 
 
 def served_target(name: str, catalog: Catalog, *, strict: bool) -> Target:
@@ -88,6 +90,27 @@ def served_target(name: str, catalog: Catalog, *, strict: bool) -> Target:
     if target.virtual is not None and not catalog.free:
         raise ModelNotFound(f"model '{name}' not found")
     return target
+
+
+def persona_targets(catalog: Catalog, *, strict: bool) -> list[Target]:
+    """What each persona means here, in the order in which to list them: the last changed first, as in Ollama.
+
+    Left out are those that nobody would answer for: a filter keeps the base out, or it is gone.
+    """
+    found = []
+    for persona in sorted(catalog.personas.values(), key=lambda one: (-one.modified, one.name)):
+        try:
+            found.append(served_target(persona.name, catalog, strict=strict))
+        except ProxyError:
+            continue
+    return found
+
+
+def _why(resolution: Resolution) -> str:
+    """What else there is to say of a name that means nothing here."""
+    if resolution.persona is None or resolution.kind is not NameKind.UNKNOWN:
+        return ""
+    return f": its base '{resolution.persona.base}' is gone"
 
 
 def _invalid() -> ProxyError:

@@ -54,6 +54,26 @@ class _List(ma.fields.Field[tuple[str, ...]]):
         return tuple(item for part in _SEPARATOR.split(str(value)) if (item := part.strip()))
 
 
+#: What a pattern for names may hold: what names hold, and stars.
+_NAME = re.compile(r"[A-Za-z0-9_~][A-Za-z0-9_.:/~-]*")
+_PATTERN = re.compile(r"[A-Za-z0-9_.:/~*-]+")
+
+
+class _Aliases(_List):
+    """A list of `pattern=name`, as pairs. No pattern twice: the second would never be looked at."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        pairs = {}
+        for item in super()._deserialize(value, attr, data, **kwargs):
+            pattern, name = (part.strip() for part in item.partition("=")[::2])
+            if not (_PATTERN.fullmatch(pattern) and _NAME.fullmatch(name)):
+                raise ma.ValidationError("no pattern=name")
+            if pattern.lower() in pairs:
+                raise ma.ValidationError("a pattern is there twice")
+            pairs[pattern.lower()] = pattern, name
+        return tuple(pairs.values())
+
+
 class _Networks(_List):
     """A list of networks or addresses. Host bits may be set: 192.168.1.5/24 means its network, 192.168.1.0/24."""
 
@@ -107,6 +127,12 @@ def number(unit: str, *, or_zero: bool, at_most: float = 1e9) -> ma.fields.Field
 def strings(allowed: str) -> ma.fields.Field[tuple[str, ...]]:
     """A list of texts."""
     return _List(metadata={"allowed": allowed})
+
+
+def aliases() -> ma.fields.Field[Any]:
+    """A tuple of (pattern, name)."""
+    allowed = "pattern=name with commas between them, each pattern once, such as claude-*=free:coding"
+    return _Aliases(metadata={"allowed": allowed})
 
 
 def networks() -> ma.fields.Field[Any]:

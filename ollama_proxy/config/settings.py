@@ -15,6 +15,7 @@ import marshmallow as ma
 
 from ollama_proxy.config.fields import (
     Network,
+    aliases,
     line,
     log_level,
     networks,
@@ -199,6 +200,13 @@ class Settings:
         help="the file of whole model names",
         group=MODELS,
         default_words="models-filter.txt if it exists",
+    )
+    model_aliases: tuple[tuple[str, str], ...] = setting(
+        (),
+        aliases(),
+        help="what names that are not listed mean",
+        group=MODELS,
+        default_words="none",
     )
     free_order: str = setting(
         "context",

@@ -160,6 +160,8 @@ class Exchange:
             return None
         # Under another name the client wants another model: there the conversation begins anew.
         name = target.model.id if target.model is not None else target.order or ""
+        if target.persona is not None:
+            name = f"{name} {target.persona.name}"
         return self._backend.chooser.conversations.of(opening, call.caller, name)
 
     def _headers_of(self, call: Call) -> Mapping[str, str]:

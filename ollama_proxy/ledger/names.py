@@ -98,4 +98,8 @@ class NameKeeper:
 
     def _is_known(self, name: str) -> bool:
         catalog = self._catalog()
-        return catalog is not None and catalog.resolve(name).kind not in (NameKind.UNKNOWN, NameKind.INVALID)
+        if catalog is None:
+            return False
+        # Without aliases: a pattern may fit anything, a key too.
+        meaning = catalog.resolve_exactly(name)
+        return meaning.persona is not None or meaning.kind not in (NameKind.UNKNOWN, NameKind.INVALID)

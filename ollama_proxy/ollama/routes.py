@@ -8,7 +8,7 @@ from __future__ import annotations
 from flask import Blueprint
 
 from ollama_proxy.ollama import error_form
-from ollama_proxy.ollama.views import account, chat, discovery, embed, library
+from ollama_proxy.ollama.views import account, chat, discovery, embed, library, personas
 from ollama_proxy.web.error_rendering import ErrorForms, render_errors
 
 blueprint = Blueprint("ollama", __name__)
@@ -27,10 +27,11 @@ _ROUTES = (
     ("POST", "/api/embeddings", embed.embeddings),
     ("POST", "/api/pull", library.pull),
     ("POST", "/api/push", library.push),
-    ("POST", "/api/create", library.create),
-    ("POST", "/api/copy", library.copy),
-    ("DELETE", "/api/delete", library.delete),
-    ("POST,HEAD", "/api/blobs/<digest>", library.blob),
+    ("POST", "/api/create", personas.create),
+    ("POST", "/api/copy", personas.copy),
+    ("DELETE", "/api/delete", personas.delete),
+    ("POST", "/api/blobs/<digest>", library.blob),
+    ("HEAD", "/api/blobs/<digest>", library.blob_exists),
     ("GET", "/api/status", account.status),
     ("POST", "/api/me", account.me),
     ("POST", "/api/signout", account.signout),

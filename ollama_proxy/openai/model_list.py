@@ -9,14 +9,17 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from ollama_proxy.catalog.names import tagged
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import served_target
+from ollama_proxy.catalog.target import persona_targets, served_target
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.errors import ModelNotFound
 
 #: The owner that is named for models without a vendor in their id.
 _FREE_OWNER = "openrouter"
+#: The owner of personas: Ollama names it for models without a namespace.
+_LIBRARY = "library"
 
 
 @dataclass(slots=True)
@@ -35,9 +38,9 @@ class ModelList:
         # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.
         self._replies: WeakKeyDictionary[Catalog, _Replies] = WeakKeyDictionary()
 
-    def models(self, catalog: Catalog) -> bytes:
+    def models(self, catalog: Catalog, *, strict: bool) -> bytes:
         """Return the body of `/v1/models`: the names of `/api/tags`, in the same order."""
-        return self._for(catalog).models
+        return self._for(catalog, strict).models
 
     def model(self, catalog: Catalog, name: str, *, strict: bool) -> bytes:
         """Return the body of `/v1/models/NAME`, which repeats the name. Raises ModelNotFound, BadRequest.
@@ -49,26 +52,30 @@ class ModelList:
         except ModelNotFound as error:
             asked = f"model '{name}' not found"
             raise ModelNotFound(error.message.replace(asked, f"model '{tagged(name)}' not found")) from None
-        if target.model is not None:
+        if target.persona is not None:
+            entry = _persona_entry(target.persona)
+        elif target.model is not None:
             entry = _entry(target.model)
         else:
             assert target.virtual is not None
-            entry = self._for(catalog).virtual[target.virtual.name]
+            entry = self._for(catalog, strict).virtual[target.virtual.name]
         return orjson.dumps({**entry, "id": name})
 
-    def _for(self, catalog: Catalog) -> _Replies:
+    def _for(self, catalog: Catalog, strict: bool) -> _Replies:
         replies = self._replies.get(catalog)
         if replies is None:
-            replies = self._replies[catalog] = _replies(catalog)
+            replies = self._replies[catalog] = _replies(catalog, strict=strict)
         return replies
 
 
-def _replies(catalog: Catalog) -> _Replies:
+def _replies(catalog: Catalog, *, strict: bool) -> _Replies:
     created = max((model.created for model in catalog.free), default=0)
     virtual = {
         name: {"id": name, "object": "model", "created": created, "owned_by": _FREE_OWNER} for name in VIRTUAL_MODELS
     }
-    data = [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
+    personas = [target.persona for target in persona_targets(catalog, strict=strict) if target.persona is not None]
+    data = [_persona_entry(persona) for persona in personas]
+    data += [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
     if catalog.free_mode and catalog.free:
         data = [*virtual.values(), *data]
     return _Replies(orjson.dumps({"object": "list", "data": data}), virtual)
@@ -82,3 +89,7 @@ def _entry(model: Model) -> dict[str, Any]:
         "created": model.created,
         "owned_by": vendor if slash else _FREE_OWNER,
     }
+
+
+def _persona_entry(persona: Persona) -> dict[str, Any]:
+    return {"id": persona.name, "object": "model", "created": int(persona.modified), "owned_by": _LIBRARY}

@@ -21,6 +21,7 @@ from ollama_proxy.openai import error_form, response_error_form, unavailable
 from ollama_proxy.openai.embeddings import asked_of, check_input, encoded, inputs_of, read_embeddings, with_inputs
 from ollama_proxy.openai.model_list import ModelList
 from ollama_proxy.openai.nothing import loaded_chat, loaded_completion, loaded_response
+from ollama_proxy.openai.personas import chat_with, completion_with, response_with
 from ollama_proxy.openai.request import PassedRequest, read_chat, read_completion, read_responses
 from ollama_proxy.openai.response_stream import ResponseStream, restored_body
 from ollama_proxy.openai.stream import CompletionStream
@@ -47,6 +48,9 @@ render_errors(blueprint, ErrorForms(("/v1/responses", response_error_form), ("",
 #: Where the messages of a conversation are. A completion of a prompt is none.
 _MESSAGES = {"/chat/completions": "messages", "/responses": "input"}
 
+#: What puts a persona into a body.
+_WITH_PERSONA = {"/chat/completions": chat_with, "/completions": completion_with, "/responses": response_with}
+
 #: The fields to drop if upstream asks for a body without `reasoning`.
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
 
@@ -63,7 +67,7 @@ def _json(body: bytes) -> Response:
 @blueprint.get("/models")
 def models() -> Response:
     """GET /v1/models."""
-    return _json(_model_list().models(context.catalog()))
+    return _json(_model_list().models(context.catalog(), strict=context.runtime().settings.strict_models))
 
 
 @blueprint.get("/models/<path:name>")
@@ -165,8 +169,12 @@ def _answer(
     runtime, observation = context.runtime(), context.observation()
     context.note_asked(asked.name, observation, runtime)
     settings, models = runtime.settings, context.catalog()
+    target = chat_target(asked.name, models, strict=settings.strict_models)
+    client_body = asked.body
+    if target.persona is not None:
+        asked = _WITH_PERSONA[path](asked, target.persona)
     call = Call(
-        chat_target(asked.name, models, strict=settings.strict_models),
+        target,
         asked.needs,
         partial(_fitted, asked, context.pays_nothing()),
         streamed=asked.stream,
@@ -176,7 +184,7 @@ def _answer(
         caller=observation.caller,
         key=context.caller().holds,
         observation=observation,
-        opening=opening(asked.body.get("instructions"), asked.body.get(_MESSAGES.get(path, ""))),
+        opening=opening(client_body.get("instructions"), client_body.get(_MESSAGES.get(path, ""))),
         session=client_session(asked.body),
         catalog=models,
     )

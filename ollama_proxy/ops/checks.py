@@ -22,6 +22,7 @@ from ollama_proxy.openrouter.errors.retry_times import in_words
 from ollama_proxy.ops.findings import Finding, Grade
 from ollama_proxy.ops.machine_checks import look_at_clock, look_at_env_file, look_at_port
 from ollama_proxy.ops.status.account_states import KEY_TEXTS
+from ollama_proxy.ops.status.name_states import meaning, persona_states
 from ollama_proxy.ops.status.views import View
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.storage import migrate
@@ -30,6 +31,9 @@ from ollama_proxy.version import __version__
 
 #: A limit that holds for longer than this many seconds is no hiccup: something is used up, or wrong.
 LONG_LIMIT = 120.0
+
+#: So many personas are named by the doctor.
+_MOST_NAMED = 10
 
 #: What clients are answered while a limit of requests holds; any other status means that the account is in trouble.
 _TOO_MANY_REQUESTS = 429
@@ -42,6 +46,7 @@ def findings_of_server(view: View) -> Iterator[Finding]:
     yield from look_at_database(view.runtime)
     yield from look_at_models(view)
     yield from look_at_filters(view)
+    yield from look_at_names(view)
     yield from look_at_limits(view)
     yield from look_at_access(view.runtime)
 
@@ -58,6 +63,7 @@ def findings_without_server(view: View) -> Iterator[Finding]:
     else:
         yield from look_at_models(view)
         yield from look_at_filters(view)
+        yield from look_at_names(view)
     yield from look_at_limits(view)
     yield from look_at_port(view.runtime.settings)
     yield from look_at_env_file(Path.cwd())
@@ -172,6 +178,41 @@ def look_at_filters(view: View) -> Iterator[Finding]:
         yield Finding(Grade.FINE, "filters", f"{len(filters.names) + len(filters.parts)} lines, each matches a model")
     else:
         yield Finding(Grade.FINE, "filters", "none")
+
+
+def look_at_names(view: View) -> Iterator[Finding]:
+    """Aliases and personas that mean nothing any more, or that stand in the way of a model."""
+    catalog = view.catalog
+    if catalog is None:
+        return
+    for alias in catalog.aliases:
+        means, why = meaning(catalog.resolve_exactly(alias.target))
+        if means is None:
+            text = f"{alias.pattern}={alias.target} in MODEL_ALIASES means nothing: {why}"
+            yield Finding(Grade.WRONG, "aliases", text)
+        elif alias.is_exact and meaning(catalog.resolve_exactly(alias.pattern))[0] is not None:
+            text = f"{alias.pattern}={alias.target} is not used: a model or a persona has that name, and goes first"
+            yield Finding(Grade.NOTE, "aliases", text)
+    try:
+        personas = persona_states(view)
+    except StorageUnavailable:
+        return
+    told = [_of_persona(state) for state in personas]
+    lines = [text for text in told if text is not None]
+    yield from (Finding(Grade.NOTE, "personas", text) for text in lines[:_MOST_NAMED])
+    if len(lines) > _MOST_NAMED:
+        yield Finding(Grade.NOTE, "personas", f"and {len(lines) - _MOST_NAMED} more (`ollama-proxy personas list`)")
+    if personas and not lines:
+        yield Finding(Grade.FINE, "personas", f"{len(personas)}, each of a model that is here")
+
+
+def _of_persona(state: Mapping[str, Any]) -> str | None:
+    """What is to be said of a persona, or None."""
+    if state["means"] is None:
+        return f"{state['name']} is made of {state['base']}, but {state['why']}"
+    if state["shadows"] is not None:
+        return f"{state['name']} has the name of {state['shadows']}, which is listed now: the persona answers for it"
+    return None
 
 
 def look_at_limits(view: View) -> Iterator[Finding]:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import Target
+from ollama_proxy.catalog.target import Target, persona_targets
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.ollama.answer.lines import json_line
-from ollama_proxy.ollama.models.show import basenames, show
-from ollama_proxy.ollama.models.tags import Listed, listed_virtual, tags
+from ollama_proxy.ollama.models.show import basenames, show, show_persona
+from ollama_proxy.ollama.models.tags import Listed, ListedPersona, listed_virtual, tags
 
 
 @dataclass(slots=True)
 class _Replies:
-    tags: bytes
     virtual: dict[str, Listed]
     basenames: dict[str, str]
+    tags: bytes | None = None
     show: dict[tuple[str, str, int | None], bytes] = field(default_factory=dict)
 
 
@@ -34,16 +34,23 @@ class Listing:
         # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.
         self._replies: WeakKeyDictionary[Catalog, _Replies] = WeakKeyDictionary()
 
-    def tags(self, catalog: Catalog) -> bytes:
-        """Return the body of `/api/tags`."""
-        return self._for(catalog).tags
+    def tags(self, catalog: Catalog, *, strict: bool) -> bytes:
+        """Return the body of `/api/tags`: virtual models, personas with the last changed first, then the models."""
+        replies = self._for(catalog)
+        if replies.tags is None:
+            personas = (self.listed(catalog, target) for target in persona_targets(catalog, strict=strict))
+            virtual = replies.virtual.values() if catalog.free_mode and catalog.free else ()
+            replies.tags = json_line(tags([*virtual, *personas, *catalog.models, *catalog.embeddings]))
+        return replies.tags
 
     def listed(self, catalog: Catalog, target: Target) -> Listed:
-        """What a Target is listed as: its model, or the virtual model with what its candidates can do."""
+        """What a Target is listed as: its model, the virtual model with what its candidates can do, or its persona."""
         if target.virtual is not None:
-            return self._for(catalog).virtual[target.virtual.name]
-        assert target.model is not None
-        return target.model
+            found = self._for(catalog).virtual[target.virtual.name]
+        else:
+            assert target.model is not None
+            found = target.model
+        return found if target.persona is None else ListedPersona(target.persona, found)
 
     def virtual(self, catalog: Catalog) -> list[Listed]:
         """The virtual models as they are listed, the best first."""
@@ -56,6 +63,12 @@ class Listing:
 
         `width` is the length of its vectors, if it is known.
         """
+        agent = "GitHubCopilotChat/" if copilot else ""
+        if isinstance(model, ListedPersona):
+            # A base that is gone is called as it was: the free models that stand in for it are not what it was made of.
+            base = catalog.resolve_base(model.persona.base)
+            name = model.base.name if base.model or base.virtual else model.persona.base
+            return json_line(show_persona(model, name, requested, user_agent=agent, system=system, width=width))
         replies = self._for(catalog)
         key = (model.name, requested if copilot else "", width)
         body = None if system else replies.show.get(key)
@@ -65,7 +78,7 @@ class Listing:
                     model,
                     requested,
                     basename=replies.basenames.get(model.name),
-                    user_agent="GitHubCopilotChat/" if copilot else "",
+                    user_agent=agent,
                     system=system,
                     width=width,
                 )
@@ -87,7 +100,6 @@ def _replies(catalog: Catalog) -> _Replies:
     if catalog.free_mode and catalog.free:
         listed = [*virtual.values(), *listed]
     return _Replies(
-        tags=json_line(tags(listed)),
         virtual=virtual,
         basenames=basenames(listed),
     )

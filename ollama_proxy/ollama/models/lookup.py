@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 
-from ollama_proxy.catalog.names import name_key, tagged
+from ollama_proxy.catalog.names import tagged
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 
-_NO_MANIFEST = "pull model manifest: file does not exist"
+#: What Ollama says of a model that its registry does not have; the command line searches for it.
+NO_MANIFEST = "pull model manifest: file does not exist"
 
 
 def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
@@ -53,12 +54,12 @@ def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
         return served_target(name, catalog, strict=strict or _is_cloud(name))
     except ModelNotFound as error:
         more = error.message.partition(" not found: ")[2]
-        raise ModelNotFound(_NO_MANIFEST + (f" ({more})" if more else "")) from error
+        raise ModelNotFound(NO_MANIFEST + (f" ({more})" if more else "")) from error
 
 
-def stands_in(asked: str, target: Target) -> bool:
-    """Return True if `asked` is no model's name: the free models answer for it."""
-    return target.virtual is not None and name_key(without_source(asked)) != target.virtual.name
+def stands_in(target: Target) -> bool:
+    """Return True if nothing is called so, not even a virtual model: the free models answer in its place."""
+    return target.virtual is not None and target.order is None
 
 
 def check_name(asked: str, catalog: Catalog) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ollama_proxy.catalog.names import name_key, tagged
-from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed, context_length, details
+from ollama_proxy.ollama.models.tags import Listed, context_length, details, size
 from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
 
 DEFAULT_KEEP_ALIVE = 300.0
@@ -93,10 +93,10 @@ def _entry(name: str, model: Listed, expires: int) -> dict[str, Any]:
     return {
         "name": name,
         "model": name,
-        "size": STUB_BYTES,
+        "size": size(model),
         "digest": model.digest,
         "details": details(model),
         "expires_at": rfc3339(expires),
-        "size_vram": STUB_BYTES,
+        "size_vram": size(model),
         "context_length": context_length(model),
     }

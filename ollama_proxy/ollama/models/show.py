@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ollama_proxy.ollama.models.tags import Listed, context_length, details, modified_at
+from ollama_proxy.modelfile.modelfile import Modelfile
+from ollama_proxy.modelfile.parameters import shown
+from ollama_proxy.modelfile.writer import write
+from ollama_proxy.ollama.models.tags import Listed, ListedPersona, context_length, details, modified_at
 
 _PROMPT = "{{ .Prompt }}"
 _TOOLS_AND_PROMPT = (
@@ -19,6 +22,8 @@ _TOOLS_AND_PROMPT = (
 #: Clients demand a number; OpenRouter does not tell the real one.
 UNKNOWN_WIDTH = 4096
 _COPILOT = "GitHubCopilotChat/"
+#: Keys that a persona's answer has only if they say something.
+_LEFT_OUT = frozenset({"renderer", "parser", "messages", "requires"})
 
 
 def basenames(models: Iterable[Listed]) -> dict[str, str]:
@@ -64,6 +69,47 @@ def show(
         "capabilities": list(model.capabilities),
         "modified_at": modified_at(model),
     }
+
+
+def show_persona(
+    model: ListedPersona, base_name: str, requested: str, *, user_agent: str = "", system: str = "", width: int | None
+) -> dict[str, Any]:
+    """Return the answer of /api/show for a persona: what it says, and what its base can do, in Ollama's order of keys.
+
+    `base_name` is what its Modelfile says it is made from; the rest is as in `show`. `parent_model` stays empty: with
+    it, what the command line saves of a chat would lose the persona's system prompt.
+    """
+    persona, whole = model.persona, show(model, requested, user_agent=user_agent, width=width)
+    parameters = {"num_ctx": context_length(model), **persona.parameters}
+    said = {
+        "license": "\n".join(persona.licenses),
+        "modelfile": write(_as_modelfile(model, base_name), model.name),
+        "parameters": shown(parameters),
+        "template": persona.template or whole["template"],
+        "system": system or persona.system,
+        "renderer": persona.renderer,
+        "parser": persona.parser,
+        "details": whole["details"],
+        "messages": list(persona.messages),
+        **{key: whole[key] for key in ("model_info", "capabilities", "modified_at")},
+        "requires": persona.requires,
+    }
+    return {key: value for key, value in said.items() if value or key not in _LEFT_OUT}
+
+
+def _as_modelfile(model: ListedPersona, base_name: str) -> Modelfile:
+    persona = model.persona
+    return Modelfile(
+        base=base_name,
+        system=persona.system,
+        template=persona.template,
+        licenses=persona.licenses,
+        parameters=persona.parameters,
+        messages=tuple((message["role"], message["content"]) for message in persona.messages),
+        renderer=persona.renderer,
+        parser=persona.parser,
+        requires=persona.requires,
+    )
 
 
 def _modelfile(model: Listed, template: str, system: str, window: int) -> str:

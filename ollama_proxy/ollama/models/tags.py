@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ollama_proxy.catalog.names import bare
+from ollama_proxy.catalog.persona import Persona, layers
 from ollama_proxy.catalog.virtual import VirtualModel
-from ollama_proxy.ollama.timestamps import NANOSECONDS, rfc3339
+from ollama_proxy.ollama.timestamps import rfc3339
 
 STUB_BYTES = 384
 """The size of every model: as with Ollama's own cloud models, what is stored here is a note of a few hundred bytes."""
@@ -21,7 +23,7 @@ _CAPABILITY_ORDER = ("completion", "vision", "tools", "thinking")
 
 
 class Listed(Protocol):
-    """What a listed model must tell: a model of the catalogue, or a virtual one (`ListedVirtual`)."""
+    """What a listed model must tell: a model of the catalogue, a virtual one, or a persona (`Listed…`)."""
 
     @property
     def name(self) -> str:
@@ -32,7 +34,7 @@ class Listed(Protocol):
         """The name shown to people."""
 
     @property
-    def created(self) -> int:
+    def created(self) -> float:
         """Epoch seconds."""
 
     @property
@@ -62,12 +64,58 @@ class ListedVirtual:
 
     name: str
     title: str
-    created: int
+    created: float
     context_length: int
     capabilities: list[str]
     digest: str
     family: str
     parameter_size: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPersona:
+    """A persona as it is listed: it can do what its `base` can, and has a name, a digest and a time of its own."""
+
+    persona: Persona
+    base: Listed
+
+    @property
+    def name(self) -> str:
+        return self.persona.name
+
+    @property
+    def title(self) -> str:
+        return bare(self.persona.name)
+
+    @property
+    def created(self) -> float:
+        return self.persona.modified
+
+    @property
+    def context_length(self) -> int:
+        return self.base.context_length
+
+    @property
+    def digest(self) -> str:
+        """Another name for a model has that model's, as a copy has in Ollama."""
+        return self.base.digest if self.persona.says_nothing else self.persona.digest
+
+    @property
+    def family(self) -> str:
+        return self.base.family
+
+    @property
+    def parameter_size(self) -> str:
+        return self.base.parameter_size
+
+    @property
+    def capabilities(self) -> list[str]:
+        return self.base.capabilities
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, the base's among them."""
+        return STUB_BYTES + sum(layer.size for layer in layers(self.persona))
 
 
 def listed_virtual(virtual: VirtualModel, free: Sequence[Listed]) -> ListedVirtual:
@@ -98,7 +146,7 @@ def tag(model: Listed) -> dict[str, Any]:
         "name": model.name,
         "model": model.name,
         "modified_at": modified_at(model),
-        "size": STUB_BYTES,
+        "size": size(model),
         "digest": model.digest,
         "details": {**details(model), "context_length": context_length(model)},
         "capabilities": list(model.capabilities),
@@ -122,9 +170,14 @@ def details(model: Listed) -> dict[str, Any]:
     }
 
 
+def size(model: Listed) -> int:
+    """Return what is stored here of a model, in bytes."""
+    return model.size if isinstance(model, ListedPersona) else STUB_BYTES
+
+
 def modified_at(model: Listed) -> str:
-    """Return the time at which the model appeared at OpenRouter."""
-    return rfc3339(model.created * NANOSECONDS)
+    """Return the time at which the model appeared at OpenRouter, or the persona was made."""
+    return rfc3339(round(model.created * 1_000_000) * 1_000)
 
 
 def context_length(model: Listed) -> int:

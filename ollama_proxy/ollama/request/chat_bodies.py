@@ -8,6 +8,7 @@ from typing import Any, cast
 from marshmallow import post_load
 
 from ollama_proxy import limits
+from ollama_proxy.bodies.options import check_options
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body, encode_part
 from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Integers, Options, Text
@@ -15,7 +16,6 @@ from ollama_proxy.gojson.text import quote
 from ollama_proxy.ollama.request.base import ModelRequest, ModelSchema, read_request
 from ollama_proxy.ollama.request.field_types import Images, KeepAlive, Messages, Think, Tools
 from ollama_proxy.ollama.request.messages import Message
-from ollama_proxy.ollama.request.options import check_options
 
 _MOST_TOP_LOGPROBS = 20
 
@@ -60,9 +60,13 @@ class AnswerRequest(ModelRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(AnswerRequest):
-    """POST /api/chat. `tools` are the checked `function` objects."""
+    """POST /api/chat. `tools` are the checked `function` objects.
+
+    `client_messages` are the client's own, if `messages` hold a persona's too.
+    """
 
     messages: list[Message] = field(default_factory=list)
+    client_messages: list[Message] | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: Any = None
 
@@ -74,7 +78,10 @@ class ChatRequest(AnswerRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest(AnswerRequest):
-    """POST /api/generate. `context` is read and ignored: its tokens mean nothing to another model."""
+    """POST /api/generate. `context` is read and ignored: its tokens mean nothing to another model.
+
+    `lead` are a persona's messages, which stand before the prompt.
+    """
 
     prompt: str = ""
     suffix: str = ""
@@ -83,6 +90,7 @@ class GenerateRequest(AnswerRequest):
     context: list[int] = field(default_factory=list)
     raw: bool = False
     images: tuple[str, ...] = ()
+    lead: tuple[Message, ...] = ()
 
     @property
     def is_load(self) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from ollama_proxy.bodies.options import check_options
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.go_fields import Anything, Flag, Integer, Options, Text
 from ollama_proxy.ollama.request.base import ModelRequest, ModelSchema, read_request
 from ollama_proxy.ollama.request.field_types import KeepAlive
-from ollama_proxy.ollama.request.options import check_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

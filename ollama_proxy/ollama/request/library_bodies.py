@@ -21,7 +21,7 @@ class ShowRequest(ModelRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusRequest(ModelRequest):
-    """POST /api/pull, /api/push and /api/create, which answer with status lines."""
+    """POST /api/pull and /api/push, which answer with status lines."""
 
     stream: bool = True
 
@@ -60,10 +60,6 @@ class PushSchema(PullSchema):
     struct = "PushRequest"
 
 
-class CreateSchema(PullSchema):
-    struct = "CreateRequest"
-
-
 class WebSchema(RequestSchema):
     """The searches of ollama.com: it matters only that there is a JSON object."""
 
@@ -84,7 +80,7 @@ class CopySchema(RequestSchema):
     destination = Name()
 
 
-_SHOW, _PULL, _PUSH, _CREATE = ShowSchema(), PullSchema(), PushSchema(), CreateSchema()
+_SHOW, _PULL, _PUSH = ShowSchema(), PullSchema(), PushSchema()
 _DELETE, _COPY, _WEB = DeleteSchema(), CopySchema(), WebSchema()
 
 
@@ -101,11 +97,6 @@ def read_pull(body: bytes) -> StatusRequest:
 def read_push(body: bytes) -> StatusRequest:
     """Read the body of POST /api/push."""
     return cast(StatusRequest, read_request(_PUSH, body))
-
-
-def read_create(body: bytes) -> StatusRequest:
-    """Read the body of POST /api/create."""
-    return cast(StatusRequest, read_request(_CREATE, body))
 
 
 def read_delete(body: bytes) -> DeleteRequest:

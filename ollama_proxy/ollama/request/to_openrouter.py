@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollama_proxy.bodies.options import sampling
 from ollama_proxy.bodies.sampling import stops_of
 from ollama_proxy.bodies.tool_names import ToolNames
 from ollama_proxy.fallback.conversations import MOST_TEXTS, Opening, opening_of
@@ -18,7 +19,6 @@ from ollama_proxy.ollama.request.chat_bodies import AnswerRequest, ChatRequest, 
 from ollama_proxy.ollama.request.embed_bodies import EmbeddingRequest, EmbedRequest
 from ollama_proxy.ollama.request.images import image_part
 from ollama_proxy.ollama.request.messages import Message
-from ollama_proxy.ollama.request.options import sampling
 from ollama_proxy.ollama.request.thinking import reasoning
 from ollama_proxy.ollama.request.tool_history import repair
 from ollama_proxy.ollama.request.tools import definitions, tool_choice
@@ -61,11 +61,14 @@ def translate_chat(request: ChatRequest) -> Translation:
         # The client left the tools out of a follow-up, but some providers demand the definitions of called tools.
         body["tools"] = definitions(({"name": name} for name in in_history), names)
         body["tool_choice"] = "none"
-    return _finish(request, body, messages, tools_bytes, names, opening=_opening(messages))
+    return _finish(request, body, messages, tools_bytes, names, opening=_opening(request.client_messages or messages))
 
 
 def _opening(messages: list[Message]) -> Opening | None:
-    """Return how a chat began: the texts up to the user's first message. None without one among the first messages."""
+    """Return how a chat began: the texts up to the user's first message. None without one among the first messages.
+
+    A persona's messages are no part of it: all conversations with it would be one.
+    """
     texts = []
     for place, message in enumerate(messages[:MOST_TEXTS]):
         if message.role in ("system", "user"):
@@ -81,7 +84,7 @@ def translate_generate(request: GenerateRequest) -> Translation:
     `raw` sends the prompt alone. `template`, `context` and `suffix` mean nothing to a chat model behind OpenRouter; the
     route refuses a suffix, as Ollama does for models that cannot insert.
     """
-    messages = [Message("user", request.prompt, request.images)]
+    messages = [*request.lead, Message("user", request.prompt, request.images)]
     if request.system:
         messages.insert(0, Message("system", request.system))
     return _finish(request, {"messages": _messages(messages, ToolNames())}, messages, 0, ToolNames())

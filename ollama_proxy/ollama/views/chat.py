@@ -33,6 +33,7 @@ from ollama_proxy.ollama.request.chat_bodies import (
     read_chat,
     read_generate,
 )
+from ollama_proxy.ollama.request.personas import with_persona
 from ollama_proxy.ollama.request.to_openrouter import Translation, translate_chat, translate_generate
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
@@ -76,6 +77,8 @@ def _serve(
     if asked.is_load and asked.keep_alive == 0:
         return _unloaded(asked, shown)
     _check_abilities(asked, target)
+    if target.persona is not None:
+        asked = with_persona(asked, target.persona)
     asked.check_values()
     if asked.is_load:
         return _loaded(asked, shown)

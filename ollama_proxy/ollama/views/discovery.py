@@ -35,7 +35,7 @@ def version() -> Response:
 
 def tags() -> Response:
     """HEAD, GET /api/tags."""
-    return json_reply(listing().tags(catalog()))
+    return json_reply(listing().tags(catalog(), strict=runtime().settings.strict_models))
 
 
 def ps() -> Response:

@@ -1,4 +1,4 @@
-"""The routes that change the collection of models: all are refused, because OpenRouter's models cannot be changed.
+"""Pulling, pushing and uploading: the models are OpenRouter's, so nothing comes here and nothing goes away.
 
 Pulling a model that would answer succeeds at once, because several clients pull a model before they use it.
 """
@@ -6,17 +6,17 @@ Pulling a model that would answer succeeds at once, because several clients pull
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from flask import Response
 
 from ollama_proxy.errors import BadRequest, ModelNotFound, NotImplementedHere, ProxyError
-from ollama_proxy.ollama.answer import lines
-from ollama_proxy.ollama.models.lookup import check_name, pulled_target, stands_in
-from ollama_proxy.ollama.models.tags import STUB_BYTES, Listed
-from ollama_proxy.ollama.request.library_bodies import read_copy, read_create, read_delete, read_pull, read_push
-from ollama_proxy.ollama.views.replies import NDJSON, STREAM_JSON, json_reply
+from ollama_proxy.gojson.text import quote
+from ollama_proxy.ollama.models.lookup import pulled_target, stands_in
+from ollama_proxy.ollama.models.tags import Listed, size
+from ollama_proxy.ollama.request.library_bodies import read_pull, read_push
+from ollama_proxy.ollama.views.replies import STREAM_JSON, json_reply, status_lines
 from ollama_proxy.ollama.views.state import listing
 from ollama_proxy.web.context import asked_for, catalog, observation, request_body, runtime
 
@@ -37,14 +37,14 @@ def pull() -> Response:
         raise _refused(error.message) from error
     if not asked.stream:
         return json_reply({"status": _SUCCESS}, content_type=STREAM_JSON)
-    return _status_lines(_pulled(listing().listed(models, target), stands_in=stands_in(asked.asked, target)))
+    return status_lines(_pulled(listing().listed(models, target), stands_in=stands_in(target)))
 
 
 def _pulled(model: Listed, *, stands_in: bool) -> Iterator[dict[str, Any]]:
     """The lines of a pull, with one layer, which is complete."""
     yield {"status": "pulling manifest"}
-    digest, size = model.digest, STUB_BYTES
-    yield {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": size, "completed": size}
+    digest, total = model.digest, size(model)
+    yield {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": total, "completed": total}
     yield {"status": "verifying sha256 digest"}
     yield {"status": "writing manifest"}
     if stands_in:
@@ -60,50 +60,24 @@ def push() -> Response:
     raise _refused(f"models cannot be pushed: {_WHY}")
 
 
-def create() -> Response:
-    """POST /api/create."""
-    asked = read_create(request_body())
-    check_name(asked.asked, catalog())
-    raise _refused(f"models cannot be created: {_WHY}")
-
-
-def copy() -> Response:
-    """POST /api/copy."""
-    asked = read_copy(request_body())
-    for field, name in (("source", asked.source), ("destination", asked.destination)):
-        _check(name, f'{field} "{name}" is invalid')
-    raise NotImplementedHere(f"models cannot be copied: {_WHY}")
-
-
-def delete() -> Response:
-    """DELETE /api/delete."""
-    asked = read_delete(request_body())
-    if not asked.asked.strip():
-        raise BadRequest("model is required")
-    _check(asked.asked, f'name "{asked.asked}" is invalid')
-    raise NotImplementedHere(f"models cannot be deleted: {_WHY}; a filter file hides the ones you do not want")
-
-
-def blob(digest: str) -> Response:
-    """POST, HEAD /api/blobs/:digest. The body, which may have gigabytes, is not read."""
-    if _DIGEST.fullmatch(digest) is None:
-        raise BadRequest("invalid digest format")
+def blob(digest: str) -> NoReturn:
+    """POST /api/blobs/:digest. The body, which may have gigabytes, is not read."""
+    _check_digest(digest)
     raise NotImplementedHere(f"files cannot be uploaded: {_WHY}")
 
 
-def _check(name: str, text: str) -> None:
-    try:
-        check_name(name, catalog())
-    except BadRequest as error:
-        raise BadRequest(text) from error
+def blob_exists(digest: str) -> NoReturn:
+    """HEAD /api/blobs/:digest: none does. Older command lines ask this first, and learn why when they upload."""
+    _check_digest(digest)
+    raise ModelNotFound(f"blob {quote(digest)} not found")
+
+
+def _check_digest(digest: str) -> None:
+    if _DIGEST.fullmatch(digest) is None:
+        raise BadRequest("invalid digest format")
 
 
 def _refused(text: str) -> ProxyError:
     """Return a 501 for a route that answers in lines of status."""
     observation().streamed = True
     return NotImplementedHere(text)
-
-
-def _status_lines(statuses: Iterable[dict[str, Any]]) -> Response:
-    observation().streamed = True
-    return Response(b"".join(lines.json_line(status) + b"\n" for status in statuses), content_type=NDJSON)

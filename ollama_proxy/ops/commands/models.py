@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,7 +20,7 @@ from ollama_proxy.storage.database import StorageUnavailable
 Json = Mapping[str, Any]
 
 #: The parts of the report that this command prints.
-_PARTS = ("models", "limits", "orders")
+_PARTS = ("models", "limits", "orders", "aliases")
 
 _SCORE_HEADS = ("SCORE", "Q", "R", "S", "SAMPLES", "FIRST", "TOK/S")
 
@@ -41,7 +41,7 @@ def command(url: str | None, key: str | None, order: str | None, as_json: bool) 
 
     These are the free models, with their scores: quality (Q), success (R) and speed (S) together, see docs/contract.md,
     "Scores". Of a server with FREE_MODE=false these are all models, with dollars per million tokens; --order shows the
-    free ones there too.
+    free ones there too. The aliases of MODEL_ALIASES follow, and what they mean.
     """
     found = Asker(url, key).get("/models", _stored, member="models")
     if as_json:
@@ -55,6 +55,7 @@ def command(url: str | None, key: str | None, order: str | None, as_json: bool) 
         print_table(heads, [_line(model, _prices(model) if priced else (), now) for model in found["models"]])
     else:
         _print_order(found, orders, order or orders["default"], now)
+    _print_aliases(found.get("aliases", []))
     print_limits(found["limits"], now)
 
 
@@ -64,6 +65,13 @@ def _print_order(found: Json, orders: Json, order: str, now: float) -> None:
     lines = [_line(models[place["id"]], _score(place), now, why=place["why"]) for place in places]
     print_table(("MODEL", "CONTEXT", *_SCORE_HEADS, "STATE", "REASON", "TIME LEFT"), lines)
     click.echo(f"order: {order}" + ("" if order == "balanced" else "; for `free`: --order balanced"))
+
+
+def _print_aliases(aliases: Sequence[Json]) -> None:
+    if aliases:
+        lines = [(one["pattern"], one["target"], one["means"] or f"nothing: {one['why']}") for one in aliases]
+        click.echo()
+        print_table(("ALIAS", "NAME", "MEANS"), lines)
 
 
 def _stored(view: StoredView) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ollama_proxy.ops.moments import moment_or_none
 from ollama_proxy.ops.status.account_states import key_part, quota_part
 from ollama_proxy.ops.status.failure_states import failure_states, limit_states
 from ollama_proxy.ops.status.model_states import model_states, order_places
+from ollama_proxy.ops.status.name_states import alias_states, persona_states
 from ollama_proxy.ops.status.request_states import in_flight, newest_requests, usage_of_day
 from ollama_proxy.ops.status.views import View
 from ollama_proxy.storage.database import StorageUnavailable
@@ -96,6 +97,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "catalog": catalog,
     "models": model_states,
     "orders": order_places,
+    "personas": persona_states,
+    "aliases": alias_states,
     "failures": failure_states,
     "in_flight": in_flight,
     "requests": newest_requests,

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from ollama_proxy.errors import BadRequest, Forbidden, Unavailable
+from ollama_proxy.errors import BadRequest, DatabaseAway, Forbidden
 from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
 from ollama_proxy.ops.keys.routes import ROUTES as KEY_ROUTES
@@ -39,7 +39,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 
     @blueprint.errorhandler(StorageUnavailable)
     def away(_: StorageUnavailable) -> Response:
-        error = Unavailable("the database does not answer now: try again", retry_after=5)
+        error = DatabaseAway()
         observation().error = error.reason
         headers, body = rendered(error_form, error)
         return Response(body, status=error.status, headers=headers)
@@ -47,6 +47,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
     for methods, path, view in (
         ("GET", "/status", status),
         ("GET", "/models", models),
+        ("GET", "/personas", personas),
         ("GET", "/failures", failures),
         ("DELETE", "/failures", forget_failures),
         ("DELETE", "/failures/<path:model>", forget_failures),
@@ -84,8 +85,13 @@ def status() -> Response:
 
 
 def models() -> Response:
-    """GET /api/proxy/models: the models in their order, and the limits that hold."""
-    return _json(report(_view(), ("models", "limits", "orders")))
+    """GET /api/proxy/models: the models in their order, the limits that hold, and the aliases."""
+    return _json(report(_view(), ("models", "limits", "orders", "aliases")))
+
+
+def personas() -> Response:
+    """GET /api/proxy/personas: all personas, and what they mean now."""
+    return _json(report(_view(), ("personas",)))
 
 
 def failures() -> Response:

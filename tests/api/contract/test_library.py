@@ -1,4 +1,4 @@
-"""docs/contract.md, "Endpoints": pulling, what cannot be changed here, and what only ollama.com has."""
+"""docs/contract.md, "Endpoints": pulling, pushing, and what only ollama.com has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.servers import ProxyServer
 
 ABSENT = "pull model manifest: file does not exist"
 PULLED = [{"status": text} for text in ("pulling manifest", "verifying sha256 digest", "writing manifest", "success")]
-DIGEST = f"sha256:{'a' * 64}"
 
 
 @pytest.mark.parametrize("name", ["ember-4", "tidal/ember-4:free", "embed-small", "free"])
@@ -69,25 +68,6 @@ REFUSED = {
     "pull of no name": post("/api/pull", {"model": "a b"}, 400, "invalid model name"),
     "push": post("/api/push", {"model": "ember-4"}, 501, f"models cannot be pushed: {HERE}", type=PLAIN_JSON),
     "push of nothing": post("/api/push", {}, 400, "model is required"),
-    "create": post(
-        "/api/create", {"model": "x", "from": "y"}, 501, f"models cannot be created: {HERE}", type=PLAIN_JSON
-    ),
-    "create of nothing": post("/api/create", {}, 400, "invalid model name"),
-    "copy": post("/api/copy", {"source": "a", "destination": "b"}, 501, f"models cannot be copied: {HERE}"),
-    "copy of nothing": post("/api/copy", {}, 400, 'source "" is invalid'),
-    "copy to nothing": post("/api/copy", {"source": "a"}, 400, 'destination "" is invalid'),
-    "delete": Row(
-        "DELETE",
-        "/api/delete",
-        {"name": "ember-4"},
-        501,
-        {"error": f"models cannot be deleted: {HERE}; a filter file hides the ones you do not want"},
-    ),
-    "delete of nothing": Row("DELETE", "/api/delete", {}, 400, {"error": "model is required"}),
-    "delete of no name": Row("DELETE", "/api/delete", {"model": "!bad"}, 400, {"error": 'name "!bad" is invalid'}),
-    "a blob": post(f"/api/blobs/{DIGEST}", b"x" * 100_000, 501, f"files cannot be uploaded: {HERE}"),
-    "a blob's existence": Row("HEAD", f"/api/blobs/{DIGEST}", None, 501, ""),
-    "a blob with a bad digest": post("/api/blobs/sha256:0", b"x", 400, "invalid digest format"),
     "who am I": post("/api/me", {}, 501, "this server has no accounts at ollama.com, and its models need none"),
     "sign out": post("/api/signout", None, 401, "you are not currently signed in"),
     "sign out, as before": Row(

@@ -11,9 +11,11 @@ import pytest
 
 from ollama_proxy.catalog.filters import Filters
 from ollama_proxy.catalog.keeper import MOST_RECORDS, CatalogKeeper, FetchedCatalog
+from ollama_proxy.catalog.snapshot import NameKind
 from ollama_proxy.config import Settings
 from ollama_proxy.storage.catalog_table import StoredCatalog
 from ollama_proxy.storage.database import StorageUnavailable
+from tests.unit.catalog.personas import library, persona
 from tests.unit.catalog.test_records import record
 from tests.unit.catalog.test_snapshot import embedding
 
@@ -446,6 +448,21 @@ def test_current_is_the_same_object_between_changes(world: World) -> None:
     first = keeper.current()
     world.now += 60
     assert keeper.current() is first
+
+
+def test_the_catalogue_follows_personas_and_keeps_them_over_a_refresh(world: World) -> None:
+    there = library(persona("mario:latest", "acme/bolt:free"))
+    keeper = world.keeper(personas=lambda: there)
+    keeper.refresh_if_due()
+    first = keeper.current()
+    assert first.resolve("mario").model.id == "acme/bolt:free"
+    assert keeper.current() is first
+    there = library(persona("luigi:latest", "acme/nut:free"))
+    second = keeper.current()
+    assert second is not first
+    assert first.resolve("luigi").kind is NameKind.UNKNOWN
+    keeper.forget("acme/bolt:free")
+    assert [keeper.current().resolve(name).persona is not None for name in ("mario", "luigi")] == [False, True]
 
 
 def test_the_thread_loads_first_then_refreshes_and_outlives_mistakes(world: World) -> None:

@@ -42,6 +42,7 @@ def test_keys_that_are_set_but_empty_stop_the_start(variable: str, text: str) ->
         pytest.param("PROXY_API_KEYS", " a, ,b ", ("a", "b"), id="a list"),
         pytest.param("PROXY_API_KEYS", "a\r\nb\nc,d\n", ("a", "b", "c", "d"), id="a list on several lines"),
         pytest.param("ALLOW_NETWORKS", "10.1.2.3/8", (ip_network("10.0.0.0/8"),), id="a network with host bits"),
+        pytest.param("MODEL_ALIASES", "A-*=x/y:free, b=free", (("A-*", "x/y:free"), ("b", "free")), id="aliases"),
         pytest.param("OPENROUTER_BASE_URL", "http://[::1]:9999/api/v1", "http://[::1]:9999/api/v1", id="IPv6"),
         pytest.param("OPENROUTER_BASE_URL", "https://gateway", "https://gateway", id="an address without a path"),
     ],
@@ -55,6 +56,7 @@ def test_what_is_read(variable: str, text: str, value: object) -> None:
     [
         *(("OPENROUTER_BASE_URL", url) for url in ("ftp://x", "http://", "http://[::1", "http://h:port/", "x.example")),
         *(("OPENROUTER_BASE_URL", url) for url in ("http://h:99999", "http://h:0", "http://h/a b", "http:///api/v1")),
+        *(("MODEL_ALIASES", text) for text in ("a", "a=", "=b", "a=b*", "a=b=c", "a b=c", "a=b,A=c", "a?=b", "a=:b")),
         *(("PORT", port) for port in ("0", "65536", "1.5", "eleven")),
         *(("HEARTBEAT_SECONDS", seconds) for seconds in ("0", "-1", "nan", "inf", "1s")),
         ("DRAIN_SECONDS", "-0.1"),

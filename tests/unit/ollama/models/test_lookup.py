@@ -96,7 +96,7 @@ PULLED = {"ember-4": False, "embed-small": False, "free": False, "nosuch": True,
 
 @pytest.mark.parametrize("name", PULLED)
 def test_what_would_be_served_can_be_pulled(catalog: Catalog, name: str) -> None:
-    assert stands_in(name, pulled_target(name, catalog, strict=False)) is PULLED[name]
+    assert stands_in(pulled_target(name, catalog, strict=False)) is PULLED[name]
     if PULLED[name]:
         with pytest.raises(ModelNotFound, match=ABSENT):
             pulled_target(name, catalog, strict=True)

@@ -10,25 +10,8 @@ from typing import Any
 from ollama_proxy import limits
 from ollama_proxy.bodies.sampling import MOST_STOPS, in_range, stops_of
 from ollama_proxy.errors import BadRequest
+from ollama_proxy.modelfile.parameters import FLOATS, INTEGERS
 
-_INTEGERS = frozenset(
-    {
-        "num_keep",
-        "seed",
-        "num_predict",
-        "top_k",
-        "repeat_last_n",
-        "num_ctx",
-        "num_batch",
-        "num_gpu",
-        "main_gpu",
-        "num_thread",
-        "draft_num_predict",
-    }
-)
-_FLOATS = frozenset(
-    {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty", "frequency_penalty"}
-)
 #: Ollama's name and OpenRouter's.
 _UPSTREAM = {
     "temperature": "temperature",
@@ -52,9 +35,9 @@ def check_options(options: dict[str, Any]) -> None:
         if value is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name in _INTEGERS and not number:
+        if name in INTEGERS and not number:
             raise BadRequest(f'option "{name}" must be of type integer')
-        if name in _FLOATS and not number:
+        if name in FLOATS and not number:
             raise BadRequest(f'option "{name}" must be of type float32')
         if name == "use_mmap" and not isinstance(value, bool):
             raise BadRequest('option "use_mmap" must be of type boolean')
@@ -76,7 +59,7 @@ def sampling(options: dict[str, Any]) -> dict[str, Any]:
     for name, upstream in _UPSTREAM.items():
         value = options.get(name)
         # An integer may be written as any number: 0.5 predicted tokens are none.
-        value = int(value) if value is not None and name in _INTEGERS else value
+        value = int(value) if value is not None and name in INTEGERS else value
         if value is not None and (kept := in_range(upstream, value)) is not None:
             params[upstream] = kept
     if stops := stops_of(options.get("stop")):

@@ -1,0 +1,63 @@
+"""The parts `personas` and `aliases` of a report: what the names that people made mean now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
+from ollama_proxy.ops.moments import moment
+from ollama_proxy.ops.status.views import View
+
+_NO_LIST = "there is no model list"
+
+
+def persona_states(view: View) -> list[dict[str, Any]]:
+    """All personas, the last changed first. Raises StorageUnavailable from a StoredView."""
+    catalog, library = view.catalog, view.runtime.library
+    if not view.is_live and view.has_tables:
+        library.reload()
+    states = []
+    for persona in sorted(library.current().values(), key=lambda one: (-one.modified, one.name)):
+        means, why = (None, _NO_LIST) if catalog is None else meaning(catalog.resolve_base(persona.base))
+        states.append(
+            {
+                "name": persona.name,
+                "base": persona.base,
+                "means": means,
+                "why": why,
+                "shadows": None if catalog is None else shadowed(catalog, persona.name),
+                "digest": persona.digest,
+                "modified": moment(persona.modified),
+            }
+        )
+    return states
+
+
+def alias_states(view: View) -> list[dict[str, Any]]:
+    """What MODEL_ALIASES says, in the order in which it is looked at, and what it means."""
+    catalog = view.catalog
+    states = []
+    for pattern, target in view.runtime.settings.model_aliases:
+        means, why = (None, _NO_LIST) if catalog is None else meaning(catalog.resolve_exactly(target))
+        states.append({"pattern": pattern, "target": target, "means": means, "why": why})
+    return states
+
+
+def meaning(resolution: Resolution) -> tuple[str | None, str | None]:
+    """The id of the model, or the virtual model's name, that is meant; else None, and why in words."""
+    match resolution.kind:
+        case NameKind.FILTERED:
+            return None, "a filter keeps the model out"
+        case NameKind.AMBIGUOUS:
+            return None, f"several models are called so: {', '.join(resolution.candidates_text)}"
+        case NameKind.UNKNOWN | NameKind.INVALID:
+            return None, "no model here is called so"
+    if resolution.virtual is not None:
+        return resolution.virtual.name, None
+    return (None if resolution.model is None else resolution.model.id), None
+
+
+def shadowed(catalog: Catalog, name: str) -> str | None:
+    """The id of the listed model that would be meant by `name` if no persona had it; None if there is none."""
+    found = catalog.with_personas({}).resolve_exactly(name)
+    return found.model.id if found.model is not None and found.kind is not NameKind.FILTERED else None
