@@ -82,6 +82,11 @@ class OriginRules:
         same = origin in (f"http://{host}", f"https://{host}")
         return same and (is_local_host(host) or origin.lower() in self._exact)
 
+    def names_host(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> bool:
+        """Return True if the Host is a local one, or the list names it as an origin, whole: `http://HOST`."""
+        host = environ.get("HTTP_HOST", "").lower()
+        return is_local_host(host) or not self._exact.isdisjoint((f"http://{host}", f"https://{host}"))
+
     def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
         """Decide about one request (docs/contract.md, "Access").
 

@@ -21,8 +21,8 @@ from ollama_proxy.ops.status.report import report
 from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
 from ollama_proxy.ops.status.views import LiveView
 from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.web.context import observation, runtime
-from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, render_errors, rendered
+from ollama_proxy.web.context import runtime
+from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, error_response, render_errors
 
 _LOOKING = ("GET",)
 
@@ -35,10 +35,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 
     @blueprint.errorhandler(StorageUnavailable)
     def away(_: StorageUnavailable) -> Response:
-        error = Unavailable("the database does not answer now: try again", retry_after=5)
-        observation().error = error.reason
-        headers, body = rendered(error_form, error)
-        return Response(body, status=error.status, headers=headers)
+        return error_response(Unavailable("the database does not answer now: try again", retry_after=5), error_form)
 
     for methods, path, view in (
         ("GET", "/status", status),
