@@ -51,8 +51,8 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answered` is called when a model has answered, `served` with the request of a known client. `keeps_log` False: only sums are kept. `on_lost` is called
-        with the number of records that are lost.
+        """`answered` is called when a model has answered, `served` with each request of a known client. `keeps_log`
+        False: only sums are kept. `on_lost` is called with the number of records that are lost.
         """
         self._table, self._batches, self._under_way = table, batches, under_way
         self._answered, self._served = answered, served

@@ -47,8 +47,6 @@ class ClientsTable:
                 (insert.excluded.last_at > CLIENTS_SEEN.c.last_at, insert.excluded.last_at),
                 else_=CLIENTS_SEEN.c.last_at,
             )
-            connection.execute(
-                insert.on_conflict_do_update(index_elements=["name"], set_={"last_at": later}), rows
-            )
+            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"last_at": later}), rows)
 
         return write

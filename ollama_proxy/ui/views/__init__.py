@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ollama_proxy.ui.page import Page
-from ollama_proxy.ui.views import now
+from ollama_proxy.ui.views import connect, now, playground
 
-NAVIGATION: tuple[Page, ...] = (now.page,)
+NAVIGATION: tuple[Page, ...] = (now.page, playground.page, connect.page)
