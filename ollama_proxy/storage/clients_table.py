@@ -34,7 +34,7 @@ class ClientsTable:
     def load(self) -> dict[str, float]:
         """Return when each was served last. Raises StorageUnavailable."""
         query = select(CLIENTS_SEEN.c.name, CLIENTS_SEEN.c.last_at)
-        return dict(self._database.run(lambda connection: connection.execute(query).tuples().all()))
+        return {name: at for name, at in self._database.run(lambda connection: connection.execute(query).all())}
 
     @staticmethod
     def note(seen: Mapping[str, float]) -> Write:
