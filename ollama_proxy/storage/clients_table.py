@@ -34,7 +34,8 @@ class ClientsTable:
     def load(self) -> dict[str, float]:
         """Return when each was served last. Raises StorageUnavailable."""
         query = select(CLIENTS_SEEN.c.name, CLIENTS_SEEN.c.last_at)
-        return {name: at for name, at in self._database.run(lambda connection: connection.execute(query).all())}
+        rows = self._database.run(lambda connection: connection.execute(query).all())
+        return {row.name: row.last_at for row in rows}
 
     @staticmethod
     def note(seen: Mapping[str, float]) -> Write:
