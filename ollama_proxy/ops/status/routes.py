@@ -19,6 +19,7 @@ from ollama_proxy.ops.findings import findings_as_json
 from ollama_proxy.ops.status.failure_states import clear_failures
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
+from ollama_proxy.ops.status.usage_states import DEFAULT_SPAN, usage_over
 from ollama_proxy.ops.status.views import LiveView
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.web.context import runtime
@@ -46,6 +47,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("GET", "/log", log),
         ("GET", "/log/<request_id>", logged),
         ("DELETE", "/log", clear_log),
+        ("GET", "/usage", usage),
         ("GET", "/doctor", doctor),
     ):
         endpoint = f"{view.__name__}{path.count('<') or ''}"
@@ -98,6 +100,11 @@ def log() -> Response:
 def logged(request_id: str) -> Response:
     """GET /api/proxy/log/ID: one request; the beginning of its id is enough."""
     return _json(one_request(_view(), _text("id", request_id)))
+
+
+def usage() -> Response:
+    """GET /api/proxy/usage: what was used in `span` (24h, 7d, 30d), over time, by model and by caller."""
+    return _json(usage_over(_view(), request.args.get("span", DEFAULT_SPAN)))
 
 
 def clear_log() -> Response:
