@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from ollama_proxy.ui.page import Page
-from ollama_proxy.ui.views import now
+from ollama_proxy.ui.views import models, now, requests, usage
 
-NAVIGATION: tuple[Page, ...] = (now.page,)
+NAVIGATION: tuple[Page, ...] = (
+    now.page,
+    models.page,
+    requests.page,
+    usage.page,
+)
