@@ -20,7 +20,7 @@ from ollama_proxy.observation import Observation, Outcome
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.in_flight_table import InFlight
-from ollama_proxy.storage.ledger_table import OTHERS, HourlyFailures, HourlyUsage, LedgerTable, UsageTotals
+from ollama_proxy.storage.ledger_table import OTHERS, HourlyFailures, HourlyUsage, LedgerTable, UsageOver, UsageTotals
 from ollama_proxy.storage.tables import storable
 from ollama_proxy.storage.write_behind import Write
 
@@ -173,6 +173,10 @@ class Ledger:
     def usage_totals(self, since: float, most: int) -> UsageTotals:
         """Return the sums of these hours: of all, and of the `most` callers and models with the most requests."""
         return self._table.usage_totals(since, most)
+
+    def usage_over(self, since: float, step: int, most: int) -> UsageOver:
+        """Return the sums by span of `step` seconds, by caller, by model, and the failed attempts by blame."""
+        return self._table.usage_over(since, step, most)
 
     def failures(self, since: float) -> list[HourlyFailures]:
         """Return how many attempts failed in the hours that end after `since`, oldest first."""

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import Response, current_app, request
 
 from ollama_proxy.access.pages import PAGES
-from ollama_proxy.errors import ProxyError
+from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.ops.status.views import LiveView
 from ollama_proxy.ui.rendering import render
 from ollama_proxy.version import __version__
-from ollama_proxy.web.context import caller, runtime
+from ollama_proxy.web.context import caller, request_body, runtime
 
 View = Callable[..., Response]
 
@@ -26,6 +27,8 @@ NAVIGATION_KEY = "ollama_proxy.ui"
 _WORTH_GZIP = 700
 #: Quick: a page is made for every look, and a poll comes every few seconds.
 _LEVEL = 5
+#: Bytes of a form, and how many fields it may have.
+_LONGEST_FORM, _MOST_FIELDS = 64 * 1024, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ def shown(template: str, *, status: int = 200, **values: Any) -> Response:
     return html(render(template, nav=nav, here=here, version=__version__, who=caller().key, **values), status=status)
 
 
+def fragment(template: str, **values: Any) -> Response:
+    """Answer a poll with a template that is a part of a page."""
+    return html(render(template, **values))
+
+
 def html(text: str, *, status: int = 200) -> Response:
     """Answer with HTML, compressed if the client takes that, and never kept by anybody."""
     body = text.encode()
@@ -80,6 +88,19 @@ def html(text: str, *, status: int = 200) -> Response:
 def takes_gzip() -> bool:
     """Return True if the client takes an answer that is compressed with gzip."""
     return request.accept_encodings["gzip"] > 0
+
+
+def form() -> dict[str, str]:
+    """Return the fields of the form that was sent, the last one of each name. Raises ProxyError for one that is too
+    long, has too many fields, or does not arrive.
+    """
+    try:
+        fields = parse_qsl(
+            request_body(most_bytes=_LONGEST_FORM).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS
+        )
+    except ValueError:
+        raise BadRequest("this form cannot be read") from None
+    return dict(fields)
 
 
 class PageNotFound(ProxyError):

@@ -10,10 +10,19 @@ from markupsafe import Markup
 
 from ollama_proxy.catalog.names import without_vendor
 from ollama_proxy.openrouter.errors.retry_times import in_words
-from ollama_proxy.ops.moments import epoch
+from ollama_proxy.ops.moments import epoch, left
 
 #: What stands where nothing is known.
 NOTHING: Final = "–"
+
+#: How requests end (`observation.Outcome`), in the order in which a plot stacks them.
+OUTCOMES: Final = {
+    "whole": "answered",
+    "refused": "refused",
+    "left": "client left",
+    "broken": "broken off",
+    "failed": "failed",
+}
 
 
 def number(value: float | None) -> str:
@@ -32,9 +41,11 @@ def short_number(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration: "0.82 s", "12.3 s", from two minutes on in words; a dash for None."""
+    """A duration: "4 ms", "0.82 s", "12.3 s", from two minutes on in words; a dash for None."""
     if value is None:
         return NOTHING
+    if 0 < value < 0.0995:
+        return f"{max(value * 1000, 1):.0f} ms"
     if value < 1:
         return f"{value:.2f} s"
     return f"{value:.3g} s" if value < 100 else in_words(value)
@@ -79,9 +90,20 @@ def span(duration: float | None) -> str:
     return NOTHING if duration is None else in_words(duration)
 
 
+def since(moment: object, now: float) -> float | None:
+    """The seconds from a moment of a report until `now` (UTC epoch seconds), at least 0; None for none."""
+    began = epoch(moment)
+    return None if began is None else max(now - began, 0.0)
+
+
 def bare_name(model: str | None) -> str:
     """A model's id without its vendor; a dash for none."""
     return without_vendor(model) if model else NOTHING
+
+
+def outcome(value: str) -> str:
+    """How a request ended, in a person's words; a word that is not known here as it is."""
+    return OUTCOMES.get(value, value)
 
 
 def plural(count: float, noun: str) -> str:
@@ -98,6 +120,9 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "price": price,
     "when": when,
     "span": span,
+    "since": since,
+    "left": left,
     "bare_name": bare_name,
+    "outcome": outcome,
     "plural": plural,
 }
