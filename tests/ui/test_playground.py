@@ -80,7 +80,7 @@ def test_a_chat_streams_and_says_who_answered(server: ProxyServer, simulator: Si
     simulator.release("rest")
     answer = answered(page)
     assert answer.locator(".text").inner_text().split() == [f"t{number}" for number in range(12)]
-    facts = answer.locator(".facts")
+    facts = answer.locator(".told")
     expect(facts).to_contain_text("Cost$0")
     said = facts.inner_text()
     assert LUMEN in said
@@ -142,7 +142,7 @@ def test_stop_ends_the_request_upstream(server: ProxyServer, simulator: Simulato
     assert page.is_disabled("#send")
     page.click("#stop")
     answer = answered(page)
-    expect(answer.locator(".facts")).to_contain_text("Stopped")
+    expect(answer.locator(".told")).to_contain_text("Stopped")
     assert simulator.log(outcome="client_gone", wait=5), "the upstream connection ends"
     say(page, "go on")
     answered(page, 2)

@@ -20,7 +20,7 @@
     const source = holder.querySelector("pre, .text");
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "copy secondary outline";
+    button.className = "copy quiet";
     button.textContent = "Copy";
     button.setAttribute("aria-label", `Copy: ${source.getAttribute("aria-label") || "the text"}`);
     button.addEventListener("click", async () => {

@@ -121,7 +121,7 @@
   function showPictures() {
     attached.replaceChildren(...pictures.map((one) => {
       const item = made("li");
-      const remove = made("button", "secondary outline", "Remove");
+      const remove = made("button", "quiet", "Remove");
       remove.type = "button";
       remove.setAttribute("aria-label", `Remove ${one.name}`);
       remove.addEventListener("click", () => {
@@ -268,7 +268,7 @@
         holder.open = true;
         holder.append(made("summary", "", "Thinking"));
         this.thinking = growing(holder, "pre", "");
-        this.element.insertBefore(holder, this.element.querySelector(".facts"));
+        this.element.insertBefore(holder, this.element.querySelector(".told"));
         this.holder = holder;
       }
       this.thinking.appendData(text);
@@ -279,7 +279,7 @@
         if (this.holder) this.holder.open = false;
         const element = made("div", "text");
         element.append(this.text);
-        this.element.insertBefore(element, this.element.querySelector(".facts"));
+        this.element.insertBefore(element, this.element.querySelector(".told"));
       }
       this.text.appendData(text);
     }
@@ -287,7 +287,7 @@
     fail(text) {
       this.failed = this.ended = true;
       this.element.classList.add("failed");
-      this.element.insertBefore(made("p", "error", text), this.element.querySelector(".facts"));
+      this.element.insertBefore(made("p", "error", text), this.element.querySelector(".told"));
       state.textContent = "That failed: see above.";
       follow();
     }
@@ -295,8 +295,8 @@
     // A fact about the answer, below it; a later one of the same name takes its place.
     tell(name, value, className = "") {
       if (!value) return;
-      let list = this.element.querySelector(".facts");
-      if (!list) this.element.append(list = made("dl", "facts"));
+      let list = this.element.querySelector(".told");
+      if (!list) this.element.append(list = made("dl", "told"));
       let place = this.facts.get(name);
       if (!place) {
         const row = made("div", className);

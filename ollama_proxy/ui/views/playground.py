@@ -44,7 +44,6 @@ def playground() -> Response:
         chosen=request.args.get("model", ""),
         titles={name: model.title for name, model in VIRTUAL_MODELS.items()},
         most_bytes=int(runtime().settings.max_body_mb * MEGABYTE),
-        free_mode=runtime().settings.free_mode,
     )
 
 
