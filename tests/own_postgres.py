@@ -1,6 +1,6 @@
 """A PostgreSQL of one test's own, which can be killed: the fixture `postgres`.
 
-`from tests.own_postgres import postgres` in a test module brings it in; tests that may share one take tests/postgres.py.
+`from tests.own_postgres import postgres` in a test module brings it in. Others take tests/postgres.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 #: Without them chromium asks its maker for updates, and a container has no sandbox. The profile is always a fresh one.
 _FLAGS = [
@@ -30,6 +30,7 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 #: Milliseconds. A machine under load must not fail a test.
 PATIENCE = 20_000.0
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str | None:
