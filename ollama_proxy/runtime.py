@@ -29,6 +29,7 @@ from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, Share
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.ledger.books import Books, Stores, open_books
+from ollama_proxy.ledger.clients_seen import ClientsSeen
 from ollama_proxy.ledger.cost_lookup import ask_cost
 from ollama_proxy.ledger.key_check import KeyState, check_key
 from ollama_proxy.ledger.key_counting import KeyCounting
@@ -68,6 +69,8 @@ class Runtime:
     library: Library
     #: What all processes have recorded; an Observer, which `create_app` joins with the others.
     ledger: Ledger
+    #: Which kinds of clients were served.
+    clients: ClientsSeen
     #: What is left of the account.
     quota: QuotaKeeper
     upkeep: Upkeep
@@ -177,6 +180,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         AccessPolicy(settings, register=register.current),
         library,
         books.ledger,
+        books.clients,
         books.quota,
         books.upkeep,
         NameKeeper(keeper.current, _secrets(settings)),

@@ -22,6 +22,7 @@ from ollama_proxy.access.hosts import Address, host_address, is_local_host, mach
 from ollama_proxy.access.key_texts import fingerprint, keys_of_settings
 from ollama_proxy.access.keys import Key
 from ollama_proxy.access.origins import HeaderPairs, OriginRules
+from ollama_proxy.access.pages import CHALLENGE, PAGE_HEADERS, is_page, is_poll, refusal_of_page
 from ollama_proxy.access.register import NO_KEYS, Register
 from ollama_proxy.config import Network, Settings
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized, Unavailable
@@ -148,6 +149,8 @@ class AccessPolicy:
     def check(self, environ: Mapping[str, Any]) -> Decision:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
         caller = self._caller(environ)
+        if self._settings.ui and is_page(environ.get("PATH_INFO", "")):
+            return self._check_page(environ, caller)
         origin = self._origins.judge(environ, self._is_local_host)
         if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS and PATH_KEY not in environ:
             return Decision(caller, origin.headers, 204 if origin.preflight else None)
@@ -156,7 +159,7 @@ class AccessPolicy:
         if origin.preflight:
             return Decision(caller, origin.headers, 204)
         register = self._register()
-        needs_key = register is None or register.required or bool(self._keys) or PATH_KEY in environ
+        needs_key = self._needs_key(environ, register)
         if self._is_loopback and not needs_key:
             host = environ.get("HTTP_HOST", "")
             if not self._is_local_host(host):
@@ -177,6 +180,31 @@ class AccessPolicy:
     def is_trusted_page(self, environ: Mapping[str, Any]) -> bool:
         """Whether no web page asks, one of this very server, or one that OLLAMA_ORIGINS names in full."""
         return self._origins.is_trusted(environ, self._is_local_host)
+
+    def _needs_key(self, environ: Mapping[str, Any], register: Register | None) -> bool:
+        """Return True if whoever asks must show a key: where keys are not known yet, nobody is served without one."""
+        return register is None or register.required or bool(self._keys) or PATH_KEY in environ
+
+    def _check_page(self, environ: Mapping[str, Any], caller: Caller) -> Decision:
+        """The decision about a page under /ui: who may call may look (an admin, where keys are set: the pages say so),
+        but no other web page may. Where a key is missing, the browser asks for it, but not because of a poll.
+        """
+        register = self._register()
+        needs_key = self._needs_key(environ, register)
+        trusts = needs_key or self._origins.names_host(environ, self._is_local_host)
+        own = (lambda _: True) if needs_key else self._is_local_host
+        refusal = refusal_of_page(environ, is_own=lambda it: self._origins.is_own(it, own), trusts=trusts)
+        if refusal:
+            return Decision(caller, PAGE_HEADERS, error=Forbidden(refusal))
+        if needs_key:
+            decision = self._check_key(environ, caller, PAGE_HEADERS, register)
+            if not isinstance(decision.error, Unauthorized):
+                return decision
+            challenge = () if is_poll(environ) else (CHALLENGE,)
+            message = "unauthorized: this page needs a key. Sign in with any name, and the key as the password"
+            return Decision(caller, (*PAGE_HEADERS, *challenge), error=Unauthorized(message))
+        far = None if self._settings.allow_anonymous else self._network_refusal(environ)
+        return Decision(caller, PAGE_HEADERS, error=None if far is None else Forbidden(far))
 
     def _caller(self, environ: Mapping[str, Any]) -> Caller:
         """Who calls, by address: the client that a trusted proxy names, else the peer."""

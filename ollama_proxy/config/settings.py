@@ -342,6 +342,12 @@ class Settings:
         group=ACCESS,
         default_words="Ollama's own",
     )
+    ui: bool = setting(
+        True,
+        switch(),
+        help="the pages under /ui",
+        group=ACCESS,
+    )
 
     database_url: str = setting(
         "",

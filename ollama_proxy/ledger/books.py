@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ollama_proxy.config import Settings
 from ollama_proxy.ledger.announcing import Announcer, Logger
+from ollama_proxy.ledger.clients_seen import ClientsSeen
 from ollama_proxy.ledger.cost_lookup import CostLookup
 from ollama_proxy.ledger.key_check import KeyCheck
 from ollama_proxy.ledger.key_counting import KeyCounting
@@ -18,6 +19,7 @@ from ollama_proxy.ledger.retention import Retention
 from ollama_proxy.ledger.under_way import UnderWay
 from ollama_proxy.ledger.upkeep import Upkeep
 from ollama_proxy.storage.batches import Batches
+from ollama_proxy.storage.clients_table import ClientsTable
 from ollama_proxy.storage.database import Database
 from ollama_proxy.storage.failure_table import LimitRow
 from ollama_proxy.storage.in_flight_table import InFlightTable
@@ -40,9 +42,10 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The ledger of a process, the account's quota, and their background work."""
+    """The ledger of a process, the account's quota, the clients seen, and their background work."""
 
     ledger: Ledger
+    clients: ClientsSeen
     quota: QuotaKeeper
     upkeep: Upkeep
     #: What the keys of clients use.
@@ -83,18 +86,20 @@ def open_books(
         minute_limit=settings.free_requests_per_minute,
         holder=holder,
     )
+    clients = ClientsSeen(ClientsTable(stores.database), batches)
     ledger = Ledger(
         table,
         batches=batches,
         under_way=under_way,
         answered=quota.answered,
+        served=clients.served,
         keeps_log=settings.request_log_days > 0,
         on_warning=log.warning,
         on_lost=on_lost,
     )
     counting, lookup = _counting(stores, batches, cost, log)
     # The statements on keys come last, as in the transactions that write nothing else.
-    batches.of(quota, ledger, under_way, counting.unlimited)
+    batches.of(quota, ledger, under_way, clients, counting.unlimited)
     upkeep = Upkeep(
         ledger,
         quota,
@@ -114,7 +119,7 @@ def open_books(
         on_warning=log.warning,
         more=(counting.renew_if_due, lookup.look_if_due),
     )
-    return Books(ledger, quota, upkeep, counting)
+    return Books(ledger, clients, quota, upkeep, counting)
 
 
 def _counting(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def findings_of_server(view: View) -> Iterator[Finding]:
     yield from look_at_names(view)
     yield from look_at_limits(view)
     yield from look_at_access(view.runtime)
+
+
+def findings_that_matter(view: View) -> list[Finding]:
+    """What the server finds wrong, or worth a note, without asking the database: for whoever looks often."""
+    found = chain(
+        look_at_quota(view.quota, view.now),
+        look_at_models(view),
+        look_at_filters(view),
+        look_at_limits(view),
+        look_at_access(view.runtime),
+    )
+    return sorted((one for one in found if one.grade is not Grade.FINE), key=lambda one: one.grade is not Grade.WRONG)
 
 
 def findings_without_server(view: View) -> Iterator[Finding]:

@@ -23,6 +23,9 @@ HOUR: Final = 3600
 #: them. A time equal to a bound counts in its column. The columns keep their meaning for ever: a change needs new ones.
 FIRST_TOKEN_BOUNDS: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0)
 
+#: The most spans of time of one answer: the hours of 90 days, as long as they are kept.
+_MOST_SPANS: Final = 90 * 24
+
 #: The caller under which those are counted who come when too many have come in an hour.
 OTHERS: Final = "others"
 
@@ -154,6 +157,18 @@ class UsageTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageOver:
+    """The sums of some days: by span of time (only those with requests, `hour` is when it begins, oldest first), by
+    caller and by model (as in UsageTotals), and the failed attempts by what was to blame, the most first.
+    """
+
+    spans: Sequence[HourlyUsage]
+    callers: Sequence[HourlyUsage]
+    models: Sequence[HourlyUsage]
+    blames: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class HourlyFailures:
     """One row of `attempt_failures_hourly`."""
 
@@ -255,6 +270,22 @@ class LedgerTable:
 
         return self._database.run(read)
 
+    def usage_over(self, since: float, step: int, most: int) -> UsageOver:
+        """Return the same for each `step` seconds (whole hours, counted from the epoch), and the failed attempts."""
+        span = (USAGE.c.hour - USAGE.c.hour % step).label("hour")
+        count = func.sum(FAILURES.c.count)
+        blames = select(FAILURES.c.blame, count).where(FAILURES.c.hour > since - HOUR).group_by(FAILURES.c.blame)
+
+        def read(connection: Connection) -> UsageOver:
+            return UsageOver(
+                sorted(_totals(connection, since, span, _MOST_SPANS), key=lambda row: row.hour),
+                _totals(connection, since, USAGE.c.caller, most),
+                _totals(connection, since, USAGE.c.model, most),
+                [(blame, int(n)) for blame, n in connection.execute(blames.order_by(count.desc(), FAILURES.c.blame))],
+            )
+
+        return self._database.run(read)
+
     def failures(self, since: float) -> list[HourlyFailures]:
         """Return the counts of failed attempts of all hours that end after `since`, oldest first."""
         query = select(*FAILURES.c).where(FAILURES.c.hour > since - HOUR)
@@ -336,7 +367,7 @@ def _usage_row(row: Row[Any]) -> HourlyUsage:
 def _totals(
     connection: Connection,
     since: float,
-    by: ColumnElement[str] | None = None,
+    by: ColumnElement[Any] | None = None,
     most: int = 1,
     *,
     of: str | None = None,
@@ -356,7 +387,7 @@ def _totals(
         values: dict[str, Any] = {name: int(row[name] or 0) for name in names}
         key = {name: row.get(name, "") for name in ("caller", "model")}
         first_token = [values.pop(name) for name in _FIRST_TOKEN]
-        found.append(HourlyUsage(0, **key, **values, first_token=first_token))
+        found.append(HourlyUsage(row.get("hour", 0), **key, **values, first_token=first_token))
     return found
 
 

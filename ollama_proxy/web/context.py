@@ -77,12 +77,15 @@ def free_left() -> dict[str, str]:
     return {} if left is None else {FREE_LEFT: str(left)}
 
 
-def request_body(*, zstd: bool = False) -> bytes:
-    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
+def request_body(*, zstd: bool = False, most_bytes: int | None = None) -> bytes:
+    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError.
+
+    `most_bytes` is for a body that is always small; else MAX_BODY_MB counts.
+    """
     settings, environ = runtime().settings, request.environ
     data = read_body(
         environ,
-        limit_bytes=int(settings.max_body_mb * MEGABYTE),
+        limit_bytes=int(settings.max_body_mb * MEGABYTE) if most_bytes is None else most_bytes,
         timeout_seconds=settings.body_timeout_seconds,
         total_bytes=int(settings.max_bodies_mb * MEGABYTE),
     )
