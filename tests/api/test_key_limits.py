@@ -124,7 +124,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Any) -> str:
 def test_parallel_requests_get_no_more_than_the_cap(
     start_proxy: Callable[..., ProxyServer], simulator: Simulator, database: str
 ) -> None:
-    """64 requests at once for a cap of exactly ten reservations: ten are let through, on two workers, on two servers."""
+    """64 requests at once for a cap of exactly ten reservations: exactly ten pass, on two workers and two servers."""
     on_sqlite = database.startswith("sqlite")
     options = {"web_concurrency": 2} if on_sqlite else {"many": 2}
     servers = Servers(start_proxy, database, **options)
