@@ -98,22 +98,23 @@ class Spending:
         self._payloads += len(sizes)
         self._bytes += sum(sizes)
 
-    def settle(self, usage: Mapping[str, Any]) -> None:
+    def settle(self, usage: Mapping[str, Any], *, complete: bool) -> None:
         """The request has ended. `usage` is what upstream said of it, as far as that came."""
         if self._allowance is not None:
-            self._allowance.settle(self._spent(usage))
+            self._allowance.settle(self._spent(usage, complete=complete))
 
-    def _spent(self, usage: Mapping[str, Any]) -> Spent:
+    def _spent(self, usage: Mapping[str, Any], *, complete: bool) -> Spent:
         model, attempt = self._trying, self._attempt
         tokens_in = count_of(usage, "prompt_tokens", "input_tokens")
         tokens_out = count_of(usage, "completion_tokens", "output_tokens")
         cost = cost_of(usage)
         microusd, estimated, generation = 0, False, ""
-        if cost is not None:
+        # An answer may begin with what it has cost until then: nothing. That is not its cost if it breaks off.
+        if cost is not None and (complete or cost > 0):
             microusd = micro(cost)
         elif model is not None and not model.is_free:
             estimated = True
-            microusd = self._estimate(model, tokens_in, tokens_out)
+            microusd = self._estimate(model, tokens_in, tokens_out if complete else None)
             generation = attempt.generation if attempt is not None else ""
         return Spent(
             microusd + self._failed_microusd,
@@ -125,11 +126,12 @@ class Spending:
         )
 
     def _estimate(self, model: Model, tokens_in: int | None, tokens_out: int | None) -> int:
-        """What an answer cost that did not come to its end: by the tokens that it told, or that came."""
+        """What an answer cost that did not say so: by the tokens that it told, or that came (`tokens_out` None)."""
         bound = self._bound.get(model.id)
         if not self._call.streamed and tokens_in is None and bound is not None:
             return bound.microusd  # nothing came, but upstream goes on writing, and takes its price
         if tokens_out is None:
+            # What the payloads have in common is their form, and no text.
             text = self._bytes - self._payloads * max(self._shortest - 1, 0)
             tokens_out = max(self._payloads, text // _BYTES_A_TOKEN)
         # An image's tokens are not known here.
