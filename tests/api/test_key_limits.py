@@ -305,6 +305,89 @@ def test_a_killed_server_blocks_nobody_for_long(
     assert again.all[0].post("/v1/chat/completions", body, headers=headers).ok
 
 
+@pytest.mark.parametrize(
+    ("limits", "model", "said", "left"),
+    [
+        (
+            {"free_per_day": 1},
+            FREE,
+            "this key's limit of 1 free request a day is reached; it resets at 00:00 UTC, in ",
+            "0",
+        ),
+        ({"rpm": 1}, FREE, "this key's limit of 1 request a minute is reached; it resets at ", None),
+        ({"rpm": 1}, PAID, "this key's limit of 1 request a minute is reached; it resets at ", None),
+    ],
+    ids=["free requests", "a minute", "a minute, of a model that costs"],
+)
+def test_what_a_key_is_told(
+    shared: Servers, simulator: Simulator, limits: dict[str, int], model: str, said: str, left: str | None
+) -> None:
+    headers = shared.key(f"told-{'-'.join(limits)}-{len(model)}", **limits)
+    chat = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    # The minute may end between two requests.
+    answers = [shared.all[0].post("/api/chat", chat, headers=headers) for _ in range(3)]
+    assert answers[0].ok
+    assert answers[0].headers.get("X-Key-Remaining-Free") == left
+    refused = next(one for one in answers if one.status_code == 429)
+    assert refused.json()["error"].startswith(said)
+    assert refused.headers.get("X-Key-Remaining-Free") == left
+    assert int(refused.headers["Retry-After"]) > 0
+    mine = shared.all[0].get("/api/proxy/me", headers=headers).json()
+    [(name, value)] = limits.items()
+    assert mine["left"][name]["limit"] == value
+
+
+def test_a_key_with_one_request_at_a_time(shared: Servers, simulator: Simulator) -> None:
+    """One after the other passes, however soon; two at once do not."""
+    headers = shared.key("one-at-a-time", parallel=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert all(server.post("/api/chat", chat, headers=headers).ok for _ in range(10))
+    simulator.scenario(FREE, times=1, hold="one")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(server.post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="one", wait=10)
+        second = server.post("/v1/chat/completions", chat, headers=headers)
+        simulator.release("*")
+        assert first.result().ok
+    assert second.status_code == 429
+    assert (
+        second.json()["error"]["message"]
+        == "this key's limit of 1 request at a time is reached: wait until one has ended"
+    )
+    assert second.headers["Retry-After"] == "1"
+
+
+def test_a_changed_limit_counts_at_once(shared: Servers, simulator: Simulator) -> None:
+    headers = shared.key("changing", free_per_day=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert [server.post("/api/chat", chat, headers=headers).status_code for _ in range(2)] == [200, 429]
+    shared.change("changing", free_per_day=2)
+    wait_for(lambda: server.post("/api/chat", chat, headers=headers).ok, what="one more is allowed", seconds=3)
+    assert server.post("/api/chat", chat, headers=headers).status_code == 429
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_reserved_ends_with_the_server(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, tmp_path: Path, streamed: bool
+) -> None:
+    """A server that ends cuts requests off after DRAIN_SECONDS: they are settled before it is gone."""
+    servers = Servers(start_proxy, f"sqlite:///{tmp_path / 'ending.db'}", drain_seconds=0.2)
+    headers = servers.key("anna", usd_per_day=1)
+    simulator.scenario(PAID, tokens=20, hold="ending", hold_at=5)
+    chat = {"model": PAID, "messages": [{"role": "user", "content": "hello"}], "stream": streamed}
+    with ThreadPoolExecutor(1) as threads:
+        cut = threads.submit(servers.all[0].post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="ending", wait=10)
+        assert len(servers.rows("SELECT id FROM reservations")) == 1
+        assert servers.all[0].terminate() == 0
+        cut.result()
+    assert servers.rows("SELECT id FROM reservations") == []
+    used = servers.used()
+    assert used["requests"] == 1
+    assert 0 < used["microusd"] == used["estimated"]
+    assert len(servers.rows("SELECT id FROM awaited_costs")) == 1
+
+
 def test_while_the_database_is_away(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
     """What costs is refused in words, what is free goes on, and all is counted once when the database is back."""
     postgres = Postgres()

@@ -20,7 +20,8 @@ _SUMS: Final = ("requests", "free_attempts", "tokens_in", "tokens_out")
 def used_by(parts: Runtime, key_id: int, now: float) -> dict[str, Any]:
     """Return the sums of `day` and `month` of the key with that number, with when each ends.
 
-    `now` is UTC epoch seconds. `estimated_usd` is the part of `usd` that OpenRouter has not told yet. Raises StorageUnavailable.
+    `now` is UTC epoch seconds. `estimated_usd` is the part of `usd` that OpenRouter has not told. Raises
+    StorageUnavailable.
     """
     windows = windows_at(now)
     counts = parts.counting.used([key_id], windows)[key_id]
