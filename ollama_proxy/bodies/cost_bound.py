@@ -17,6 +17,7 @@ import orjson
 from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
+from ollama_proxy.gojson.codec import encode_body
 
 #: Output tokens that are reserved, and asked for, if the client named no number.
 DEFAULT_OUTPUT = 4096
@@ -68,9 +69,9 @@ class Bound:
 
 
 def bound_of(body: bytes, model: Model, path: str) -> Bound:
-    """Return the most that `body`, as `bounded` sends it to `path`, can cost at `model`.
+    """Return the most that `body` can cost at `model`, as `bounded` sends it to `path`.
 
-    Raises BadRequest for a model whose price is not known beforehand.
+    `body` is what `encode_body` has written. Raises BadRequest for a model whose price is not known beforehand.
     """
     prices = prices_of(model)
     parsed: dict[str, Any] = orjson.loads(body)
@@ -97,7 +98,12 @@ def bounded(body: bytes, model: Model, path: str, bound: Bound) -> bytes:
         for name in given or ["max_output_tokens" if path == "/responses" else "max_tokens"]:
             asked = _count(safe.get(name))
             safe[name] = min(asked, bound.output_tokens) if asked else bound.output_tokens
-    return orjson.dumps(safe)
+    return encode_body(safe)
+
+
+def costing_nothing(body: bytes, model: Model) -> bytes:
+    """Return `body` for a free model, without what would cost something there too: as in free mode."""
+    return encode_body(guarded(orjson.loads(body), model, free_mode=True))
 
 
 def cost_of_tokens(model: Model, tokens_in: int, tokens_out: int) -> int:

@@ -302,8 +302,8 @@ class Settings:
 
     proxy_api_keys: tuple[str, ...] = setting(
         (),
-        strings("keys with commas between them"),
-        help="keys that clients must send",
+        strings("keys with commas between them, each alone or as NAME=KEY"),
+        help="keys that clients must send; they are admin keys",
         group=ACCESS,
         default_words="none",
         secret=True,

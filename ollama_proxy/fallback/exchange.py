@@ -110,7 +110,7 @@ class Exchange:
     def settle(self, usage: Mapping[str, Any]) -> None:
         """Count what the request used, once it has ended in whatever way. `usage` is what upstream said of it."""
         if self._spending is not None:
-            self._spending.settle(usage)
+            self._spending.settle(usage, complete=self.complete)
 
     def close(self) -> None:
         """End it: the upstream connection is given back or closed. May be called more than once."""

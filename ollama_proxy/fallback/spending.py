@@ -11,7 +11,7 @@ from typing import Any
 
 from ollama_proxy.access.allowance import Allowance, Gate, Spent
 from ollama_proxy.access.keys import Key
-from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, micro
+from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing, micro
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import KeyLimitReached
 from ollama_proxy.fallback.attempt import Attempt, Burst
@@ -55,8 +55,8 @@ class Spending:
 
     def admit(self, candidates: Sequence[Model]) -> None:
         """Reserve the most that the dearest of the candidates can cost. Raises ProxyError if the key may not."""
-        if self._bounds:
-            for model in candidates:
+        for model in candidates if self._bounds else ():
+            if not model.is_free:
                 body = self._call.body_for(model, _NO_CHANGE, None)
                 self._bound[model.id] = bound_of(body, model, self._call.path)
         most = max((bound.microusd for bound in self._bound.values()), default=0)
@@ -70,8 +70,11 @@ class Spending:
 
     def body(self, body: bytes, model: Model) -> bytes:
         """Return the body as it may be sent to `model`: it cannot cost more than was reserved."""
-        bound = self._bound.get(model.id)
-        return body if bound is None else bounded(body, model, self._call.path, bound)
+        if not self._bounds:
+            return body
+        if model.is_free:
+            return costing_nothing(body, model)
+        return bounded(body, model, self._call.path, self._bound[model.id])
 
     def trying(self, model: Model, attempt: Attempt) -> None:
         """An attempt begins."""
@@ -98,22 +101,23 @@ class Spending:
         self._payloads += len(sizes)
         self._bytes += sum(sizes)
 
-    def settle(self, usage: Mapping[str, Any]) -> None:
+    def settle(self, usage: Mapping[str, Any], *, complete: bool) -> None:
         """The request has ended. `usage` is what upstream said of it, as far as that came."""
         if self._allowance is not None:
-            self._allowance.settle(self._spent(usage))
+            self._allowance.settle(self._spent(usage, complete=complete))
 
-    def _spent(self, usage: Mapping[str, Any]) -> Spent:
+    def _spent(self, usage: Mapping[str, Any], *, complete: bool) -> Spent:
         model, attempt = self._trying, self._attempt
         tokens_in = count_of(usage, "prompt_tokens", "input_tokens")
         tokens_out = count_of(usage, "completion_tokens", "output_tokens")
         cost = cost_of(usage)
         microusd, estimated, generation = 0, False, ""
-        if cost is not None:
+        # An answer may begin with what it has cost until then: nothing. That is not its cost if it breaks off.
+        if cost is not None and (complete or cost > 0):
             microusd = micro(cost)
         elif model is not None and not model.is_free:
             estimated = True
-            microusd = self._estimate(model, tokens_in, tokens_out)
+            microusd = self._estimate(model, tokens_in, tokens_out if complete else None)
             generation = attempt.generation if attempt is not None else ""
         return Spent(
             microusd + self._failed_microusd,
@@ -125,11 +129,12 @@ class Spending:
         )
 
     def _estimate(self, model: Model, tokens_in: int | None, tokens_out: int | None) -> int:
-        """What an answer cost that did not come to its end: by the tokens that it told, or that came."""
+        """What an answer cost that did not say so: by the tokens that it told, or that came (`tokens_out` None)."""
         bound = self._bound.get(model.id)
         if not self._call.streamed and tokens_in is None and bound is not None:
             return bound.microusd  # nothing came, but upstream goes on writing, and takes its price
         if tokens_out is None:
+            # What the payloads have in common is their form, and no text.
             text = self._bytes - self._payloads * max(self._shortest - 1, 0)
             tokens_out = max(self._payloads, text // _BYTES_A_TOKEN)
         # An image's tokens are not known here.

@@ -12,7 +12,7 @@ from ollama_proxy.ledger.announcing import Announcer, Logger
 from ollama_proxy.ledger.clients_seen import ClientsSeen
 from ollama_proxy.ledger.cost_lookup import CostLookup
 from ollama_proxy.ledger.key_check import KeyCheck
-from ollama_proxy.ledger.key_counting import KeyCounting
+from ollama_proxy.ledger.key_counting import SETTLE_WITHIN, KeyCounting
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.quota_keeper import QuotaKeeper
 from ollama_proxy.ledger.retention import Retention
@@ -127,13 +127,13 @@ def _counting(
 ) -> tuple[KeyCounting, CostLookup]:
     table = KeyUsageTable(stores.database)
     lookup = CostLookup(table, cost)
-    at_once = Batches(stores.writes, name="keys", within=0.0, on_warning=log.warning)
+    soon = Batches(stores.writes, name="keys", within=SETTLE_WITHIN, is_frequent=True, on_warning=log.warning)
     counting = KeyCounting(
         table,
-        at_once=at_once,
+        soon=soon,
         with_ledger=batches,
         on_lost=lambda number: log.warning(f"what {number} requests of keys used is not counted"),
         on_awaited=lookup.awaited,
     )
-    at_once.of(counting.limited)
+    soon.of(counting.limited)
     return counting, lookup

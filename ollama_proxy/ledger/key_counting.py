@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ollama_proxy.access.allowance import Spent
 from ollama_proxy.access.keys import Key, Limits
@@ -31,8 +31,11 @@ LEASE = 180.0
 #: Reservations older than this are renewed, so that a long request does not outlive its own.
 RENEW_AFTER = 60.0
 
+#: Seconds in which settlements are collected: one transaction for many costs each of them a fiftieth.
+SETTLE_WITHIN = 0.05
+
 #: What is in the way may just be ending, such as this client's last request: so many seconds are waited for that.
-SETTLING = (0.05, 0.2)
+SETTLING = (0.06, 0.2)
 
 #: Settlements that wait for the database. More can hardly be: without it, nothing that costs money is let through.
 MOST_WAITING = 10_000
@@ -101,14 +104,6 @@ class WaitingSettlements:
         return bool(self._waiting)
 
 
-class Use(NamedTuple):
-    """What a key has used of one window: `counts`, what its requests under way have reserved, and when it ends."""
-
-    counts: Counts
-    reserved: int
-    resets: float
-
-
 class KeyCounting:
     """The Gate of a process."""
 
@@ -116,17 +111,17 @@ class KeyCounting:
         self,
         table: KeyUsageTable,
         *,
-        at_once: Batches,
+        soon: Batches,
         with_ledger: Batches,
         on_lost: Callable[[int], object],
         on_awaited: Callable[[float], object],
         clock: Clock = time,
     ) -> None:
-        """`at_once` writes what keys with limits used, `with_ledger` what the others did. `on_lost` is told how many
+        """`soon` writes what keys with limits used, `with_ledger` what the others did. `on_lost` is told how many
         settlements could not be kept, `on_awaited` when a cost is to be asked for.
         """
         self._table, self._clock = table, clock
-        self._at_once, self._with_ledger = at_once, with_ledger
+        self._soon, self._with_ledger = soon, with_ledger
         self._on_awaited = on_awaited
         self.limited = WaitingSettlements(table, on_lost)
         self.unlimited = WaitingSettlements(table, on_lost)
@@ -147,7 +142,6 @@ class KeyCounting:
         try:
             self._reserve(held, limits, microusd=microusd if is_paid else 0, free=free)
         except StorageUnavailable:
-            self._rest_until = self._clock.monotonic() + REST_SECONDS
             self._go_on_without(held, limits, is_paid=is_paid)
         except KeyLimitReached:
             raise
@@ -164,7 +158,11 @@ class KeyCounting:
         if self._clock.monotonic() < self._rest_until:
             raise StorageUnavailable("the database was away a moment ago")
         for pause in (*SETTLING, None):
-            standing, refused = self._asked(held, limits, microusd, free)
+            try:
+                standing, refused = self._asked(held, limits, microusd, free)
+            except StorageUnavailable:
+                self._rest_until = self._clock.monotonic() + REST_SECONDS
+                raise
             if refused is None:
                 held.is_reserved = True
                 held.headers = left_headers(limits, standing, microusd=microusd, free=free)
@@ -227,7 +225,7 @@ class KeyCounting:
         settlement = Settlement(held.id, held.key_id, held.windows, held.is_reserved, counts, now, generation, due)
         if held.id:
             self.limited.add(settlement)
-            self._at_once.wanted()
+            self._soon.wanted()
         else:
             self.unlimited.add(settlement)
             self._with_ledger.wanted()

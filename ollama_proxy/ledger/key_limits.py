@@ -93,6 +93,37 @@ def _held(said: str) -> Refused:
     return Refused(KeyLimitReached(text, retry_after=SHORTLY), settling=True)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """How one limit stands: money in millionths of a dollar. `resets` is UTC epoch seconds, None for one at a time."""
+
+    limit: int
+    used: int
+    reserved: int
+    resets: float | None
+
+    @property
+    def left(self) -> int:
+        """What may be used yet; never below nothing."""
+        return max(self.limit - self.used - self.reserved, 0)
+
+
+def limit_states(limits: Limits, standing: Standing, now: float) -> dict[str, LimitState]:
+    """Return how each limit that there is stands at `now`, by the name that it has in the API of keys."""
+    given = {
+        "rpm": (limits.per_minute, standing.minute, 0, minute_end(now)),
+        "parallel": (limits.parallel, standing.under_way, 0, None),
+        "free_per_day": (limits.free_per_day, standing.free, standing.reserved_free, day_end(now)),
+        "usd_per_day": (limits.microusd_per_day, standing.day, standing.reserved_day, day_end(now)),
+        "usd_per_month": (limits.microusd_per_month, standing.month, standing.reserved_month, month_end(now)),
+    }
+    return {
+        name: LimitState(limit, used, reserved, resets)
+        for name, (limit, used, reserved, resets) in given.items()
+        if limit is not None
+    }
+
+
 def left_headers(limits: Limits, standing: Standing, *, microusd: int = 0, free: bool = False) -> dict[str, str]:
     """Return the headers that tell what is left, once the request itself has reserved `microusd` or is `free`."""
     headers = {}

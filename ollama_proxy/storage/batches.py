@@ -43,13 +43,15 @@ class Batches:
         *,
         name: str = "ledger",
         within: float | None = None,
+        is_frequent: bool = False,
         on_warning: Callable[[str], object] | None = None,
     ) -> None:
-        """`name` is the queue's, `within` the seconds until a write begins (None: WITHIN). `on_warning` gets one line,
-        once, when a part fails by a mistake in the program: the others go on.
+        """`name` is the queue's, `within` the seconds until a write begins (None: WITHIN), `is_frequent` as for
+        `WriteBehind.queue`. `on_warning` gets one line, once, when a part fails by a mistake in the program: the others
+        go on.
         """
         self._on_warning, self._has_warned = on_warning, False
-        self._queue = writes.queue(name, within=WITHIN if within is None else within)
+        self._queue = writes.queue(name, within=WITHIN if within is None else within, is_frequent=is_frequent)
         self._sources: Sequence[Source] = ()
         self._is_wanted = False
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
-from typing import Any, Final, TypeVar, cast
+from dataclasses import dataclass
+from operator import add
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -127,8 +128,7 @@ class Standing:
     reserved_free: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What is added to the windows of a key, or what they hold."""
 
     requests: int = 0
@@ -183,7 +183,8 @@ _STANDING = union_all(
     .group_by(RESERVATIONS.c.period),
 )
 _RESERVE = insert(RESERVATIONS)
-_COUNTED: Final = [one.name for one in fields(Counts)]
+_COUNTED: Final = Counts._fields
+_NOTHING: Final = Counts()
 
 
 class KeyUsageTable:
@@ -246,14 +247,14 @@ class KeyUsageTable:
 
         def write(connection: Connection) -> None:
             first = _not_settled_yet(connection, settlements)
-            added: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0] * len(_COUNTED))
+            added: defaultdict[tuple[int, str], Sequence[int]] = defaultdict(lambda: _NOTHING)
             awaited = []
             for one in settlements:
                 if one.id and one.id not in first:
                     continue
                 for period in (one.windows.day, one.windows.month):
                     sums = added[one.key_id, period]
-                    sums[:] = [old + new for old, new in zip(sums, astuple(one.counts), strict=True)]
+                    added[one.key_id, period] = tuple(map(add, sums, one.counts))
                 if one.generation:
                     awaited.append(_awaited(one))
             _add(connection, {which: Counts(*sums) for which, sums in added.items()})
@@ -311,6 +312,12 @@ class KeyUsageTable:
             delete(USE).where(c.period >= "d", c.period < days_before),
         )
         self._database.run(lambda connection: [connection.execute(one) for one in old], write=True)
+
+
+def forget_key(connection: Connection, key_id: int) -> None:
+    """Remove all that is known of what a key has used. Ids are never given twice."""
+    for table in (RESERVATIONS, AWAITED, USE):
+        connection.execute(delete(table).where(table.c.key_id == key_id))
 
 
 def month_of(day: str) -> str:
@@ -380,7 +387,7 @@ def _add(connection: Connection, added: dict[tuple[int, str], Counts]) -> None:
     """Add to windows, in an order that is the same in all processes: so none waits for the other."""
     if not added:
         return
-    rows = [{"key_id": which[0], "period": which[1], **asdict(added[which])} for which in sorted(added)]
+    rows = [{"key_id": which[0], "period": which[1], **added[which]._asdict()} for which in sorted(added)]
     new = upsert(connection, USE)
     sums = {name: USE.c[name] + new.excluded[name] for name in _COUNTED}
     connection.execute(new.on_conflict_do_update(index_elements=["key_id", "period"], set_=sums), rows)

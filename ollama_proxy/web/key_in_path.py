@@ -43,7 +43,7 @@ def _cut(environ: WSGIEnvironment, *, is_on: bool) -> None:
     if not is_on or path.startswith(_MARK):
         path = _NOWHERE
     environ["PATH_INFO"] = path
-    raw = quote(path.encode("latin-1"), safe="/:@!$&'()*+,;=~")
+    raw = quote(path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
     query = environ.get("QUERY_STRING", "")
     for name in _RAW_FORMS:
         if name in environ:

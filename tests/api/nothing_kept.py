@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import requests
 from sqlalchemy import MetaData, select
 
+from ollama_proxy.access.key_texts import fingerprint, shown_prefix
 from ollama_proxy.storage.database import Database
-from tests.servers import PATIENCE, ProxyServer
+from ollama_proxy.storage.key_table import Event, KeyTable
+from tests.servers import PATIENCE, ProxyServer, wait_for
 
 #: The server's own keys for such a test: OpenRouter's, and the one that clients send.
 UPSTREAM_KEY = "sk-or-v1-upstreammark"
@@ -42,6 +45,8 @@ MARKS: dict[str, str] = {
     "a wrong key": "wrongkeymark",
     "the proxy's key": PROXY_KEY,
     "the proxy's key as a model name": PROXY_KEY,
+    "a wrong key in the path": "pathmark-wrong-key",
+    "a key of the database": "opk_DatabaseMarkDatabaseMark12345",
     "OpenRouter's key": UPSTREAM_KEY,
 }
 
@@ -104,7 +109,7 @@ def requests_with_marks() -> list[tuple[str, dict[str, Any]]]:
 
 
 def ask_with_marks(server: ProxyServer) -> int:
-    """Send them all, with the proxy's key; and one with a wrong key. Returns how many got a whole answer."""
+    """Send them all, with the proxy's key; and some with wrong keys. Returns how many got a whole answer."""
     headers = {"Authorization": f"Bearer {PROXY_KEY}", "X-Mark": MARKS["a header"], "User-Agent": MARKS["a header"]}
     whole = 0
     for path, body in requests_with_marks():
@@ -113,7 +118,31 @@ def ask_with_marks(server: ProxyServer) -> int:
         whole += answer.ok
     wrong = server.post("/api/chat", {"model": "free"}, headers={"Authorization": f"Bearer {MARKS['a wrong key']}"})
     assert wrong.status_code == 401
+    for front in (f"/k/{MARKS['a wrong key in the path']}", f"//k//{MARKS['a wrong key in the path']}"):
+        for path in ("/api/tags", "/no-such", ""):
+            assert server.get(f"{front}{path}", headers=headers).status_code in (401, 404)
     return whole
+
+
+def ask_with_database_key(server: ProxyServer, database: Database) -> None:
+    """Make a key of the database whose text is a mark, and use it: in a header, in the path, in wrong places."""
+    key, name = MARKS["a key of the database"], "holder"
+    values = {
+        "name": name, "folded": name, "sha256": fingerprint(key.encode()).hex(), "prefix": shown_prefix(key),
+        "models": "", "free_only": 0, "disabled": 0, "admin": 1, "metrics": 1, "note": "", "created": time.time(),
+    }  # fmt: skip
+    KeyTable(database).add(values, Event(time.time(), "test", "", "added", name))
+    headers = {"Authorization": f"Bearer {key}"}
+    wait_for(lambda: all(server.get("/api/tags", headers=headers).ok for _ in range(8)), what="the key counts")
+    ask = [{"role": "user", "content": MARKS["the prompt"]}]
+    for front, model in (("", "free"), (f"/k/{key}", "free"), (f"/%6b/{key}", key), ("", key), ("", f"x/{key}")):
+        for path in ("/api/chat", "/v1/chat/completions"):
+            server.post(f"{front}{path}", {"model": model, "messages": ask, "stream": False}, headers=headers)
+        server.get(f"{front}/v1/models/{model}", headers=headers)
+        server.get(f"{front}/{key}", headers=headers)
+    for path in (f"/k/{key}/k/{key}/api/tags", f"/k/{key}/metrics", f"/k/{key}/ui", f"/api/proxy/keys/{key}"):
+        assert server.get(path, headers=headers).status_code in (403, 404)
+    assert server.post("/api/proxy/keys", {"name": key}, headers=headers).status_code == 400
 
 
 def tables(database: Database) -> dict[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from ollama_proxy.catalog.records import parse_record
 from ollama_proxy.storage.database import sqlalchemy_url
 from simulator.catalogue import record
 from simulator.process import Simulator
+from tests.api.test_machines import Postgres
 from tests.postgres import new_database, postgres_url  # noqa: F401 (a fixture)
 from tests.servers import ProxyServer, wait_for
 
@@ -78,6 +83,9 @@ class Servers:
         changed = self._call(self.all[0], "PATCH", f"/api/proxy/keys/{name}", fields)
         assert changed.ok, changed.text
 
+    def dispose(self) -> None:
+        self._engine.dispose()
+
     def rows(self, query: str) -> list[Any]:
         """The rows of a query."""
         with self._engine.connect() as connection:
@@ -124,7 +132,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Any) -> str:
 def test_parallel_requests_get_no_more_than_the_cap(
     start_proxy: Callable[..., ProxyServer], simulator: Simulator, database: str
 ) -> None:
-    """64 requests at once for a cap of exactly ten reservations: exactly ten pass, on two workers and two servers."""
+    """64 at once for a cap of exactly ten reservations: ten are let through, on two workers, on two servers."""
     on_sqlite = database.startswith("sqlite")
     options = {"web_concurrency": 2} if on_sqlite else {"many": 2}
     servers = Servers(start_proxy, database, **options)
@@ -201,6 +209,207 @@ def test_every_route_is_counted_and_bounded(shared: Servers, simulator: Simulato
     assert {row["microusd"] for row in rows} == {CHARGED}
     assert {row["period"][0] for row in rows} == {"d", "m"}
     assert {row["requests"] for row in rows} == {1}
+
+
+#: Models that end in some way, whoever asks: their scenarios.
+LEFT, FAILING, EMPTY, BREAKING = "ends/left", "ends/failing", "ends/empty", "ends/breaking"
+SCENARIOS: dict[str, dict[str, Any]] = {
+    LEFT: {"tokens": 200, "token_delay": 0.05},
+    FAILING: {"error_name": "502"},
+    EMPTY: {"empty": True, "usage": {"cost": 0.00002}},
+    BREAKING: {"tokens": 10, "in_stream_error": 4, "error_name": "502"},
+    FREE: {"error_name": "pool_429"},
+}
+
+
+def ask(server: ProxyServer, headers: dict[str, str], kind: str, chance: random.Random) -> None:
+    """One request that ends in the way that `kind` says."""
+    chat = {"messages": [{"role": "user", "content": f"hello {chance.random()}"}]}
+    if kind in ("whole", "streamed"):
+        path = chance.choice([*ROUTES])
+        body = {**ROUTES[path], "model": PAID, "stream": kind == "streamed"}
+        assert server.post(path, body, headers=headers).ok
+    elif kind == LEFT:
+        answer = server.post(
+            "/v1/chat/completions", {**chat, "model": LEFT, "stream": True}, headers=headers, stream=True
+        )
+        next(answer.iter_lines())
+        answer.close()
+    elif kind == FREE:
+        assert server.post("/v1/chat/completions", {**chat, "model": "free"}, headers=headers).ok
+    else:
+        server.post("/api/chat", {**chat, "model": kind, "stream": False}, headers=headers)
+
+
+@pytest.mark.parametrize("number", [100, pytest.param(2000, marks=pytest.mark.prove)])
+def test_the_sums_are_what_upstream_charged(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, tmp_path: Path, number: int
+) -> None:
+    """Whole, streamed, left, failed, broken and fallen back: what is counted for each key is what it cost."""
+    simulator.control("models", {"add": [record(name) for name in SCENARIOS if name != FREE]})
+    settings = {"failure_cooldown_minutes": 0, "ratelimit_cooldown_minutes": 0, "free_requests_per_minute": 0}
+    url = f"sqlite:///{tmp_path / 'sums.db'}"
+    servers = Servers(start_proxy, url, web_concurrency=2, **settings)
+    keys = {name: servers.key(name, usd_per_day=100, usd_per_month=100, free_per_day=10**6) for name in ("anna", "ben")}
+    for model, scenario in SCENARIOS.items():
+        simulator.scenario(model, **scenario)
+    chance = random.Random(17)
+    kinds = ["whole"] * 5 + ["streamed"] * 5 + [*SCENARIOS]
+    asked = [(chance.choice([*keys]), chance.choice(kinds), random.Random(at)) for at in range(number)]
+    with ThreadPoolExecutor(12) as threads:
+        sent = [
+            threads.submit(ask, servers.all[0], {**keys[name], "x-session-id": name}, kind, own)
+            for name, kind, own in asked
+        ]
+        for one in sent:
+            one.result()
+    wait_for(lambda: not servers.rows("SELECT id FROM reservations"), what="nothing is reserved any more")
+    wait_for(lambda: simulator.stats()["open_streams"] == 0, what="upstream has noticed who left")
+    servers.all[0].stop()
+    servers.write("UPDATE awaited_costs SET due = 0")
+    again = Servers(start_proxy, url, web_concurrency=2, **settings)
+    wait_for(lambda: not again.rows("SELECT id FROM awaited_costs"), what="all costs are known")
+    query = "SELECT k.name, u.* FROM key_usage u JOIN api_keys k ON k.id = u.key_id"
+    for name in keys:
+        charges = [one for one in simulator.charges() if one["session"] == name]
+        cost = sum(round(one["cost"] * 1e6) for one in charges)
+        rows = [row for row in again.rows(query) if row["name"] == name]
+        assert {row["microusd"] for row in rows if row["period"][0] == "m"} == {cost}
+        assert sum(row["microusd"] for row in rows if row["period"][0] == "d") == cost > 0
+        assert {row["estimated"] for row in rows} == {0}
+        mine = [kind for who, kind, _ in asked if who == name]
+        assert sum(row["requests"] for row in rows if row["period"][0] == "d") == len(mine)
+        free = sum(row["free_requests"] for row in rows if row["period"][0] == "d")
+        assert free == sum(kind == FREE for kind in mine), "a provider's full pool does not count"
+
+
+def test_a_killed_server_blocks_nobody_for_long(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'killed.db'}"
+    servers = Servers(start_proxy, url)
+    headers = servers.key("anna", usd_per_day=most_of(max_tokens=500, stream=False) / 1e6)
+    body = {"model": PAID, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 500, "stream": False}
+    simulator.scenario(PAID, times=1, hold="killed", before_headers=True)
+    with ThreadPoolExecutor(1) as threads:
+        lost = threads.submit(servers.all[0].post, "/v1/chat/completions", body, headers=headers)
+        assert simulator.log(holding="killed", wait=10)
+        os.killpg(servers.all[0].process.pid, signal.SIGKILL)
+        with pytest.raises(requests.ConnectionError):
+            lost.result()
+    again = Servers(start_proxy, url)
+    refused = again.all[0].post("/v1/chat/completions", body, headers=headers)
+    assert refused.status_code == 429
+    assert "under way" in refused.text
+    again.write("UPDATE reservations SET until = until - 180")  # as three minutes later
+    assert again.all[0].post("/v1/chat/completions", body, headers=headers).ok
+
+
+@pytest.mark.parametrize(
+    ("limits", "model", "said", "left"),
+    [
+        (
+            {"free_per_day": 1},
+            FREE,
+            "this key's limit of 1 free request a day is reached; it resets at 00:00 UTC, in ",
+            "0",
+        ),
+        ({"rpm": 1}, FREE, "this key's limit of 1 request a minute is reached; it resets at ", None),
+        ({"rpm": 1}, PAID, "this key's limit of 1 request a minute is reached; it resets at ", None),
+    ],
+    ids=["free requests", "a minute", "a minute, of a model that costs"],
+)
+def test_what_a_key_is_told(
+    shared: Servers, simulator: Simulator, limits: dict[str, int], model: str, said: str, left: str | None
+) -> None:
+    headers = shared.key(f"told-{'-'.join(limits)}-{len(model)}", **limits)
+    chat = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    # The minute may end between two requests.
+    answers = [shared.all[0].post("/api/chat", chat, headers=headers) for _ in range(3)]
+    assert answers[0].ok
+    assert answers[0].headers.get("X-Key-Remaining-Free") == left
+    refused = next(one for one in answers if one.status_code == 429)
+    assert refused.json()["error"].startswith(said)
+    assert refused.headers.get("X-Key-Remaining-Free") == left
+    assert int(refused.headers["Retry-After"]) > 0
+    mine = shared.all[0].get("/api/proxy/me", headers=headers).json()
+    [(name, value)] = limits.items()
+    assert mine["left"][name]["limit"] == value
+
+
+def test_a_key_with_one_request_at_a_time(shared: Servers, simulator: Simulator) -> None:
+    """One after the other passes, however soon; two at once do not."""
+    headers = shared.key("one-at-a-time", parallel=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert all(server.post("/api/chat", chat, headers=headers).ok for _ in range(10))
+    simulator.scenario(FREE, times=1, hold="one")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(server.post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="one", wait=10)
+        second = server.post("/v1/chat/completions", chat, headers=headers)
+        simulator.release("*")
+        assert first.result().ok
+    assert second.status_code == 429
+    assert (
+        second.json()["error"]["message"]
+        == "this key's limit of 1 request at a time is reached: wait until one has ended"
+    )
+    assert second.headers["Retry-After"] == "1"
+
+
+def test_a_changed_limit_counts_at_once(shared: Servers, simulator: Simulator) -> None:
+    headers = shared.key("changing", free_per_day=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert [server.post("/api/chat", chat, headers=headers).status_code for _ in range(2)] == [200, 429]
+    shared.change("changing", free_per_day=2)
+    wait_for(lambda: server.post("/api/chat", chat, headers=headers).ok, what="one more is allowed", seconds=3)
+    assert server.post("/api/chat", chat, headers=headers).status_code == 429
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_reserved_ends_with_the_server(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, tmp_path: Path, streamed: bool
+) -> None:
+    """A server that ends cuts requests off after DRAIN_SECONDS: they are settled before it is gone."""
+    servers = Servers(start_proxy, f"sqlite:///{tmp_path / 'ending.db'}", drain_seconds=0.2)
+    headers = servers.key("anna", usd_per_day=1)
+    simulator.scenario(PAID, tokens=20, hold="ending", hold_at=5)
+    chat = {"model": PAID, "messages": [{"role": "user", "content": "hello"}], "stream": streamed}
+    with ThreadPoolExecutor(1) as threads:
+        cut = threads.submit(servers.all[0].post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="ending", wait=10)
+        assert len(servers.rows("SELECT id FROM reservations")) == 1
+        assert servers.all[0].terminate() == 0
+        cut.result()
+    assert servers.rows("SELECT id FROM reservations") == []
+    used = servers.used()
+    assert used["requests"] == 1
+    assert 0 < used["microusd"] == used["estimated"]
+    assert len(servers.rows("SELECT id FROM awaited_costs")) == 1
+
+
+def test_while_the_database_is_away(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
+    """What costs is refused in words, what is free goes on, and all is counted once when the database is back."""
+    postgres = Postgres()
+    try:
+        servers = Servers(start_proxy, postgres.url)
+        server, headers = servers.all[0], servers.key("anna", usd_per_day=1, free_per_day=100)
+        chat = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
+        assert server.post("/api/chat", {**chat, "model": PAID}, headers=headers).ok
+        servers.settled(1)
+        servers.dispose()
+        postgres.kill()
+        refused = server.post("/v1/chat/completions", {**chat, "model": PAID}, headers=headers)
+        assert refused.status_code == 503
+        assert "the database that counts what it spends is away" in refused.json()["error"]["message"]
+        for _ in range(2):
+            assert server.post("/api/chat", {**chat, "model": FREE}, headers=headers).ok
+        postgres.start()
+        wait_for(lambda: server.post("/api/chat", {**chat, "model": PAID}, headers=headers).ok, what="it is back")
+        wait_for(lambda: servers.used().get("requests") == 4, what="all four are counted")
+        assert (servers.used()["microusd"], servers.used()["free_requests"]) == (2 * CHARGED, 2)
+    finally:
+        postgres.remove()
 
 
 @pytest.fixture(scope="module")

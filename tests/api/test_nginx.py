@@ -1,6 +1,7 @@
 """The shipped nginx configuration in the real nginx, between a client and the server.
 
-Nothing of deploy/nginx.conf is changed but the two ports; around it stands what a distribution's nginx.conf has.
+Nothing of deploy/nginx.conf is changed but the two ports and where the logs are. Around it stands what nginx.conf of a
+distribution has.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -45,19 +47,22 @@ http {{
 
 
 class Nginx:
-    """An nginx in `folder` that serves the shipped site in front of the server on `upstream_port`."""
+    """An nginx in `folder` that serves the shipped site in front of the server `upstream`."""
 
-    def __init__(self, folder: Path, upstream_port: int) -> None:
+    def __init__(self, folder: Path, upstream: ProxyServer) -> None:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             pytest.skip("nginx is not installed (Debian: nginx-light)")
         folder.mkdir()
+        self.kill_upstream = upstream.stop
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         site = (ROOT / "deploy" / "nginx.conf").read_text()
         site, listens = re.subn(r"(?m)^    listen 80;", f"    listen 127.0.0.1:{self.port};", site)
-        site, servers = re.subn(r"server 127\.0\.0\.1:11434;", f"server 127.0.0.1:{upstream_port};", site)
+        site, servers = re.subn(r"server 127\.0\.0\.1:11434;", f"server 127.0.0.1:{upstream.port};", site)
         assert (listens, servers) == (1, 1)
+        site, logs = re.subn(r"/var/log/nginx/", f"{folder}/", site)
+        assert logs == 2
         (folder / "site.conf").write_text(site)
         # As root it would hand its work to a user who cannot enter this folder.
         user = "user root;" if os.geteuid() == 0 else ""
@@ -78,6 +83,10 @@ class Nginx:
         body = {"model": "free", "messages": [{"role": "user", "content": "hello"}], **fields}
         return requests.post(f"{self.url}/api/chat", json=body, stream=True, timeout=PATIENCE)
 
+    def logs(self) -> str:
+        """All that it has written."""
+        return "".join(path.read_text() for path in self._errors.parent.glob("*.log"))
+
     def stop(self) -> None:
         """End it."""
         self._process.send_signal(signal.SIGTERM)
@@ -90,7 +99,7 @@ def behind_nginx(tmp_path: Path, start_proxy: Callable[..., ProxyServer]) -> Ite
     started: list[Nginx] = []
 
     def start(**settings: Any) -> Nginx:
-        nginx = Nginx(tmp_path / "nginx", start_proxy(**settings).port)
+        nginx = Nginx(tmp_path / "nginx", start_proxy(**settings))
         started.append(nginx)
         return nginx
 
@@ -166,3 +175,26 @@ def test_a_body_over_the_limit_gets_the_servers_own_answer(behind_nginx: Callabl
     answer = requests.post(f"{nginx.url}/api/chat", data=b"x" * 600_000, timeout=PATIENCE)
     assert answer.status_code == 413
     assert "too large" in answer.json()["error"]
+
+
+def test_a_key_in_the_path_reaches_the_server_and_no_log(behind_nginx: Callable[..., Nginx]) -> None:
+    key = "a-plain-word-as-key"
+    nginx = behind_nginx(trusted_proxies="127.0.0.1", proxy_api_keys=key, key_in_path="true", ready=False)
+    spellings = ("/k/{}", "//k//{}", "/%6b/{}", "/%6B%2F{}", "/./k/{}", "/x/../k/{}", "/%2e/k/{}")
+    wait_for(lambda: requests.get(f"{nginx.url}/k/{key}/api/tags", timeout=PATIENCE).ok, what="a catalogue")
+    for spelling in spellings:
+        for path in ("/api/version?a=b", "/no-such", ""):
+            raw_request(nginx.port, spelling.format(key) + path)
+    wait_for(lambda: nginx.logs().count("/k/***/api/version") >= len(spellings), what="all are logged")
+    assert key not in nginx.logs()
+    nginx.kill_upstream()
+    assert raw_request(nginx.port, f"/k/{key}/api/version").startswith("HTTP/1.1 502")
+    wait_for(lambda: '" 502 ' in nginx.logs(), what="it is logged")
+    assert key not in nginx.logs()
+
+
+def raw_request(port: int, path: str) -> str:
+    """GET a path as it is written here: client libraries take dots and doubled slashes out."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return connection.makefile("rb").read().decode("utf-8", "replace")

@@ -14,6 +14,7 @@ from tests.api.nothing_kept import (
     MARKS,
     PROXY_KEY,
     UPSTREAM_KEY,
+    ask_with_database_key,
     ask_with_marks,
     files,
     marks_in,
@@ -27,7 +28,10 @@ from tests.servers import ProxyServer, wait_for
 __all__ = ["postgres_url"]
 
 #: What the server shows to whoever may see it.
-REPORTS = tuple(f"/api/proxy/{name}" for name in ("status", "models", "failures", "log?limit=500", "doctor"))
+REPORTS = tuple(
+    f"/api/proxy/{name}"
+    for name in ("status", "models", "failures", "log?limit=500", "doctor", "keys", "keys/events", "me")
+)
 PAGES = ("/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
 
 
@@ -55,18 +59,26 @@ def test_nothing_of_a_request_is_kept(
         proxy_api_keys=PROXY_KEY,
         openrouter_api_key=UPSTREAM_KEY,
         free_requests_per_minute=0,
+        key_in_path="true",
         ready=False,
     )
     headers = {"Authorization": f"Bearer {PROXY_KEY}"}
     wait_for(lambda: server.get("/api/tags", headers=headers).ok, what="a catalogue")
     assert ask_with_marks(server) > 15
     database = Database(sqlalchemy_url(url, tmp_path))
+    ask_with_database_key(server, database)
     wait_for(lambda: len(LedgerTable(database).newest(1000)) > 30, what="the ledger is written")
     shown = pages(server, PAGES)
     assert all(shown[path].startswith("200 ") for path in REPORTS)
     assert server.terminate() == 0
     stored = tables(database)
-    assert {"table request_log", "table usage_hourly", "table account", "table model_failures"} <= stored.keys()
+    assert {
+        "table request_log",
+        "table usage_hourly",
+        "table account",
+        "table model_failures",
+        "table api_keys",
+    } <= stored.keys()
     assert "HTTP 502 provider error" in stored["table request_log"], "a provider has quoted all of it"
     written = files(tmp_path)
     assert any(len(content) > 10_000 for content in written.values())

@@ -270,9 +270,9 @@ def remove(name: str) -> None:
 def usage(name: str | None, as_json: bool) -> None:
     """Print what the key NAME, or each key, has used today and this month (UTC)."""
     management, runtime = _management(), runtime_of_command()
-    keys = [management.one(name)] if name is not None else management.all()["keys"]
-    now = time.time()
-    used = {key["name"]: used_by(runtime, key["name"], now) for key in keys}
+    wanted = management.one(name)["name"] if name is not None else None
+    now, rows_of_keys = time.time(), runtime.key_table.load().rows
+    used = {key.name: used_by(runtime, key.id, now) for key in rows_of_keys if wanted in (None, key.name)}
     if as_json:
         print_json({"keys": used})
         return

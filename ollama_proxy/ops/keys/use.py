@@ -1,32 +1,72 @@
-"""What a key has used, in the UTC day and month that run: from the ledger, which is some seconds behind."""
+"""What a key has used in the UTC day and month that run, and what is left of its limits.
+
+Of a key of the database the keys' own counts tell it, exactly; of one of PROXY_API_KEYS the ledger, some seconds late.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from ollama_proxy.access.keys import Limits
+from ollama_proxy.ledger.key_limits import limit_states
+from ollama_proxy.ledger.key_windows import day_begin, day_end, month_begin, month_end, windows_at
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.runtime import Runtime
-from ollama_proxy.storage.ledger_table import HOUR
 
-_SUMS: Final = ("requests", "free_attempts", "tokens_in", "tokens_out")
 _MICRO: Final = 1_000_000
+_SUMS: Final = ("requests", "free_attempts", "tokens_in", "tokens_out")
 
 
-def used_by(parts: Runtime, name: str, now: float) -> dict[str, Any]:
-    """Return the sums of `day` and `month` of the key of that name, with when each ends. `now` is UTC epoch seconds.
+def used_by(parts: Runtime, key_id: int, now: float) -> dict[str, Any]:
+    """Return the sums of `day` and `month` of the key with that number, with when each ends.
 
-    Raises StorageUnavailable.
+    `now` is UTC epoch seconds. `estimated_usd` is the part of `usd` that OpenRouter has not told. Raises
+    StorageUnavailable.
     """
-    at = datetime.fromtimestamp(now, UTC)
-    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
-    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-    rows = parts.ledger.usage(month.timestamp(), caller=name)
-    ends = {"day": day.timestamp() + 24 * HOUR, "month": following.timestamp()}
+    windows = windows_at(now)
+    counts = parts.counting.used([key_id], windows)[key_id]
+    ends = {"day": day_end(now), "month": month_end(now)}
+    return {
+        window: {
+            "requests": one.requests,
+            "free_attempts": one.free_requests,
+            "tokens_in": one.tokens_in,
+            "tokens_out": one.tokens_out,
+            "usd": one.microusd / _MICRO,
+            "estimated_usd": one.estimated / _MICRO,
+            "resets_at": moment(ends[window]),
+        }
+        for window, one in counts.items()
+    }
+
+
+def recorded_of(parts: Runtime, name: str, now: float) -> dict[str, Any]:
+    """Return the same sums for the caller of that name, as the ledger has them. Raises StorageUnavailable."""
+    ends = {"day": day_end(now), "month": month_end(now)}
+    begins = {"day": day_begin(now), "month": month_begin(now)}
+    rows = parts.ledger.usage(begins["month"], caller=name)
     found: dict[str, Any] = {}
-    for window, since in (("day", day.timestamp()), ("month", month.timestamp())):
-        counted = [row for row in rows if row.hour >= since]
+    for window, begin in begins.items():
+        counted = [row for row in rows if row.hour >= begin]
         found[window] = {name: sum(getattr(row, name) for row in counted) for name in _SUMS}
-        found[window] |= {"usd": sum(row.microusd for row in counted) / _MICRO, "resets_at": moment(ends[window])}
+        usd = sum(row.microusd for row in counted) / _MICRO
+        found[window] |= {"usd": usd, "estimated_usd": 0.0, "resets_at": moment(ends[window])}
+    return found
+
+
+def left_of(parts: Runtime, key_id: int, limits: Limits, now: float) -> dict[str, Any]:
+    """Return how each limit of the key stands, by the limit's name; a limit that it does not have is left out.
+
+    `used` is settled, `reserved` what requests under way may use yet, `left` is the rest. Dollars are numbers with a
+    fraction. `resets_at` is null for requests at a time. Raises StorageUnavailable.
+    """
+    if limits == Limits():
+        return {}
+    states = limit_states(limits, parts.counting.standing(key_id), now)
+    found: dict[str, dict[str, Any]] = {}
+    for name, state in states.items():
+        unit = _MICRO if name.startswith("usd") else 1
+        values = {"limit": state.limit, "used": state.used, "reserved": state.reserved, "left": state.left}
+        found[name] = {key: value / unit if unit > 1 else value for key, value in values.items()}
+        found[name]["resets_at"] = None if state.resets is None else moment(state.resets)
     return found
