@@ -131,5 +131,5 @@ def test_each_key_s_part_of_the_models_has_its_own_order_and_what_is_kept_is_bou
     assert bed.arranged("balanced") is first, "the other list has not taken its place"
     assert bed.orders.arrange("balanced", part, tools=False, now=NOW) is of_part
     for _ in range(3 * MOST_LISTS):
-        bed.orders.arrange("context", tuple(list(MODELS)), tools=False, now=NOW)
+        bed.orders.arrange("context", (*MODELS,), tools=False, now=NOW)
     assert len(bed.orders._lists) <= MOST_LISTS
