@@ -23,6 +23,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ _BY_THE_CLOCK = {
     "ollama_proxy.fallback.measurements:WRITE_WITHIN": 30.0,
     "ollama_proxy.fallback.memory:RELOAD_SECONDS": 5.0,
     "ollama_proxy.fallback.order:HOLDS_SECONDS": 1.0,
+    "ollama_proxy.ledger.key_counting:SETTLE_WITHIN": 0.05,
     "ollama_proxy.ledger.quota_keeper:ASK_EVERY": 60.0,
     "ollama_proxy.ledger.upkeep:EVERY": 2.0,
     "ollama_proxy.storage.batches:WITHIN": 2.0,
@@ -67,6 +69,13 @@ KINDS = {
     "burst of 200 events, Ollama": ("/api/chat", BURST, 200, 300),
     "burst of 200 events, OpenAI": ("/v1/chat/completions", BURST, 200, 300),
 }
+
+#: Names of kinds whose requests show a key, and the options of `ollama-proxy keys add` with which it is made.
+KEYS = {
+    "a key without limits, OpenAI": [],
+    "a capped key, OpenAI": ["--free-day", "1000000"],
+}
+KINDS |= dict.fromkeys(KEYS, KINDS["request, OpenAI"])
 
 #: A request as the first kind for OpenAI, and a write of the ledger for each.
 WRITE, _WRITTEN, _WRITES = "a write of the ledger", "request, OpenAI", 20
@@ -96,6 +105,7 @@ def count(
             "FIRST_TOKEN_TIMEOUT_SECONDS": "600",
             "PYTHONHASHSEED": "0",
         }
+        key = _new_key(tree, folder, environ, KEYS[kind]) if kind in KEYS else ""
         valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes", "-q"]
         valgrind.append(f"--cachegrind-out-file={folder}/count.%p")
         server = Server([*valgrind, sys.executable, "-m", "ollama_proxy"], folder=folder, name="proxy", environ=environ)
@@ -105,7 +115,14 @@ def count(
             path, body, words, _ = KINDS[kind]
             for times, between in ((_WARM_UP, 0.0), (number, pause))[: 2 if number else 1]:
                 load = Load(
-                    port, path, json.dumps(body), words=words, requests_each=times, seconds=_PATIENCE, pause=between
+                    port,
+                    path,
+                    json.dumps(body),
+                    words=words,
+                    requests_each=times,
+                    seconds=_PATIENCE,
+                    pause=between,
+                    key=key,
                 )
                 if (measured := Generator(load).run()).lost:
                     raise RuntimeError(f"{measured.lost} requests were lost ({measured.problem})")
@@ -114,6 +131,14 @@ def count(
         finally:
             server.stop()
         return sum(int(_TOTAL.findall(file.read_text(errors="replace"))[-1]) for file in folder.glob("count.*"))
+
+
+def _new_key(tree: Path, folder: Path, environ: Mapping[str, str], options: list[str]) -> str:
+    """Make a key with these options in the database of `environ`, and return it."""
+    command = [sys.executable, "-m", "ollama_proxy", "keys", "add", "bench", *options]
+    there = {"PATH": os.environ["PATH"], **environ, "PYTHONPATH": str(tree)}
+    made = subprocess.run(command, cwd=folder, env=there, check=True, capture_output=True, text=True)
+    return made.stdout.strip()
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ class Load:
     `clients` ask one request after another, each `pause` seconds after the last answer, until `seconds` are over or
     each has had `requests_each` answers. They begin spread over `ramp` seconds. An answer is complete if it has status
     200, ends properly, holds `WORD` `words` times and `last` near its end. Requests under way after `grace` more
-    seconds are counted as lost.
+    seconds are counted as lost. `key` is shown with each request, if there is one.
     """
 
     port: int
@@ -42,6 +42,7 @@ class Load:
     grace: float = 5.0
     words: int = 0
     last: str = ""
+    key: str = ""
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class Generator:
         body = load.body.encode()
         method = "POST" if body else "GET"
         head = f"{method} {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+        if load.key:
+            head += f"Authorization: Bearer {load.key}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self._request = head.encode() + b"\r\n" + body

@@ -6,7 +6,7 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ParamSpec, Protocol
@@ -67,6 +67,10 @@ class ObservedExchange(Protocol):
 
     @property
     def first_token_seconds(self) -> float | None: ...
+
+    @property
+    def left_headers(self) -> Mapping[str, str]:
+        """What is left of the limits of the key that asks, as headers."""
 
     @property
     def chain(self) -> str:

@@ -28,7 +28,9 @@ from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, Share
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.ledger.books import Books, Stores, open_books
+from ollama_proxy.ledger.cost_lookup import ask_cost
 from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.key_counting import KeyCounting
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.names import NameKeeper
 from ollama_proxy.ledger.quota_keeper import QuotaKeeper
@@ -67,6 +69,8 @@ class Runtime:
     upkeep: Upkeep
     #: What may be kept of a model name that a client sent.
     kept_name: NameKeeper
+    #: What the keys of clients use, and what their limits allow.
+    counting: KeyCounting
     #: The keys of the database, and this process's copy of them.
     key_table: KeyTable
     register: KeyRegister
@@ -132,6 +136,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         settings,
         Stores(database, writes, revisions),
         check=lambda: check_key(client),
+        cost=ask_cost(client),
         limits=memory.limits,
         log=log,
         on_lost=observing.records_lost,
@@ -152,6 +157,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=_told_of_failures(observing, books),
         observe_slow=observing.slow,
+        gate=books.counting,
         explainer=observing.explainer,
     )
     return Runtime(
@@ -168,6 +174,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         books.quota,
         books.upkeep,
         NameKeeper(keeper.current, _secrets(settings)),
+        books.counting,
         key_table,
         register,
     )

@@ -64,6 +64,7 @@ def messages() -> Response:
         dialect=MESSAGES,
         own_provider="provider" in asked,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
         opening=opening(asked.get("system"), asked["messages"]),
         session=client_session(asked),

@@ -134,6 +134,7 @@ def _embedding_call(asked: PassedRequest, target: Target, observation: Observati
         path="/embeddings",
         dialect=EMBEDDINGS,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
         catalog=context.catalog(),
     )
@@ -173,6 +174,7 @@ def _answer(
         dialect=dialect,
         own_provider="provider" in asked.body,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
         opening=opening(asked.body.get("instructions"), asked.body.get(_MESSAGES.get(path, ""))),
         session=client_session(asked.body),

@@ -38,8 +38,9 @@ class _Waiting:
 class WriteQueue:
     """The queue of one writer. Made by `WriteBehind.queue`."""
 
-    def __init__(self, owner: WriteBehind, name: str, *, within: float, most: int) -> None:
+    def __init__(self, owner: WriteBehind, name: str, *, within: float, most: int, is_frequent: bool) -> None:
         self.name = name
+        self._is_frequent = is_frequent
         #: How many writes were lost: because too many waited, or because the database refused what they hold.
         self.dropped = 0
         self._owner = owner
@@ -127,13 +128,15 @@ class WriteBehind:
         self._rest_until = float("-inf")
         self._changed = threading.Event()
 
-    def queue(self, name: str, *, within: float = 0.0, most: int = 1000) -> WriteQueue:
+    def queue(self, name: str, *, within: float = 0.0, most: int = 1000, is_frequent: bool = False) -> WriteQueue:
         """Make a queue for one writer. Its writes are begun `within` seconds after `put`; at most `most` wait.
+
+        One that `is_frequent` takes no writes of others along: they would be made as often.
 
         Inside a transaction the queues' writes follow each other in the order in which the queues were made. It must be
         the same in all processes that share a PostgreSQL, or two of them could wait for each other's row locks.
         """
-        made = WriteQueue(self, name, within=within, most=most)
+        made = WriteQueue(self, name, within=within, most=most, is_frequent=is_frequent)
         with self._lock:
             self._queues.append(made)
         return made
@@ -206,8 +209,10 @@ class WriteBehind:
 
     def _take_batch(self) -> list[tuple[WriteQueue, _Waiting]]:
         with self._lock:
-            left = MOST_IN_BATCH
-            for queue in self._queues:
+            left, now = MOST_IN_BATCH, self._monotonic()
+            due = [queue for queue in self._queues if (at := queue._due_at()) is not None and at <= now]
+            alone = bool(due) and not self._hurry and all(queue._is_frequent for queue in due)
+            for queue in due if alone else self._queues:
                 left -= len(queue._take(left))
             return [(queue, waiting) for queue in self._queues for waiting in queue._being_made]
 

@@ -68,8 +68,10 @@ def render_errors(blueprint: Blueprint, forms: ErrorForms) -> None:
         headers, body = rendered(forms.of(request.path), error, streamed=noted.streamed)
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             headers += free_left().items()
-        if noted.exchange is not None and (chain := noted.exchange.chain):
-            headers.append(("X-Proxy-Chain", chain))
+        if noted.exchange is not None:
+            headers += noted.exchange.left_headers.items()
+            if chain := noted.exchange.chain:
+                headers.append(("X-Proxy-Chain", chain))
         return Response(body, status=error.status, headers=headers)
 
     @blueprint.errorhandler(Exception)

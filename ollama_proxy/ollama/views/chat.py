@@ -37,7 +37,7 @@ from ollama_proxy.ollama.request.to_openrouter import Translation, translate_cha
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
-from ollama_proxy.web.context import catalog, note_asked, observation, request_body, runtime
+from ollama_proxy.web.context import caller, catalog, note_asked, observation, request_body, runtime
 from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader
@@ -119,6 +119,7 @@ def _answered(
         translation.needs,
         partial(_body_for, translation),
         caller=asker.caller,
+        key=caller().holds,
         observation=asker,
         opening=translation.opening,
         session=client_session(),

@@ -21,7 +21,7 @@ from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.vectors import unit
-from ollama_proxy.web.context import asked_for, catalog, observation, request_body
+from ollama_proxy.web.context import asked_for, caller, catalog, observation, request_body
 from ollama_proxy.web.embedding import respond_embedded, widths
 
 
@@ -80,6 +80,7 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Repl
             path="/embeddings",
             dialect=EMBEDDINGS,
             caller=noted.caller,
+            key=caller().holds,
             observation=noted,
             catalog=models,
         )
