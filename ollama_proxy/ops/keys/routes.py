@@ -14,7 +14,7 @@ from flask import Response, request
 
 from ollama_proxy.errors import BadRequest, BodyTooLarge, Forbidden
 from ollama_proxy.ops.keys.management import Actor, KeyManagement, limits_of
-from ollama_proxy.ops.keys.use import used_by
+from ollama_proxy.ops.keys.use import left_of, used_by
 from ollama_proxy.ops.moments import moment_or_none
 from ollama_proxy.web.context import caller, request_body, runtime
 
@@ -73,7 +73,7 @@ def key_events() -> Response:
 
 
 def me() -> Response:
-    """GET /api/proxy/me: what the caller's key allows, and what of it is used. Anybody may ask this of himself."""
+    """GET /api/proxy/me: what the caller's key allows, what of it is used, and what is left. Anybody may ask."""
     asker, key, parts = caller(), caller().holds, runtime()
     if key is None:
         return _json({"name": asker.name, "key": False})
@@ -87,7 +87,8 @@ def me() -> Response:
             "free_only": key.free_only or parts.settings.free_mode,
             **limits_of(key),
             "expires": moment_or_none(key.expires),
-            "used": used_by(parts, key.name, time.time()),
+            "used": used_by(parts, key, time.time()),
+            "left": left_of(parts, key),
         }
     )
 
