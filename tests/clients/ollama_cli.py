@@ -7,6 +7,8 @@ from typing import Any
 
 import requests
 
+from ollama_proxy.modelfile.modelfile import ModelfileError
+from ollama_proxy.modelfile.parser import parse
 from tests.servers import PATIENCE, ProxyServer
 
 AGENT = "ollama/0.32.7 (amd64 linux) Go/go1.26.0"
@@ -73,6 +75,53 @@ class CommandLine:
         except (StatusError, RuntimeError) as error:
             return f"Error: {error}"
         return "".join(line["response"] for line in lines)
+
+    def create(self, name: str, modelfile: str) -> str:
+        """`ollama create NAME -f FILE`: what it prints. It reads the Modelfile itself, and sends no name besides."""
+        try:
+            given = parse(modelfile)
+            lines = self.stream("/api/create", {"name": "", **given.as_request(name)})
+        except ModelfileError as error:
+            return f"Error: {error}"
+        except (StatusError, RuntimeError) as error:
+            return f"Error: {error}"
+        return "\n".join(["gathering model components", *dict.fromkeys(line["status"] for line in lines)])
+
+    def cp(self, source: str, destination: str) -> str:
+        """`ollama cp SOURCE DESTINATION`."""
+        self.call("POST", "/api/copy", {"source": source, "destination": destination})
+        return f"copied '{source}' to '{destination}'"
+
+    def rm(self, name: str) -> str:
+        """`ollama rm NAME`: it asks for the model and unloads it first."""
+        shown = self.show(name)
+        if "remote_host" not in shown:
+            self.stream("/api/generate", {"model": name, "prompt": "", "keep_alive": 0})
+        self.call("DELETE", "/api/delete", {"model": "", "name": name})
+        return f"deleted '{name}'"
+
+    def show(self, name: str) -> dict[str, Any]:
+        """`ollama show NAME`, of which a flag prints one field."""
+        body = {"model": "", "system": "", "template": "", "verbose": False, "options": None, "name": name}
+        shown: dict[str, Any] = self.call("POST", "/api/show", body)
+        return shown
+
+    def save(self, running: str, name: str, *, system: str = "", messages: list[dict[str, str]]) -> str:
+        """`/save NAME` in a session with the model `running`: what it prints."""
+        parent = self.show(running)["details"]["parent_model"]
+        given = {"model": name, "from": parent or running, "messages": [*self._loaded(running), *messages]}
+        try:
+            self.stream("/api/create", {**given, "system": system} if system else given)
+        except StatusError as error:
+            if "invalid model name" in str(error):
+                return f"error: The model name '{name}' is invalid"
+            raise
+        return f"Created new model '{name}'"
+
+    def _loaded(self, running: str) -> list[dict[str, str]]:
+        """The messages with which a session begins."""
+        messages: list[dict[str, str]] = self.show(running).get("messages", [])
+        return messages
 
 
 def session_ends_with(text: str) -> bool:

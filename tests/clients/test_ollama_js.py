@@ -131,3 +131,17 @@ def test_abort_ends_the_upstream_request(proxy: ProxyServer, simulator: Simulato
     said = call(proxy, "chat", chat(stream=True), abort_after=3)
     assert said["error"]["name"] == "AbortError"
     assert simulator.log(outcome="client_gone", wait=5)
+
+
+def test_create_show_chat_copy_and_delete(start_proxy: Callable[..., ProxyServer], call: Call) -> None:
+    server = start_proxy()
+    made = call(server, "create", {"model": "mario", "from": "ember-4", "system": "You are Mario."})
+    assert made["result"] == {"status": "success"}
+    parts = call(server, "create", {"model": "mario", "from": "mario", "license": "MIT", "stream": True})["parts"]
+    assert [part["status"] for part in parts][-2:] == ["writing manifest", "success"]
+    assert call(server, "show", {"model": "mario"})["result"]["system"] == "You are Mario."
+    assert call(server, "copy", {"source": "mario", "destination": "luigi"})["result"] == {"status": "success"}
+    assert "You said: hello" in call(server, "chat", chat(model="luigi"))["result"]["message"]["content"]
+    for name in ("mario", "luigi"):
+        assert call(server, "delete", {"model": name})["result"] == {"status": "success"}
+    assert call(server, "delete", {"model": "mario"})["error"]["message"] == "model 'mario' not found"
