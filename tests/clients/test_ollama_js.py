@@ -145,4 +145,4 @@ def test_personas_are_made_copied_used_and_deleted(
     body = simulator.chats()[-1]["body"]
     assert (body["messages"][0], body["seed"]) == ({"role": "system", "content": "You are Mario."}, 7)
     assert call(server, "delete", {"model": "luigi"})["result"] == {"status": "success"}
-    assert call(server, "show", {"model": "luigi"})["error"]["status"] == 404
+    assert "luigi:latest" not in {model["name"] for model in call(server, "list")["result"]["models"]}
