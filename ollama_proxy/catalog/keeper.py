@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ollama_proxy.catalog.aliases import aliases_of
 from ollama_proxy.catalog.filters import FilterFiles, Filters
@@ -69,14 +69,6 @@ class _Copy:
 _NO_PERSONAS: Mapping[str, Persona] = {}
 
 
-class _Named(NamedTuple):
-    """The catalogue with personas, and what it was made of."""
-
-    made_of: Catalog
-    personas: Mapping[str, Persona]
-    catalog: Catalog
-
-
 class CatalogKeeper:
     """Holds the current Catalog of one process.
 
@@ -113,7 +105,8 @@ class CatalogKeeper:
         self._built_with: tuple[Filters, date] | None = None
         self._checked_at = float("-inf")
 
-        self._named: _Named | None = None
+        # The catalogue with personas, behind what it was made of: the same object until one of both changes.
+        self._named: tuple[Catalog | None, Mapping[str, Persona], Catalog | None] = (None, _NO_PERSONAS, None)
         self._revision = 0
         self._failures = 0
         self._due_at = self._look_at = self._forced_at = float("-inf")
@@ -137,14 +130,15 @@ class CatalogKeeper:
                     self._catalog, self._built_with = self._build(self._copy, self._gone)
             finally:
                 self._lock.release()
-        return None if self._catalog is None else self._with_personas(self._catalog)
-
-    def _with_personas(self, catalog: Catalog) -> Catalog:
-        """Return `catalog` with the personas that there are now: the same object until one of both changes."""
-        personas, named = self._personas(), self._named
-        if named is None or named.made_of is not catalog or named.personas is not personas:
-            self._named = named = _Named(catalog, personas, catalog.with_personas(personas))
-        return named.catalog
+        made_of, known, named = self._named
+        catalog, personas = self._catalog, self._personas()
+        if made_of is catalog and known is personas:
+            return named
+        if catalog is None:
+            return None
+        named = catalog.with_personas(personas)
+        self._named = catalog, personas, named
+        return named
 
     def request_refresh(self) -> None:
         """Ask for a refresh soon: upstream says that a listed model does not exist. Many calls make one refresh."""

@@ -66,7 +66,7 @@ class Library:
 
         One that is replaced keeps how its name is written, and its time of creation.
         """
-        self._take(self._table.put(_row(persona), most=MOST_PERSONAS, most_bytes=MOST_BYTES_OF_ALL))
+        self._take(self._table.put(row_of(persona), most=MOST_PERSONAS, most_bytes=MOST_BYTES_OF_ALL))
 
     def remove(self, name: str) -> bool:
         """Remove the persona of that name. Returns False if there was none. Raises StorageUnavailable."""
@@ -123,7 +123,8 @@ def _persona(row: PersonaRow) -> Persona | None:
     )
 
 
-def _row(persona: Persona) -> PersonaRow:
+def row_of(persona: Persona) -> PersonaRow:
+    """The row that holds a persona."""
     json_texts = [_json(part) for part in (persona.licenses, persona.parameters, persona.messages)]
     texts = (persona.system, persona.template, persona.renderer, persona.parser, persona.requires, *json_texts)
     return PersonaRow(

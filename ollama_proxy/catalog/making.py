@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from ollama_proxy import limits
@@ -23,6 +24,12 @@ from ollama_proxy.modelfile.template_syntax import template_error
 MOST_BYTES = 1024 * 1024
 MOST_MESSAGES = 1000
 MOST_LICENSES = 100
+
+#: Characters. Those of Ollama's library have some thousands; a check takes up to 25 ms for so many.
+MOST_TEMPLATE = 16 * 1024
+
+#: A view looks at the template before it looks at the rest, as Ollama does, and `made` looks at all.
+_template_error = lru_cache(4)(template_error)
 
 _MODELS = (NameKind.MODEL, NameKind.EMBEDDING_ON_CHAT)
 _PARTS = re.compile(r"(?P<path>.*/)?(?P<model>[^:]*)(?P<tag>:.*)?", re.DOTALL)
@@ -105,9 +112,9 @@ def spelled(name: str, personas: Mapping[str, Persona]) -> str:
 
 def check_template(template: str) -> None:
     """Raise BadRequest if it is too long, or if Go could not parse it."""
-    if len(template) > limits.TEMPLATE:
-        raise BadRequest(f"the template is too long: at most {limits.TEMPLATE} characters are taken")
-    if (error := template_error(template)) is not None:
+    if len(template) > MOST_TEMPLATE:
+        raise BadRequest(f"the template is too long: at most {MOST_TEMPLATE} characters are taken")
+    if (error := _template_error(template)) is not None:
         raise BadRequest(f"template error: {error}")
 
 

@@ -74,6 +74,38 @@ class CommandLine:
             return f"Error: {error}"
         return "".join(line["response"] for line in lines)
 
+    def create(self, name: str, **said: Any) -> list[str]:
+        """`ollama create NAME -f FILE`: the lines that it prints. `said` is what its own parser made of the file."""
+        lines = self.stream("/api/create", {"model": name, **said, "name": ""})
+        return [line["status"] for line in lines]
+
+    def show(self, name: str) -> dict[str, Any]:
+        """`ollama show NAME`, of which flags print one field."""
+        shown: dict[str, Any] = self.call(
+            "POST", "/api/show", {**dict.fromkeys(("model", "system", "template"), ""), **_SHOW, "name": name}
+        )
+        return shown
+
+    def copy(self, source: str, destination: str) -> str:
+        """`ollama cp SOURCE DESTINATION`: what it prints."""
+        self.call("POST", "/api/copy", {"source": source, "destination": destination})
+        return f"copied '{source}' to '{destination}'"
+
+    def remove(self, name: str) -> str:
+        """`ollama rm NAME`: it looks whether there is such a model, stops it, and deletes it."""
+        if not self.show(name).get("remote_host"):
+            self.stream("/api/generate", {"model": name, "prompt": "", "keep_alive": 0})
+        self.call("DELETE", "/api/delete", {"model": "", "name": name})
+        return f"deleted '{name}'"
+
+    def save(self, name: str, running: str, **said: Any) -> list[str]:
+        """`/save NAME` in a chat with `running`. `said` is what the session set, and its messages."""
+        base = self.show(running)["details"]["parent_model"] or running
+        return self.create(name, **{"from": base}, **said)
+
+
+_SHOW = {"verbose": False, "options": None}
+
 
 def session_ends_with(text: str) -> bool:
     """Whether the interactive session ends at this error (`cmd/interactive.go`)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ollama_proxy.errors import ShuttingDown
+from ollama_proxy.modelfile.parser import parse
 from simulator.process import Simulator
 from tests.clients.ollama_cli import SIGN_IN, AuthorizationError, CommandLine, StatusError, picked, session_ends_with
 from tests.servers import ProxyServer
@@ -55,3 +56,36 @@ def test_a_status_reads_as_go_writes_it(start_proxy: Callable[..., ProxyServer],
 
 def test_a_restart_of_the_server_ends_no_session() -> None:
     assert not session_ends_with(ShuttingDown().message)
+
+
+MODELFILE = '''# A plumber
+FROM tidal/ember-4:free
+SYSTEM """You are Mario,
+the plumber. Say "It's me!"."""
+PARAMETER temperature 0.6
+PARAMETER stop USER:
+PARAMETER stop "AI assistant:"
+TEMPLATE {{ .System }} tools {{ .Prompt }}
+LICENSE MIT
+MESSAGE user Who are you?
+MESSAGE assistant It's me!
+'''
+
+
+def test_a_modelfile_and_what_is_shown_of_it_make_the_same(start_proxy: Callable[..., ProxyServer]) -> None:
+    cli = CommandLine(start_proxy())
+    for name, text in (("mario", MODELFILE), ("again", "")):
+        given = parse(text or cli.show("mario")["modelfile"]).as_request(name)
+        assert cli.create(**{"name": given.pop("model"), **given})[-1] == "success"
+    digests = {model["name"]: model["digest"] for model in cli.call("GET", "/api/tags")["models"]}
+    assert digests["again:latest"] == digests["mario:latest"]
+    assert cli.show("again")["parameters"].splitlines()[1:] == [
+        'stop                           "USER:"',
+        'stop                           "AI assistant:"',
+        "temperature                    0.6",
+    ]
+
+
+def test_a_saved_name_that_is_no_name_ends_no_session(proxy: ProxyServer) -> None:
+    with pytest.raises(StatusError, match="invalid model name"):
+        CommandLine(proxy).save("a b", "ember-4", messages=[])

@@ -121,3 +121,18 @@ def test_abort_ends_the_upstream_request(proxy: ProxyServer, simulator: Simulato
     said = call(proxy, "chat", chat(stream=True), abort_after=3)
     assert said["error"]["name"] == "AbortError"
     assert simulator.log(outcome="client_gone", wait=5)
+
+
+def test_personas_are_made_copied_used_and_deleted(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, call: Call
+) -> None:
+    server = start_proxy()
+    made = {"model": "mario", "from": "tidal/ember-4:free", "system": "You are Mario.", "parameters": {"seed": 7}}
+    assert call(server, "create", {**made, "stream": True})["parts"][-1] == {"status": "success"}
+    assert call(server, "copy", {"source": "mario", "destination": "luigi"})["result"] == {"status": "success"}
+    assert call(server, "show", {"model": "luigi"})["result"]["system"] == "You are Mario."
+    assert "result" in call(server, "chat", chat(model="luigi"))
+    body = simulator.chats()[-1]["body"]
+    assert (body["messages"][0], body["seed"]) == ({"role": "system", "content": "You are Mario."}, 7)
+    assert call(server, "delete", {"model": "luigi"})["result"] == {"status": "success"}
+    assert "luigi:latest" not in {model["name"] for model in call(server, "list")["result"]["models"]}

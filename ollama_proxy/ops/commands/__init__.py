@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, str]] = {
     "status": "How the running server is: quota, requests, what cools down.",
     "models": "The free models in the order in which they are tried.",
+    "personas": "Models with a name and a system prompt of your own.",
     "log": "The requests of the last days: who asked, who answered, what failed.",
     "doctor": "What is wrong with key, quota, database, filters, port?",
     "failures": "What is remembered of failed models.",

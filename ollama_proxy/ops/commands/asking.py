@@ -83,6 +83,18 @@ class Asker:
         """What a DELETE answers, else what `stored` does to the database."""
         return self._ask("DELETE", path, stored, member, params)
 
+    def change(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Have the server do what a request of Ollama's API asks for, such as POST /api/copy. Raises ClickException.
+
+        Only behind a `get` that the server has answered: at this address may be a real Ollama.
+        """
+        try:
+            answer = _answer(self.server, method, path, json=body)
+        except Unanswered as why:
+            raise click.ClickException(str(why)) from None
+        if answer.status_code != 200:
+            raise click.ClickException(str(_refusal(self.server, answer, _object_of(answer))))
+
     def _ask(self, method: str, path: str, stored: Stored, member: str, params: Mapping[str, object]) -> dict[str, Any]:
         try:
             return ask(self.server, method, path, member, params)
@@ -122,17 +134,21 @@ def _not_migrated(runtime: Runtime) -> str | None:
 
 def ask(server: ServerToAsk, method: str, path: str, member: str, params: Mapping[str, object]) -> dict[str, Any]:
     """The object with `member` that the server answers. Raises Unanswered, or ClickException for what it refuses."""
-    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     sent = {name: _text(value) for name, value in params.items() if value is not None and value is not False}
+    answer = _answer(server, method, f"/api/proxy{path}", params=sent)
+    body = _object_of(answer)
+    if answer.status_code == 200 and body is not None and member in body:
+        return body
+    raise _refusal(server, answer, body)
+
+
+def _answer(server: ServerToAsk, method: str, path: str, **request: Any) -> requests.Response:
+    """What the server answers, whatever it is. Raises Unanswered, or ClickException for what cannot be sent."""
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     try:
         with session() as asked:
-            answer = asked.request(
-                method,
-                f"{server.url}/api/proxy{path}",
-                params=sent,
-                headers=headers,
-                timeout=_PATIENCE,
-                allow_redirects=False,
+            return asked.request(
+                method, f"{server.url}{path}", headers=headers, timeout=_PATIENCE, allow_redirects=False, **request
             )
     except requests.exceptions.SSLError:
         raise Unanswered(f"{server.url} has no certificate that can be trusted, or speaks no TLS") from None
@@ -141,10 +157,6 @@ def ask(server: ServerToAsk, method: str, path: str, member: str, params: Mappin
         raise Unanswered(f"no server answers{why} at {server.url}") from None
     except ValueError:  # a key or an address that cannot be sent
         raise click.ClickException(f"{server.url} cannot be asked: the address or the key is not one") from None
-    body = _object_of(answer)
-    if answer.status_code == 200 and body is not None and member in body:
-        return body
-    raise _refusal(server, answer, body)
 
 
 def _refusal(server: ServerToAsk, answer: requests.Response, body: dict[str, Any] | None) -> Exception:

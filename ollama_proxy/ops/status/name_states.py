@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ollama_proxy.catalog.names import bare, name_key
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
+from ollama_proxy.errors import ModelNotFound
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.views import View
 
@@ -13,24 +17,46 @@ _NO_LIST = "there is no model list"
 
 def persona_states(view: View) -> list[dict[str, Any]]:
     """All personas, the last changed first. Raises StorageUnavailable from a StoredView."""
-    catalog, library = view.catalog, view.runtime.library
+    found = sorted(_personas(view).values(), key=lambda one: (-one.modified, one.name))
+    return [_state(view, persona) for persona in found]
+
+
+def one_persona(view: View, name: str) -> dict[str, Any]:
+    """One persona, with all that it says. Raises ModelNotFound, and StorageUnavailable from a StoredView."""
+    persona = _personas(view).get(name_key(name))
+    if persona is None:
+        raise ModelNotFound(f"no persona is called {name!r}")
+    return _state(view, persona) | {
+        "system": persona.system,
+        "template": persona.template,
+        "licenses": list(persona.licenses),
+        "parameters": dict(persona.parameters),
+        "messages": list(persona.messages),
+        "renderer": persona.renderer,
+        "parser": persona.parser,
+        "requires": persona.requires,
+    }
+
+
+def _personas(view: View) -> Mapping[str, Persona]:
+    library = view.runtime.library
     if not view.is_live and view.has_tables:
         library.reload()
-    states = []
-    for persona in sorted(library.current().values(), key=lambda one: (-one.modified, one.name)):
-        means, why = (None, _NO_LIST) if catalog is None else meaning(catalog.resolve_base(persona.base))
-        states.append(
-            {
-                "name": persona.name,
-                "base": persona.base,
-                "means": means,
-                "why": why,
-                "shadows": None if catalog is None else shadowed(catalog, persona.name),
-                "digest": persona.digest,
-                "modified": moment(persona.modified),
-            }
-        )
-    return states
+    return library.current()
+
+
+def _state(view: View, persona: Persona) -> dict[str, Any]:
+    catalog = view.catalog
+    means, why = (None, _NO_LIST) if catalog is None else meaning(catalog.resolve_base(persona.base))
+    return {
+        "name": persona.name,
+        "base": persona.base,
+        "means": means,
+        "why": why,
+        "shadows": None if catalog is None else shadowed(catalog, persona.name),
+        "digest": persona.digest,
+        "modified": moment(persona.modified),
+    }
 
 
 def alias_states(view: View) -> list[dict[str, Any]]:
@@ -59,5 +85,5 @@ def meaning(resolution: Resolution) -> tuple[str | None, str | None]:
 
 def shadowed(catalog: Catalog, name: str) -> str | None:
     """The id of the listed model that would be meant by `name` if no persona had it; None if there is none."""
-    found = catalog.with_personas({}).resolve_exactly(name)
+    found = catalog.with_personas({}).resolve_exactly(bare(name))
     return found.model.id if found.model is not None and found.kind is not NameKind.FILTERED else None

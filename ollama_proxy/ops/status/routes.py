@@ -17,6 +17,7 @@ from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
 from ollama_proxy.ops.keys.routes import ROUTES as KEY_ROUTES
 from ollama_proxy.ops.status.failure_states import clear_failures
+from ollama_proxy.ops.status.name_states import one_persona
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
 from ollama_proxy.ops.status.usage_states import DEFAULT_SPAN, usage_over
@@ -46,6 +47,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("GET", "/status", status),
         ("GET", "/models", models),
         ("GET", "/personas", personas),
+        ("GET", "/personas/<path:name>", persona),
         ("GET", "/failures", failures),
         ("DELETE", "/failures", forget_failures),
         ("DELETE", "/failures/<path:model>", forget_failures),
@@ -91,6 +93,11 @@ def models() -> Response:
 def personas() -> Response:
     """GET /api/proxy/personas: all personas, and what they mean now."""
     return _json(report(_view(), ("personas",)))
+
+
+def persona(name: str) -> Response:
+    """GET /api/proxy/personas/NAME: one persona, with all that it says."""
+    return _json({"persona": one_persona(_view(), _text("name", name))})
 
 
 def failures() -> Response:

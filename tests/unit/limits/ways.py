@@ -6,6 +6,7 @@ The bodies hold every field that somebody looks at: a new one belongs there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -17,7 +18,9 @@ from ollama_proxy.anthropic.request import body_for, read_messages
 from ollama_proxy.bodies.client_tools import needed_server_tool
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.bodies.guard import guarded
+from ollama_proxy.catalog import making
 from ollama_proxy.catalog.filters import Filters
+from ollama_proxy.catalog.library import row_of
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import chat_target, embedding_target
@@ -27,8 +30,9 @@ from ollama_proxy.fallback.needs import Needs
 from ollama_proxy.gojson.codec import encode_body
 from ollama_proxy.ollama import error_form as ollama_errors
 from ollama_proxy.ollama.models import lookup
-from ollama_proxy.ollama.models.show import show
-from ollama_proxy.ollama.request import chat_bodies, embed_bodies, library_bodies
+from ollama_proxy.ollama.models.show import show, show_persona
+from ollama_proxy.ollama.models.tags import ListedPersona
+from ollama_proxy.ollama.request import chat_bodies, create_body, embed_bodies, library_bodies
 from ollama_proxy.ollama.request.to_openrouter import translate_chat, translate_embed, translate_generate
 from ollama_proxy.openai import error_form as openai_errors
 from ollama_proxy.openai.embeddings import check_input, read_embeddings
@@ -99,6 +103,26 @@ def _show(data: bytes) -> None:
 
 def _named(reader: Callable[[bytes], Any], data: bytes) -> None:
     lookup.pulled_target(reader(data).asked, FREE, strict=False)
+
+
+def _create(data: bytes) -> None:
+    """As the view does it, with each persona in a library that has one already."""
+    asked = create_body.read_create(data)
+    asked.check_files()
+    lookup.check_name(asked.asked, FREE)
+    making.check_free(asked.asked, FREE)
+    asked.check_remote()
+    origin = making.origin_of(asked.base, FREE)
+    with suppress(ProxyError):  # whatever comes of the files
+        asked.check_source()
+    making.check_template(asked.template)
+    asked.check_end()
+    draft = asked.draft()
+    persona = making.made(draft, origin, making.spelled(asked.asked, {}), 0.0)
+    making.stored_layers(persona, draft, {"a:latest": persona})
+    row_of(persona)
+    listed = ListedPersona(persona, FREE.free[0])
+    encode_body(show_persona(listed, "a", "a", width=None))
 
 
 def _copy(data: bytes) -> None:
@@ -335,8 +359,20 @@ WAYS: dict[str, tuple[Way, dict[str, Any], Any]] = {
         ollama_errors,
     ),
     "/api/create": (
-        lambda data: _named(library_bodies.read_create, data),
-        {"model": "m", "from": "gale"},
+        _create,
+        {
+            "model": "mario",
+            "from": "gale",
+            "files": {"a": "b"},
+            "system": "a",
+            "template": "a",
+            "license": ["a"],
+            "parameters": {"temperature": 0.6, "stop": ["a"], "a": 1},
+            "messages": [{"role": "user", "content": "a"}],
+            "info": {"capabilities": ["a"]},
+            "renderer": "a",
+            "requires": "a",
+        },
         ollama_errors,
     ),
     "/api/copy": (_copy, {"source": "gale:free", "destination": "a"}, ollama_errors),

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection, update
 
-from ollama_proxy.catalog.library import Library, _row
+from ollama_proxy.catalog.library import Library, row_of
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.storage.database import Database, StorageUnavailable
 from ollama_proxy.storage.persona_table import PERSONAS, NoRoom, PersonaTable
@@ -100,7 +100,7 @@ def test_a_database_from_a_backup_is_read_although_its_numbers_are_lower(databas
 
 
 def test_only_so_many_and_so_much(database: Database) -> None:
-    table, row = PersonaTable(database), _row(MARIO)
+    table, row = PersonaTable(database), row_of(MARIO)
     put = partial(table.put, most=2, most_bytes=2 * row.size)
     put(row)
     put(row._replace(key="luigi:latest", name="luigi:latest"))
