@@ -27,8 +27,9 @@ from tests.servers import ProxyServer, wait_for
 __all__ = ["postgres_url"]
 
 #: What the server shows to whoever may see it.
-REPORTS = tuple(f"/api/proxy/{name}" for name in ("status", "models", "failures", "log?limit=500", "doctor"))
-PAGES = ("/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
+REPORTS = tuple(f"/api/proxy/{name}" for name in ("status", "models", "failures", "log?limit=500", "usage", "doctor"))
+UI = ("/ui", "/ui/models", "/ui/requests", "/ui/requests?failed=1", "/ui/requests/live", "/ui/usage")
+PAGES = (*UI, "/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
 
 
 @pytest.mark.parametrize(("engine", "log_format"), [("sqlite", "text"), ("postgresql", "json")])
@@ -63,7 +64,7 @@ def test_nothing_of_a_request_is_kept(
     database = Database(sqlalchemy_url(url, tmp_path))
     wait_for(lambda: len(LedgerTable(database).newest(1000)) > 30, what="the ledger is written")
     shown = pages(server, PAGES)
-    assert all(shown[path].startswith("200 ") for path in REPORTS)
+    assert all(shown[path].startswith("200 ") for path in (*REPORTS, *UI))
     assert server.terminate() == 0
     stored = tables(database)
     assert {"table request_log", "table usage_hourly", "table account", "table model_failures"} <= stored.keys()
