@@ -38,18 +38,23 @@ _FILE = re.compile(r'(?:href|src)="(/ui/static/[^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Delays:
-    """Milliseconds to the first word, of all chats of one turn."""
+class Turn:
+    """Milliseconds to the first word of all chats of one turn, and the server's CPU time for each chat, polls included.
+
+    Where others use the machine, the delays say little, and the CPU says what the pages cost.
+    """
 
     p50: float
     p95: float
     p99: float
+    cpu: float
     chats: int
 
     @classmethod
-    def of(cls, seconds: list[float]) -> Delays:
+    def of(cls, seconds: list[float], cpu: float) -> Turn:
+        """`cpu` is the seconds of all of them."""
         cuts = statistics.quantiles(seconds, n=100)
-        return cls(cuts[49] * 1000, cuts[94] * 1000, cuts[98] * 1000, len(seconds))
+        return cls(cuts[49] * 1000, cuts[94] * 1000, cuts[98] * 1000, cpu / len(seconds) * 1000, len(seconds))
 
 
 def fetch(port: int, path: str, *, poll: bool = False) -> tuple[int, bytes, str]:
@@ -102,18 +107,20 @@ def looked_at(port: int) -> Iterator[None]:
         raise problems[0]
 
 
-def turn(target: Target, clients: int, seconds: float) -> Delays:
+def turn(target: Target, clients: int, seconds: float) -> Turn:
     """Let that many clients chat: each answer has 20 words in a second, then its client rests a second or so."""
     load = chat(target, "paced:20:50", path="/api/chat")
+    before = target.server.cpu()
     got = generate(Load(**load, clients=clients, seconds=seconds, pause=1.0, ramp=1.0, grace=10))
+    used = target.server.cpu() - before
     if got.lost:
         raise RuntimeError(f"{got.lost} chats were lost: {got.problem}")
-    return Delays.of(got.first)
+    return Turn.of(got.first, used)
 
 
-def pair(target: Target, clients: int, seconds: float, chance: random.Random) -> tuple[Delays, Delays]:
+def pair(target: Target, clients: int, seconds: float, chance: random.Random) -> tuple[Turn, Turn]:
     """One turn without and one with the pages, in an order of chance."""
-    turns: dict[bool, Delays] = {}
+    turns: dict[bool, Turn] = {}
     for pages in chance.sample((False, True), 2):
         if pages:
             with looked_at(target.port):
@@ -123,20 +130,22 @@ def pair(target: Target, clients: int, seconds: float, chance: random.Random) ->
     return turns[False], turns[True]
 
 
-def table(pairs: list[tuple[Delays, Delays]]) -> str:
+def table(pairs: list[tuple[Turn, Turn]]) -> str:
     """The pairs, and the medians of each column and of the differences."""
-    lines = [f"{'pair':>4}{'without: p50':>14}{'p95':>8}{'p99':>8}{'with: p50':>12}{'p95':>8}{'p99':>8}   ms; chats"]
-    for number, (bare, looked) in enumerate(pairs, 1):
-        columns = f"{bare.p50:>14.2f}{bare.p95:>8.2f}{bare.p99:>8.2f}"
-        columns += f"{looked.p50:>12.2f}{looked.p95:>8.2f}{looked.p99:>8.2f}"
-        lines.append(f"{number:>4}{columns}   {bare.chats}, {looked.chats}")
-    for name in ("p50", "p95", "p99"):
+    names = ("p50", "p95", "p99", "cpu")
+    head = "".join(f"{name:>9}" for name in names)
+    lines = [f"{'':4}{'without':>36}{'with the pages':>36}", f"pair{head}{head}   ms; chats"]
+    for number, both in enumerate(pairs, 1):
+        columns = "".join(f"{getattr(one, name):>9.2f}" for one in both for name in names)
+        lines.append(f"{number:>4}{columns}   {both[0].chats}, {both[1].chats}")
+    for name in names:
         differences = [getattr(looked, name) - getattr(bare, name) for bare, looked in pairs]
         slower = sum(one > 0 for one in differences)
-        middle, low, high = statistics.median(differences), min(differences), max(differences)
+        usual = statistics.median(getattr(bare, name) for bare, _ in pairs)
+        middle, spread = statistics.median(differences), f"{min(differences):+.2f} to {max(differences):+.2f}"
         lines.append(
-            f"{name}: with the pages {middle:+.2f} ms in the median ({low:+.2f} to {high:+.2f}), "
-            f"slower in {slower} of {len(pairs)} pairs"
+            f"{name}: {usual:.2f} ms without, with the pages {middle:+.2f} ms in the median ({spread}), "
+            f"more in {slower} of {len(pairs)} pairs"
         )
     return "\n".join(lines)
 
