@@ -22,7 +22,7 @@ from ollama_proxy.access.hosts import Address, host_address, is_local_host, mach
 from ollama_proxy.access.key_texts import fingerprint, keys_of_settings
 from ollama_proxy.access.keys import Key
 from ollama_proxy.access.origins import HeaderPairs, OriginRules
-from ollama_proxy.access.pages import CHALLENGE, PAGE_HEADERS, is_page, is_poll, refusal_of_page
+from ollama_proxy.access.pages import CHALLENGE, PAGE_HEADERS, PAGES, is_page, is_poll, refusal_of_page
 from ollama_proxy.access.register import NO_KEYS, Register
 from ollama_proxy.config import Network, Settings
 from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized, Unavailable
@@ -149,10 +149,12 @@ class AccessPolicy:
     def check(self, environ: Mapping[str, Any]) -> Decision:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
         caller = self._caller(environ)
-        if self._settings.ui and is_page(environ.get("PATH_INFO", "")):
+        path: str = environ.get("PATH_INFO", "")
+        # Two questions, because each request is asked the first one.
+        if path.startswith(PAGES) and self._settings.ui and is_page(path):
             return self._check_page(environ, caller)
         origin = self._origins.judge(environ, self._is_local_host)
-        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS and PATH_KEY not in environ:
+        if path.rstrip("/") in PUBLIC_PATHS and PATH_KEY not in environ:
             return Decision(caller, origin.headers, 204 if origin.preflight else None)
         if origin.refused:
             return Decision(caller, status=403, reason="the Origin is not in OLLAMA_ORIGINS")

@@ -36,7 +36,7 @@ def ui_blueprint() -> Blueprint:
     for page in NAVIGATION:
         for number, route in enumerate(page.routes):
             endpoint = f"{page.name.lower()}_{number}"
-            blueprint.add_url_rule(route.path or "/", endpoint, route.view, methods=[route.method])
+            blueprint.add_url_rule(route.path, endpoint, route.view, methods=[route.method])
     blueprint.add_url_rule("/static/<name>", "static_file", static_file, methods=["GET"])
     return blueprint
 

@@ -30,9 +30,11 @@ __all__ = ["postgres_url"]
 #: What the server shows to whoever may see it.
 REPORTS = tuple(
     f"/api/proxy/{name}"
-    for name in ("status", "models", "failures", "log?limit=500", "doctor", "keys", "keys/events", "me")
+    for name in ("status", "models", "failures", "log?limit=500", "usage", "doctor", "keys", "keys/events", "me")
 )
-PAGES = ("/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
+UI = ("/ui", "/ui/models", "/ui/requests", "/ui/requests?failed=1", "/ui/requests/live", "/ui/usage")
+UI += ("/ui/playground", "/ui/connect")
+PAGES = (*UI, "/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
 
 
 @pytest.mark.parametrize(("engine", "log_format"), [("sqlite", "text"), ("postgresql", "json")])
@@ -69,7 +71,7 @@ def test_nothing_of_a_request_is_kept(
     ask_with_database_key(server, database)
     wait_for(lambda: len(LedgerTable(database).newest(1000)) > 30, what="the ledger is written")
     shown = pages(server, PAGES)
-    assert all(shown[path].startswith("200 ") for path in REPORTS)
+    assert all(shown[path].startswith("200 ") for path in (*REPORTS, *UI))
     assert server.terminate() == 0
     stored = tables(database)
     assert {

@@ -81,13 +81,6 @@ def test_who_was_here(served: ProxyServer, visit: Visit) -> None:
     assert "Evil" not in page.content()
 
 
-def test_with_keys_it_says_where_the_key_goes(start_proxy: Callable[..., ProxyServer], visit: Visit) -> None:
-    server = start_proxy(ready=False, proxy_api_keys="s3cret-key")
-    page = visit(server, http_credentials={"username": "me", "password": "s3cret-key"}).open(PATH)
-    assert "This server needs a key" in page.inner_text("main")
-    assert "s3cret" not in page.content()
-
-
 def test_it_can_be_read_without_scripts(served: ProxyServer, visit: Visit) -> None:
     page = visit(served, java_script_enabled=False).open(PATH)
     page.locator("#llm summary").click()

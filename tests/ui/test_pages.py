@@ -40,14 +40,24 @@ def rows(table: Locator) -> list[str]:
     return [" ".join(text.split()) for text in table.locator("tbody tr").all_inner_texts()]
 
 
-@pytest.mark.parametrize(("dark", "narrow"), list(product((False, True), (False, True))))
-def test_pages_have_no_fault(served: ProxyServer, visit: Visit, axe: Any, dark: bool, narrow: bool) -> None:
+def test_pages_have_no_fault(served: ProxyServer, visit: Visit, axe: Any) -> None:
     """Loads, scripts, other hosts (see `visit`); what axe-core calls serious; no scrolling sideways."""
+    visitor = visit(served, dark=True, narrow=True)
+    for path in PAGES:
+        page = visitor.open(path)
+        assert axe(page) == [], path
+        assert not scrolls_sideways(page), path
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("dark", "narrow"), list(product((False, True), (False, True))))
+def test_no_page_has_a_fault_with_all_of_it_open(
+    served: ProxyServer, visit: Visit, axe: Any, dark: bool, narrow: bool
+) -> None:
     visitor = visit(served, dark=dark, narrow=narrow)
     for path in ALL:
         page = opened(visitor, served, path)
-        for details in page.locator("main details").all():
-            details.evaluate("one => { one.open = true; }")
+        page.eval_on_selector_all("main details", "all => { for (const one of all) one.open = true; }")
         assert axe(page) == [], path
         assert not scrolls_sideways(page), path
 
@@ -143,9 +153,8 @@ def test_usage_adds_up(served: ProxyServer, visit: Visit) -> None:
         assert page.locator(".tile .value").first.inner_text() == str(day["requests"])
 
 
-def test_polls_bring_what_is_new_and_rest_in_the_background(
-    served: ProxyServer, simulator: Simulator, visit: Visit
-) -> None:
+@pytest.mark.prove
+def test_polls_bring_what_is_new(served: ProxyServer, simulator: Simulator, visit: Visit) -> None:
     simulator.scenario("quarry/vision-lite:free", hold="now", times=1)
     visitor = visit(served)
     page = visitor.open("/ui")
@@ -159,6 +168,7 @@ def test_polls_bring_what_is_new_and_rest_in_the_background(
     expect(page.locator("main")).to_contain_text("Nobody asks anything")
 
 
+@pytest.mark.prove
 def test_forget_forgets(start_proxy: Start, simulator: Simulator, visit: Visit) -> None:
     server = start_proxy(web_concurrency=2, **SETTINGS)
     make_traffic(simulator, server, limit=True)
@@ -205,6 +215,7 @@ def test_without_scripts_pages_can_be_read(served: ProxyServer, visit: Visit) ->
     assert "failed=1" in page.url
 
 
+@pytest.mark.prove
 def test_a_new_server_says_what_to_do(start_proxy: Start, visit: Visit, axe: Any) -> None:
     visitor = visit(start_proxy())
     for path in PAGES:
@@ -223,8 +234,14 @@ def test_with_keys_the_pages_want_one(start_proxy: Start, visit: Visit) -> None:
         page = visitor.open(path)
         assert "s3cret" not in page.content()
         assert "signed in" in page.inner_text("footer")
+    assert "This server needs a key" in visitor.open("/ui/connect").inner_text("main")
+    page = visitor.open("/ui/playground")
+    page.fill("#prompt", "hello")
+    page.press("#prompt", "Enter")
+    expect(page.locator(".turn.answer .text")).to_contain_text("speaking")
 
 
+@pytest.mark.prove
 def test_with_the_database_away_pages_say_so(
     start_proxy: Start, simulator: Simulator, visit: Visit, postgres: Postgres
 ) -> None:

@@ -252,6 +252,7 @@ def test_without_scripts_it_says_that_it_needs_them(server: ProxyServer, visit: 
     assert not page.is_visible("#prompt")
 
 
+@pytest.mark.prove
 def test_without_a_list_it_says_why(start_proxy: Start, simulator: Simulator, visit: Visit) -> None:
     simulator.control("down", {"models": "refuse"})
     server = start_proxy(ready=False)

@@ -97,7 +97,7 @@ def personas() -> Response:
 
 def persona(name: str) -> Response:
     """GET /api/proxy/personas/NAME: one persona, with all that it says."""
-    return _json({"persona": one_persona(_view(), _text("name", name))})
+    return _json({"persona": one_persona(_view(), text_of("name", name))})
 
 
 def failures() -> Response:

@@ -58,4 +58,4 @@ def test_one_query_for_each_table_that_is_shown(app: Flask, selects: list[str], 
     client.get("/ui")  # what processes share is read once a second at most, by whoever comes first
     selects.clear()
     assert client.get(path).status_code in (200, 404)
-    assert sorted(selects) == tables
+    assert sorted(table for table in selects if table != "revisions") == tables
