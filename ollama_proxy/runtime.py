@@ -26,6 +26,7 @@ from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, Share
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.ledger.books import Books, Stores, open_books
+from ollama_proxy.ledger.clients_seen import ClientsSeen
 from ollama_proxy.ledger.key_check import KeyState, check_key
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.names import NameKeeper
@@ -58,6 +59,8 @@ class Runtime:
     access: AccessPolicy
     #: What all processes have recorded; an Observer, which `create_app` joins with the others.
     ledger: Ledger
+    #: Which kinds of clients were served.
+    clients: ClientsSeen
     #: What is left of the account.
     quota: QuotaKeeper
     upkeep: Upkeep
@@ -156,6 +159,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         filters,
         AccessPolicy(settings),
         books.ledger,
+        books.clients,
         books.quota,
         books.upkeep,
         NameKeeper(keeper.current, (settings.openrouter_api_key, *settings.proxy_api_keys)),

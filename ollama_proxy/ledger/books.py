@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ollama_proxy.config import Settings
 from ollama_proxy.ledger.announcing import Announcer, Logger
+from ollama_proxy.ledger.clients_seen import ClientsSeen
 from ollama_proxy.ledger.key_check import KeyCheck
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.quota_keeper import QuotaKeeper
@@ -16,6 +17,7 @@ from ollama_proxy.ledger.retention import Retention
 from ollama_proxy.ledger.under_way import UnderWay
 from ollama_proxy.ledger.upkeep import Upkeep
 from ollama_proxy.storage.batches import Batches
+from ollama_proxy.storage.clients_table import ClientsTable
 from ollama_proxy.storage.database import Database
 from ollama_proxy.storage.failure_table import LimitRow
 from ollama_proxy.storage.in_flight_table import InFlightTable
@@ -37,9 +39,10 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The ledger of a process, the account's quota, and their background work."""
+    """The ledger of a process, the account's quota, the clients seen, and their background work."""
 
     ledger: Ledger
+    clients: ClientsSeen
     quota: QuotaKeeper
     upkeep: Upkeep
 
@@ -77,16 +80,18 @@ def open_books(
         minute_limit=settings.free_requests_per_minute,
         holder=holder,
     )
+    clients = ClientsSeen(ClientsTable(stores.database), batches)
     ledger = Ledger(
         table,
         batches=batches,
         under_way=under_way,
         answered=quota.answered,
+        served=clients.served,
         keeps_log=settings.request_log_days > 0,
         on_warning=log.warning,
         on_lost=on_lost,
     )
-    batches.of(quota, ledger, under_way)
+    batches.of(quota, ledger, under_way, clients)
     upkeep = Upkeep(
         ledger,
         quota,
@@ -104,4 +109,4 @@ def open_books(
         revisions=stores.revisions,
         on_warning=log.warning,
     )
-    return Books(ledger, quota, upkeep)
+    return Books(ledger, clients, quota, upkeep)

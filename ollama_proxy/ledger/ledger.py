@@ -44,17 +44,18 @@ class Ledger:
         batches: Batches,
         under_way: UnderWay,
         answered: Callable[[], None],
+        served: Callable[[Observation], None] = lambda _: None,
         keeps_log: bool = True,
         on_warning: Callable[[str], object] | None = None,
         on_lost: Callable[[int], object] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answered` is called when a model has answered. `keeps_log` False: only sums are kept. `on_lost` is called
-        with the number of records that are lost.
+        """`answered` is called when a model has answered, `served` with each request of a known client. `keeps_log`
+        False: only sums are kept. `on_lost` is called with the number of records that are lost.
         """
         self._table, self._batches, self._under_way = table, batches, under_way
-        self._answered = answered
+        self._answered, self._served = answered, served
         self._keeps_log, self._on_warning, self._on_lost = keeps_log, on_warning, on_lost
         self._clock, self._monotonic = clock, monotonic
         self._records: deque[RequestRecord] = deque()
@@ -80,6 +81,8 @@ class Ledger:
     def ended(self, observation: Observation) -> None:
         """Record the request, if it is one that asks a model."""
         self._under_way.ended(observation)
+        if observation.client:
+            self._served(observation)
         if not is_recorded(observation):
             return
         if observation.exchange is not None and observation.exchange.model is not None:

@@ -14,6 +14,7 @@ from ollama_proxy.ui import error_form
 from ollama_proxy.ui.page import NAVIGATION_KEY, PageNotFound, takes_gzip
 from ollama_proxy.ui.static_files import static_files
 from ollama_proxy.ui.views import NAVIGATION
+from ollama_proxy.ui.views.playground import ASKED_BY_SCRIPT
 from ollama_proxy.web.context import caller
 from ollama_proxy.web.error_rendering import ErrorForms, error_response, render_errors
 
@@ -23,7 +24,7 @@ _YEAR = 31_536_000
 def ui_blueprint() -> Blueprint:
     """Return the routes of all pages."""
     blueprint = Blueprint("ui", __name__, url_prefix=PAGES, static_folder=None)
-    render_errors(blueprint, ErrorForms(("", error_form)))
+    render_errors(blueprint, ErrorForms(ASKED_BY_SCRIPT, ("", error_form)))
     blueprint.before_request(_may_look)
     blueprint.record(lambda state: state.app.extensions.update({NAVIGATION_KEY: NAVIGATION}))
 

@@ -74,6 +74,8 @@ def requests_with_marks() -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] = [
         ("/api/chat", chat),
         ("/api/chat", chat | {"stream": False}),
+        ("/ui/playground/chat", chat),
+        ("/ui/playground/chat", chat | {"options": {"temperature": MARKS["an option"]}}),
         ("/api/chat", chat | {"format": MARKS["a schema"]}),
         ("/api/chat", chat | {"options": {"temperature": MARKS["an option"]}}),
         ("/api/chat", chat | {"messages": MARKS["the prompt"]}),
@@ -92,6 +94,7 @@ def requests_with_marks() -> list[tuple[str, dict[str, Any]]]:
     for name in names:
         found += [
             ("/api/chat", chat | {"model": name, "stream": False}),
+            ("/ui/playground/chat", chat | {"model": name}),
             ("/api/generate", {"model": name, "prompt": MARKS["the prompt"], "stream": False}),
             ("/api/embed", {"model": name, "input": MARKS["the prompt"]}),
             ("/api/show", {"model": name}),
@@ -105,7 +108,9 @@ def requests_with_marks() -> list[tuple[str, dict[str, Any]]]:
 
 def ask_with_marks(server: ProxyServer) -> int:
     """Send them all, with the proxy's key; and one with a wrong key. Returns how many got a whole answer."""
-    headers = {"Authorization": f"Bearer {PROXY_KEY}", "X-Mark": MARKS["a header"], "User-Agent": MARKS["a header"]}
+    headers = {"Authorization": f"Bearer {PROXY_KEY}", "X-Mark": MARKS["a header"]}
+    # The first is a client that is known, and noted by its name alone. The Origin is that of the server's own pages.
+    headers |= {"User-Agent": f"ollama-python/{MARKS['a header']}", "Origin": server.url}
     whole = 0
     for path, body in requests_with_marks():
         answer = server.post(f"{path}?key={MARKS['the query']}", body, headers=headers)

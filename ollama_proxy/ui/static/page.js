@@ -34,6 +34,9 @@
 
   function begin() {
     localise(document);
+    // On a narrow screen the navigation is wider than its box.
+    const here = document.querySelector(".pages [aria-current]");
+    if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
     document.body.addEventListener("htmx:afterSwap", (event) => localise(event.target));
     document.body.addEventListener("htmx:beforeRequest", (event) => {
       if (isPoll(event.target) && (stopped || document.hidden)) event.preventDefault();

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ollama_proxy.ui.page import Page
-from ollama_proxy.ui.views import models, now, requests, usage
+from ollama_proxy.ui.views import connect, models, now, playground, requests, usage
 
 NAVIGATION: tuple[Page, ...] = (
     now.page,
     models.page,
     requests.page,
     usage.page,
+    playground.page,
+    connect.page,
 )
