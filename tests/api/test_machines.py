@@ -173,6 +173,27 @@ def test_the_database_dies_under_load_and_comes_back(
         assert 1 <= server.log().count("database postgresql") <= 4
 
 
+def test_a_persona_of_one_machine_is_known_to_the_other_also_while_the_database_is_away(
+    machines: list[ProxyServer], postgres: Postgres
+) -> None:
+    first, second = machines
+    body = {"model": "mario", "from": "ember-4", "system": "You are Mario.", "stream": False}
+    assert first.post("/api/create", body).ok
+    wait_for(lambda: "mario:latest" in second.get("/api/tags").text, what="the other machine knows", seconds=2)
+    assert second.post("/api/create", {**body, "model": "luigi", "from": "mario"}).ok
+    assert first.post("/api/create", {**body, "model": "peach", "from": "luigi"}).ok, "who writes reads first"
+    postgres.kill()
+    for server in machines:
+        assert server.chat("mario").headers["X-OpenRouter-Model"] == "tidal/ember-4:free"
+        answer = server.post("/api/create", {**body, "system": "changed"})
+        assert answer.status_code == 503
+        assert answer.json() == {"error": "the database does not answer now: try again"}
+    postgres.start()
+    wait_for(lambda: second.post("/api/create", {**body, "system": "changed"}).ok, what="it can be written again")
+    shown = lambda: first.post("/api/show", {"model": "mario"}).json()["system"]  # noqa: E731
+    wait_for(lambda: shown() == "changed", what="the other machine knows the change")
+
+
 def test_a_machine_that_is_killed_leaves_nothing_locked(
     machines: list[ProxyServer], simulator: Simulator, postgres: Postgres, start_proxy: Callable[..., ProxyServer]
 ) -> None:

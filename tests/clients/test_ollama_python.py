@@ -178,9 +178,9 @@ def test_pull(client: Client) -> None:
 
 NOT_HERE = {
     "pull of a model of ollama.com": ("pull", ("nosuch:cloud",), 501, "pull model manifest: file does not exist"),
-    "delete": ("delete", ("ember-4",), 501, "models cannot be deleted"),
-    "copy": ("copy", ("a", "b"), 501, "models cannot be copied"),
-    "create": ("create", ("a",), 501, "models cannot be created"),
+    "delete of a model of OpenRouter's": ("delete", ("ember-4",), 501, "ember-4 is OpenRouter's"),
+    "copy of an unknown model": ("copy", ("a", "b"), 404, 'model "a" not found'),
+    "create out of nothing": ("create", ("a",), 400, "neither 'from' or 'files' was specified"),
     "push": ("push", ("a",), 501, "models cannot be pushed"),
     "an embedding of an unknown model": ("embed", ("nosuch", "a"), 404, 'model "nosuch" not found'),
     "an ambiguous name": ("chat", ("beacon-24b", HELLO), 404, "model 'beacon-24b' not found"),
@@ -195,6 +195,27 @@ def test_errors_have_status_and_text(client: Client, case: tuple[str, tuple[Any,
         client(method, *args)
     assert caught.value.status_code == status
     assert caught.value.error.startswith(text)
+
+
+def test_create_show_chat_copy_and_delete(
+    kind: Callable[[ProxyServer], Client], start_proxy: Callable[..., ProxyServer], simulator: Simulator
+) -> None:
+    client = kind(start_proxy())
+    made = client("create", "mario", from_="ember-4", system="You are Mario.", parameters={"temperature": 0.6})
+    assert made.status == "success"
+    parts = client("create", "mario", from_="mario", license=["MIT"], stream=True)
+    assert [part.status for part in parts][-2:] == ["writing manifest", "success"]
+    shown = client("show", "mario")
+    assert (shown.license, shown.template is not None) == ("MIT", True)
+    assert "SYSTEM You are Mario." in shown.modelfile
+    client("chat", "mario", HELLO)
+    assert simulator.chats()[-1]["body"]["messages"][0] == {"role": "system", "content": "You are Mario."}
+    assert client("copy", "mario", "luigi").status == "success"
+    listed = {model.model: model.digest for model in client("list").models}
+    assert listed["luigi:latest"] == listed["mario:latest"]
+    assert client("delete", "mario").status == "success"
+    assert client("delete", "luigi").status == "success"
+    assert not {"mario:latest", "luigi:latest"} & {model.model for model in client("list").models}
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])

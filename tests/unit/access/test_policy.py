@@ -507,3 +507,22 @@ def test_which_pages_are_the_servers_own(host: str, origin: str | None, origins:
     policy = AccessPolicy(Settings(ollama_origins=origins), hostnames=["MyBox"], interface_ips=[])
     headers = {"HOST": host} if origin is None else {"HOST": host, "ORIGIN": origin}
     assert policy.is_own_page(request("DELETE", **headers)) is own
+
+
+@pytest.mark.parametrize(
+    ("origin", "origins", "trusted"),
+    [
+        pytest.param(None, (), True, id="no page"),
+        pytest.param("http://localhost:11434", (), True, id="a page of this server"),
+        pytest.param("https://chat.example", ("https://Chat.example",), True, id="a page that is named"),
+        pytest.param("https://chat.example", ("https://*.example",), False, id="a page that a pattern allows"),
+        pytest.param("https://chat.example", ("*",), False, id="where all may read"),
+        pytest.param("http://localhost:3000", (), False, id="a page that Ollama's own list allows"),
+        pytest.param("http://localhost", (), False, id="one that this list names in full"),
+        pytest.param("null", (), False, id="a page without an origin"),
+    ],
+)
+def test_which_pages_may_change_what_all_share(origin: str | None, origins: tuple[str, ...], trusted: bool) -> None:
+    policy = AccessPolicy(Settings(ollama_origins=origins), hostnames=["MyBox"], interface_ips=[])
+    headers = {"HOST": "localhost:11434"} if origin is None else {"HOST": "localhost:11434", "ORIGIN": origin}
+    assert policy.is_trusted_page(request("POST", **headers)) is trusted
