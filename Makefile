@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 # What `make coverage` runs: TESTS=tests is the whole suite.
 TESTS  ?= tests/unit
 
-.PHONY: help run dev demo test prove fuzz coverage lint bench bench-peers clean
+.PHONY: help run dev demo test prove fuzz coverage lint clients vendor bench bench-peers clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,12 @@ coverage: $(VENV)/dev.stamp  ## lines and branches that tests/unit reaches, by p
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove" $(TESTS) \
 	    --cov --cov-report=html --cov-report=json:htmlcov/coverage.json
 	@$(BIN)/python -m tests.coverage_table htmlcov/coverage.json
+
+clients:  ## copy what is said of each client from the package into docs/clients.md
+	$(PYTHON) scripts/clients.py
+
+vendor: $(VENV)/run.stamp  ## fetch what the page takes from npm, as scripts/vendor.py pins it
+	$(BIN)/python scripts/vendor.py
 
 bench: $(VENV)/dev.stamp  ## how fast it is, beside nginx and (after bench-peers) LiteLLM; three minutes at most
 	$(BIN)/python -m bench

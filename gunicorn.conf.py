@@ -135,8 +135,7 @@ def on_starting(server):
     if is_ours and (line := starting.unusable_port(settings.host, settings.port)) is not None:
         _stop(line)
     _ask_for_key(refused=_stop)
-    starting.announce(settings)
-    starting.migrate_database(settings, ROOT / "instance")
+    starting.announce(settings, starting.migrate_database(settings, ROOT / "instance"))
     _guard_reload(server)
     # Ctrl-C is a SIGTERM from the keyboard. A second one, while answers end, has gunicorn send the workers SIGQUIT.
     server.handle_int = server.handle_term
@@ -178,8 +177,7 @@ def on_reload(server):
     from ollama_proxy.ops import starting
 
     _ask_for_key(refused=server.log.error)
-    starting.announce(settings)
-    starting.migrate_database(settings, ROOT / "instance")
+    starting.announce(settings, starting.migrate_database(settings, ROOT / "instance"))
 
 
 def _ask_for_key(refused):

@@ -36,8 +36,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.ops.metrics.counting import Metrics
     from ollama_proxy.ops.status.routes import proxy_blueprint
     from ollama_proxy.runtime import Observing, build_runtime
+    from ollama_proxy.ui import error_form as page_errors
+    from ollama_proxy.ui.routes import ui_blueprint
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
+    from ollama_proxy.web.key_in_path import KeyInPath
     from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
 
     settings = settings or load_settings()
@@ -65,6 +68,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(anthropic)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(proxy_blueprint(ollama_errors))
+    if settings.ui:
+        app.register_blueprint(ui_blueprint())
     metrics.register(app, counts)
     plain_text_errors(app)
     commands.register(app)
@@ -76,9 +81,10 @@ def create_app(settings: Settings | None = None) -> Flask:
             ("/v1/messages", anthropic_errors),
             ("/v1/responses", response_errors),
             ("/v1/", openai_errors),
+            *((("/ui", page_errors),) if settings.ui else ()),
             ("", ollama_errors),
         ),
         first_request=runtime.start_background,
     )
-    app.wsgi_app = MergedSlashes(front)  # type: ignore[method-assign]
+    app.wsgi_app = MergedSlashes(KeyInPath(front, is_on=settings.key_in_path))  # type: ignore[method-assign]
     return app

@@ -7,6 +7,7 @@ for the client's user: it never holds a key, a prompt or an answer (docs/contrac
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _QUOTATION = re.compile(r"(?<!\w)[\"'`].*[\"'`](?!\w)", re.DOTALL)
 
@@ -107,6 +108,19 @@ class NotImplementedHere(ProxyError):
     """Ollama can do this, but a proxy to cloud models cannot."""
 
     status = 501
+
+
+class KeyLimitReached(ProxyError):
+    """The client's key may use no more for now. Says nothing of the account or of a model.
+
+    `left` are headers that tell what is left of the key's limits.
+    """
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int, left: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.left = left or {}
 
 
 class UpstreamFailed(ProxyError):

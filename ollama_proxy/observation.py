@@ -6,7 +6,7 @@ Plain values only: no framework objects, no prompt, no answer, no key. The obser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ParamSpec, Protocol
@@ -69,6 +69,10 @@ class ObservedExchange(Protocol):
     def first_token_seconds(self) -> float | None: ...
 
     @property
+    def left_headers(self) -> Mapping[str, str]:
+        """What is left of the limits of the key that asks, as headers."""
+
+    @property
     def chain(self) -> str:
         """Who was passed over, who was tried, and why not: catalogue ids and our own reasons, in one line."""
 
@@ -78,9 +82,10 @@ class Observation:
     """One request. Times are seconds, `began` is from a monotonic clock; token counts are upstream's, None if unknown.
 
     `address` is the client's, `key` the name of its key ("" without one), `caller` the one of them under which it is
-    counted. `api` is the blueprint that answers ("ollama", "openai", "anthropic", or one of our own), `route` the
-    route's template (both "" for a path that has none), `cost` dollars. `asked` is the model name that the client sent,
-    "" if it might be something else than a name (`ledger/names.py`).
+    counted. `client` is the kind of program that calls, "" for an unknown one (`clients/user_agents.py`). `api` is the
+    blueprint that answers ("ollama", "openai", "anthropic", or one of our own), `route` the route's template (both ""
+    for a path that has none), `cost` dollars. `asked` is the model name that the client sent, "" if it might be
+    something else than a name (`ledger/names.py`).
     `error` says why there is no whole answer, in words that hold nothing of the request. `broken` and `left` are set
     by whoever writes the answer: an error after its beginning, a client that did not wait for its end.
     """
@@ -93,6 +98,7 @@ class Observation:
     caller: str = ""
     address: str = ""
     key: str = ""
+    client: str = ""
     api: str = ""
     route: str = ""
     asked: str = ""

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import structlog
 
+from ollama_proxy.access.key_texts import keys_of_settings, names_of_settings
 from ollama_proxy.access.policy import AccessPolicy
+from ollama_proxy.access.register import READ_AGAIN, KeyRegister
 from ollama_proxy.catalog.fetch import fetch_catalog
 from ollama_proxy.catalog.filters import FilterFiles, Filters
 from ollama_proxy.catalog.keeper import CatalogKeeper
@@ -27,7 +29,10 @@ from ollama_proxy.fallback.measurements import WRITE_WITHIN, Measurements, Share
 from ollama_proxy.fallback.memory import FailureMemory, Shared
 from ollama_proxy.fallback.suspicion import Suspicions, suspect_seconds
 from ollama_proxy.ledger.books import Books, Stores, open_books
+from ollama_proxy.ledger.clients_seen import ClientsSeen
+from ollama_proxy.ledger.cost_lookup import ask_cost
 from ollama_proxy.ledger.key_check import KeyState, check_key
+from ollama_proxy.ledger.key_counting import KeyCounting
 from ollama_proxy.ledger.ledger import Ledger
 from ollama_proxy.ledger.names import NameKeeper
 from ollama_proxy.ledger.quota_keeper import QuotaKeeper
@@ -37,6 +42,8 @@ from ollama_proxy.openrouter.http.client import Client
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.key_table import NAME as KEYS
+from ollama_proxy.storage.key_table import KeyTable
 from ollama_proxy.storage.persona_table import PersonaTable
 from ollama_proxy.storage.revisions import Revisions
 from ollama_proxy.storage.score_table import ScoreTable
@@ -62,11 +69,18 @@ class Runtime:
     library: Library
     #: What all processes have recorded; an Observer, which `create_app` joins with the others.
     ledger: Ledger
+    #: Which kinds of clients were served.
+    clients: ClientsSeen
     #: What is left of the account.
     quota: QuotaKeeper
     upkeep: Upkeep
     #: What may be kept of a model name that a client sent.
     kept_name: NameKeeper
+    #: What the keys of clients use, and what their limits allow.
+    counting: KeyCounting
+    #: The keys of the database, and this process's copy of them.
+    key_table: KeyTable
+    register: KeyRegister
     #: Since when the server serves, in UTC epoch seconds; the starting code sets it. None in what serves nobody.
     serving_since: float | None = None
     _has_started: bool = False
@@ -118,6 +132,8 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
     revisions = Revisions(database, on_warning=_warn)
     scores = ScoreTable(database)
     filters = Filters.load(settings.models_filter, Path.cwd(), on_warning=_warn)
+    key_table = KeyTable(database)
+    register = _register(settings, key_table, revisions)
     library = Library(PersonaTable(database), revisions)
     keeper = _keeper(settings, client, database, filters, library)
     # The order of the queues must be the same in all processes: see `WriteBehind.queue`.
@@ -128,6 +144,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         settings,
         Stores(database, writes, revisions),
         check=lambda: check_key(client),
+        cost=ask_cost(client),
         limits=memory.limits,
         log=log,
         on_lost=observing.records_lost,
@@ -148,6 +165,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         suspicions=Suspicions(suspect_seconds(settings)),
         observe_failure=_told_of_failures(observing, books),
         observe_slow=observing.slow,
+        gate=books.counting,
         explainer=observing.explainer,
     )
     return Runtime(
@@ -159,13 +177,30 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
         writes,
         revisions,
         filters,
-        AccessPolicy(settings),
+        AccessPolicy(settings, register=register.current),
         library,
         books.ledger,
+        books.clients,
         books.quota,
         books.upkeep,
-        NameKeeper(keeper.current, (settings.openrouter_api_key, *settings.proxy_api_keys)),
+        NameKeeper(keeper.current, _secrets(settings)),
+        books.counting,
+        key_table,
+        register,
     )
+
+
+def _register(settings: Settings, table: KeyTable, revisions: Revisions) -> KeyRegister:
+    taken = names_of_settings(settings.proxy_api_keys)
+    register = KeyRegister(table.load, freshen=revisions.freshen, taken=taken, on_warning=_warn)
+    revisions.subscribe(KEYS, register.reload, at_least_every=READ_AGAIN)
+    return register
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    """The keys that this server knows as texts."""
+    of_clients = (text for one in keys_of_settings(settings.proxy_api_keys) for text in one.texts)
+    return (settings.openrouter_api_key, *of_clients)
 
 
 def _database(settings: Settings, instance_path: str) -> Database:

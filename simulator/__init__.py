@@ -7,7 +7,8 @@ In tests: `from simulator.process import Simulator`; `with Simulator(tls=False) 
 `.scenario(model, times=, for_seconds=, **members)`, `.queue(model, {...}, {...})`, `.clear(model)`, `.release(hold)`,
 `.control(name, body)`, `.log(since, wait=, minimum=, **filters)`, `.chats(...)`, `.stats()`, `.reset()`, `.stop()`.
 
-Endpoints under /api/v1: GET /models, /models/user, /models/count, /embeddings/models, /model/{author}/{slug}, /key;
+Endpoints under /api/v1: GET /models, /models/user, /models/count, /embeddings/models, /model/{author}/{slug}, /key,
+/generation;
 POST /chat/completions, /completions, /embeddings, /responses, /messages. Keys: `sk-or-*` good, `sk-or-bad*` not.
 
 Without a scenario: "This is MODEL speaking. You said: LAST USER TEXT", one word (= one token) a delta; reasoning first
@@ -60,5 +61,7 @@ model, headers, key (last 4), key_id, body, connection, stream, status, t_start,
 holding, events_sent, event_times, invalid}; times are epoch seconds; event_times (with record_times): one an event;
 outcome open | complete | client_gone | error (torn down as told, or a bug). `invalid` is what OpenRouter's OpenAPI
 document (openapi.py) has against the body, "" if nothing; `&invalid=1` shows only those.
+GET /_control/charges: what each answer cost (charges.py): {generation, session (x-session-id), model, cost (dollars),
+ended complete | cancelled | failed}. A scenario's usage {"cost": C} is what its answer costs.
 GET /_control/stats: open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime.
 """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from simulator.asks import Ask
+from simulator.charges import whole_cost
 from simulator.replies import Reply, ToolCall
 from simulator.scenarios import Scenario, raw_bytes
 
@@ -64,7 +65,7 @@ def frame(payload: Any, kind: Kind = "other") -> Frame:
 
 def usage_of(reply: Reply, scenario: Scenario, *, free: bool) -> Json:
     """Return the usage object; `scenario.usage` replaces members of it."""
-    made, cost = reply.completion_tokens, 0 if free else 0.000123
+    made, cost = reply.completion_tokens, whole_cost(free=free)
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": made,

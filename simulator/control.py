@@ -28,6 +28,8 @@ class Control:
             await connection.reply(200, [entry.as_json() for entry in entries])
         elif request.method == "GET" and name == "stats":
             await connection.reply(200, self.stats())
+        elif request.method == "GET" and name == "charges":
+            await connection.reply(200, self._simulator.charges.as_json())
         elif request.method == "POST":
             try:
                 self._change(name, request.json() or {})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.answers import DONE, Envelope, Frame, encode, frame
+from simulator.charges import whole_cost
 from simulator.replies import Reply, ToolCall
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ def _response(envelope: Envelope, status: str, output: list[Json], usage: Json |
     }
 
 
-def _response_usage(reply: Reply) -> Json:
+def _response_usage(envelope: Envelope, reply: Reply) -> Json:
     made = reply.completion_tokens
     return {
         "input_tokens": reply.prompt_tokens,
@@ -52,7 +53,7 @@ def _response_usage(reply: Reply) -> Json:
         "output_tokens": made,
         "output_tokens_details": {"reasoning_tokens": len(reply.reasoning)},
         "total_tokens": reply.prompt_tokens + made,
-        "cost": 0,
+        "cost": whole_cost(free=envelope.free),
     }
 
 
@@ -86,7 +87,7 @@ def _output(envelope: Envelope, reply: Reply) -> list[Json]:
 def response_body(envelope: Envelope, reply: Reply) -> Json:
     """Return a whole answer of /responses."""
     status = "incomplete" if reply.finish_reason == "length" else "completed"
-    return _response(envelope, status, _output(envelope, reply), _response_usage(reply))
+    return _response(envelope, status, _output(envelope, reply), _response_usage(envelope, reply))
 
 
 def _response_events(envelope: Envelope, reply: Reply) -> Iterator[Json]:
@@ -160,7 +161,8 @@ def _tool_use(call: ToolCall) -> Json:
 
 def message_body(envelope: Envelope, reply: Reply) -> Json:
     """Return a whole answer of /messages."""
-    usage = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
+    usage: Json = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
+    usage["cost"] = whole_cost(free=envelope.free)
     return {
         "id": envelope.id,
         "type": "message",
@@ -187,7 +189,8 @@ def message_frames(envelope: Envelope, reply: Reply) -> Iterator[Frame]:
 
 def _message_events(envelope: Envelope, reply: Reply) -> Iterator[Json]:
     whole = message_body(envelope, reply)
-    started = {**whole, "content": [], "stop_reason": None, "usage": {**whole["usage"], "output_tokens": 1}}
+    begun = {"input_tokens": reply.prompt_tokens, "output_tokens": 1}
+    started = {**whole, "content": [], "stop_reason": None, "usage": begun}
     yield {"type": "message_start", "message": started}
     for index, block in enumerate(whole["content"]):
         yield from _block_events(index, block, reply)

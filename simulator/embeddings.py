@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator.answers import Envelope
 from simulator.asks import text_of
+from simulator.charges import whole_cost
 
 Json = dict[str, Any]
 DIMENSIONS = {"lexicon/embed-small:free": 384, "lexicon/embed-large:free": 1024, "vectorworks/embed-3": 1536}
@@ -53,7 +54,12 @@ def embeddings_body(envelope: Envelope, body: Json, texts: list[str]) -> Json:
         "object": "list",
         "data": data,
         "model": model.split("/")[-1].split(":")[0],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "cost": 0, "is_byok": False},
+        "usage": {
+            "prompt_tokens": tokens,
+            "total_tokens": tokens,
+            "cost": whole_cost(free=envelope.free),
+            "is_byok": False,
+        },
         "provider": "Simulated",
         "id": envelope.id.replace("gen-", "gen-emb-"),
     }

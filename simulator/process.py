@@ -149,6 +149,11 @@ class Simulator:
         """Return the log without the GET requests for models and keys."""
         return self.log(since, method="POST", **filters)
 
+    def charges(self) -> list[Json]:
+        """Return what each answer cost: generation, session, model, cost (dollars), ended."""
+        charges: list[Json] = self._call("GET", "charges")
+        return charges
+
     def stats(self) -> Json:
         """Return open_connections, open_streams, peak_open_streams, total, cpu_seconds, max_rss_kb, uptime."""
         answer: Json = self._call("GET", "stats")

@@ -95,6 +95,12 @@ class Scenario:
         inside = self.in_stream_error is not None or self.error_in_200_json
         return (self.status is not None or self.error_name is not None) and not inside and self.raw_response is None
 
+    @property
+    def fails(self) -> bool:
+        """Whether an answer with status 200 is none: it breaks off, brings an error, or says nothing."""
+        cut = (self.in_stream_error, self.early_close, self.early_end)
+        return self.error_in_200_json or self.empty or any(one is not None for one in cut)
+
     def holds_at(self, index: int) -> bool:
         """Return True if the gate `hold` stands before the event `index`."""
         if self.hold is None or self.before_headers:

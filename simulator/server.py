@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from simulator import answers, asks, checks, dialects, embeddings, errors, shape
 from simulator.answers import Envelope, Frame
 from simulator.asks import Ask
 from simulator.catalogue import Catalogue, is_free
+from simulator.charges import CANCELLED, Charges, whole_cost
 from simulator.control import Control
 from simulator.log import Entry, RequestLog
 from simulator.openapi import Document
@@ -48,6 +50,7 @@ class StandIn:
         self.log = RequestLog()
         self.document = document
         self.book = ScenarioBook()
+        self.charges = Charges()
         self.gates = Gates()
         self.connections: set[Connection] = set()
         self.defaults = defaults or Scenario()
@@ -66,6 +69,7 @@ class StandIn:
         self.key_invalid = False
         self.down: Json = {}
         self.free_requests = 0
+        self.charges.clear()
         for connection in self.connections:
             connection.reset_next = False
         for connection in self._busy:
@@ -118,10 +122,33 @@ class StandIn:
             answer = self._error(errors.named("503", errors.Circumstances()))
         else:
             answer = self._answer(request, path, body, scenario, explicit=target == entry.model)
-        await Player(connection, entry, scenario, self.gates, self.log).play(answer)
+        with self._charged(request, entry, answer, scenario):
+            await Player(connection, entry, scenario, self.gates, self.log).play(answer)
         if scenario.close_idle_after_response == "fin":
             connection.drop()
         connection.reset_next = scenario.close_idle_after_response in (True, "reset")
+
+    @contextmanager
+    def _charged(self, request: Request, entry: Entry, answer: Answer, scenario: Scenario) -> Iterator[None]:
+        """Note what an answer costs, by how it ends."""
+        generation = answer.headers.get("X-Generation-Id")
+        if generation is None or answer.status != 200:
+            yield
+            return
+        model, record = entry.model or "", self.catalogue.get(entry.model or "")
+        free = bool(record and is_free(record))
+        charge = self.charges.begin(generation, request.headers.get("x-session-id", ""), model)
+        ended, cost = "failed", whole_cost(free=free, usage=scenario.usage)
+        try:
+            yield
+            ended = "failed" if scenario.fails else "complete"
+        except asyncio.CancelledError:
+            ended = "cancelled"
+            cost = 0 if free else CANCELLED if entry.stream else cost
+            raise
+        finally:
+            charge.cost = cost if ended != "failed" or "cost" in (scenario.usage or {}) else 0
+            charge.ended = ended
 
     def _down(self, path: str) -> Any:
         catalogue = path.startswith(("/models", "/model/", "/embeddings/models"))
@@ -287,6 +314,9 @@ class StandIn:
                 return self._named(bad, scenario)
         if path in ("/key", "/auth/key"):
             return self._plain({"data": self._key()}, {"Cache-Control": "private, no-store"})
+        if path == "/generation":
+            charge = self.charges.get(request.query.get("id", ""))
+            return self._plain({"data": charge.document()}) if charge else self._named("404_not_found", scenario)
         if path == "/models/count":
             return self._plain({"data": {"count": len(self.catalogue.listed("text"))}})
         if path.startswith("/model/"):

@@ -92,6 +92,11 @@ class OriginRules:
         """
         return environ.get("HTTP_ORIGIN", "").lower() in self._named or self.is_own(environ, is_local_host)
 
+    def names_host(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> bool:
+        """Return True if the Host is a local one, or the list names it as an origin, whole: `http://HOST`."""
+        host = environ.get("HTTP_HOST", "").lower()
+        return is_local_host(host) or not self._exact.isdisjoint((f"http://{host}", f"https://{host}"))
+
     def judge(self, environ: Mapping[str, Any], is_local_host: Callable[[str], bool]) -> OriginAnswer:
         """Decide about one request (docs/contract.md, "Access").
 

@@ -1,28 +1,31 @@
 """Decides who may call: keys, networks, forwarded requests, Host and Origin (docs/contract.md, "Access").
 
-Pure: from a WSGI environment and the Settings to a Decision. It knows neither Flask nor any API's JSON.
+From a WSGI environment, the Settings and the keys to a Decision. It knows neither Flask nor any API's JSON.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ollama_proxy.access.caller import UNKNOWN_CALLER, Caller
 from ollama_proxy.access.hosts import Address, host_address, is_local_host, machine_addresses, unmapped
+from ollama_proxy.access.key_texts import fingerprint, keys_of_settings
 from ollama_proxy.access.keys import Key
 from ollama_proxy.access.origins import HeaderPairs, OriginRules
+from ollama_proxy.access.pages import CHALLENGE, PAGE_HEADERS, is_page, is_poll, refusal_of_page
+from ollama_proxy.access.register import NO_KEYS, Register
 from ollama_proxy.config import Network, Settings
-from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized
+from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized, Unavailable
 
 #: Paths that anybody may call: their answers hold nothing that helps a stranger.
 PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
@@ -34,6 +37,23 @@ _CLIENT_HEADERS = ("HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_CF_CONNECTING_IP")
 _MOST_HOPS = 32
 
 _UNKNOWN = "unknown"
+
+#: Where a WSGI environment holds the key that stood in front of its path (`key_in_path.py`).
+PATH_KEY = "ollama_proxy.path_key"
+
+#: The text of every 401: whoever asks learns neither which keys there are nor why one does not count.
+_NO_KEY = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
+
+#: The text of a 403 for a key that is no admin's.
+_NEEDS_ADMIN = "forbidden: this needs an admin key"
+
+#: The text of a 403 for a page that is called with a key in front of its path: its links would spread the key.
+_NOT_IN_PATH = "forbidden: a page takes no key in its address"
+
+#: The text of a 503 while the keys cannot be read.
+_KEYS_UNKNOWN = (
+    "this server does not know yet who may call: its database, which holds the keys, does not answer. Try again soon"
+)
 
 #: How the User-Agent of Ollama's Go client begins. It throws the body of a 401 away, and speaks of a sign-in instead.
 _LOSES_401 = "ollama/"
@@ -90,27 +110,34 @@ def client_address(environ: Mapping[str, Any], trusted: Sequence[Network]) -> Ad
 
 
 class AccessPolicy:
-    """Decides about requests. `hostnames` and `interface_ips` are this machine's own; by default they are looked up
-    once.
+    """Decides about requests.
+
+    `register` returns the keys of the database, None while nobody knows them. `hostnames` and `interface_ips` are this
+    machine's own; by default they are looked up once.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        register: Callable[[], Register | None] = lambda: NO_KEYS,
+        clock: Callable[[], float] = time.time,
         hostnames: Iterable[str] | None = None,
         interface_ips: Iterable[Address] | None = None,
     ) -> None:
         self._settings = settings
-        self._keys = tuple(_fingerprint(key.encode()) for key in settings.proxy_api_keys)
-        # They have no limits, so that nothing changes for whoever has set them.
-        self._held = tuple(Key(f"key {number}", admin=True) for number in range(1, len(self._keys) + 1))
-        #: The names of the keys, by which their callers are known.
-        self.key_names = tuple(key.name for key in self._held)
+        self._register, self._clock = register, clock
+        self._keys = tuple(
+            (fingerprint(text.encode()), one.key)
+            for one in keys_of_settings(settings.proxy_api_keys)
+            for text in one.texts
+        )
+        #: The names of these keys, by which their callers are known.
+        self.key_names = tuple(dict.fromkeys(key.name for _, key in self._keys))
         self._origins = OriginRules(settings.ollama_origins)
         names = frozenset((socket.gethostname(),) if hostnames is None else hostnames)
         addresses = machine_addresses() if interface_ips is None else frozenset(interface_ips)
-        self._host_matters = is_loopback_bind(settings.host) and not settings.proxy_api_keys
+        self._is_loopback = is_loopback_bind(settings.host)
         self._is_local_host = lru_cache(256)(lambda host: is_local_host(host, names, addresses))
         self._is_near = lru_cache(4096)(lambda text: _within_text(text, settings.allow_networks))
         self._is_trusted = lru_cache(4096)(lambda text: _within_text(text, settings.trusted_proxies))
@@ -122,21 +149,25 @@ class AccessPolicy:
     def check(self, environ: Mapping[str, Any]) -> Decision:
         """The decision about one request: Origin first, then Host, then the key or the network. Raises nothing."""
         caller = self._caller(environ)
+        if self._settings.ui and is_page(environ.get("PATH_INFO", "")):
+            return self._check_page(environ, caller)
         origin = self._origins.judge(environ, self._is_local_host)
-        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS:
+        if environ.get("PATH_INFO", "").rstrip("/") in PUBLIC_PATHS and PATH_KEY not in environ:
             return Decision(caller, origin.headers, 204 if origin.preflight else None)
         if origin.refused:
             return Decision(caller, status=403, reason="the Origin is not in OLLAMA_ORIGINS")
         if origin.preflight:
             return Decision(caller, origin.headers, 204)
-        if self._host_matters:
+        register = self._register()
+        needs_key = self._needs_key(environ, register)
+        if self._is_loopback and not needs_key:
             host = environ.get("HTTP_HOST", "")
             if not self._is_local_host(host):
                 return Decision(caller, origin.headers, 403, reason="the Host is not one of this machine's")
             if environ["REQUEST_METHOD"] == "OPTIONS" and host_address(host) is None:
                 return Decision(caller, origin.headers, 204)
-        if self._keys:
-            return self._check_key(environ, caller, origin.headers)
+        if needs_key:
+            return self._check_key(environ, caller, origin.headers, register)
         refusal = None if self._settings.allow_anonymous else self._network_refusal(environ)
         if refusal is None and not origin.headers:
             return self._serve(caller)
@@ -150,6 +181,31 @@ class AccessPolicy:
         """Whether no web page asks, one of this very server, or one that OLLAMA_ORIGINS names in full."""
         return self._origins.is_trusted(environ, self._is_local_host)
 
+    def _needs_key(self, environ: Mapping[str, Any], register: Register | None) -> bool:
+        """Return True if whoever asks must show a key: where keys are not known yet, nobody is served without one."""
+        return register is None or register.required or bool(self._keys) or PATH_KEY in environ
+
+    def _check_page(self, environ: Mapping[str, Any], caller: Caller) -> Decision:
+        """The decision about a page under /ui: who may call may look (an admin, where keys are set: the pages say so),
+        but no other web page may. Where a key is missing, the browser asks for it, but not because of a poll.
+        """
+        register = self._register()
+        needs_key = self._needs_key(environ, register)
+        trusts = needs_key or self._origins.names_host(environ, self._is_local_host)
+        own = (lambda _: True) if needs_key else self._is_local_host
+        refusal = refusal_of_page(environ, is_own=lambda it: self._origins.is_own(it, own), trusts=trusts)
+        if refusal:
+            return Decision(caller, PAGE_HEADERS, error=Forbidden(refusal))
+        if needs_key:
+            decision = self._check_key(environ, caller, PAGE_HEADERS, register)
+            if not isinstance(decision.error, Unauthorized):
+                return decision
+            challenge = () if is_poll(environ) else (CHALLENGE,)
+            message = "unauthorized: this page needs a key. Sign in with any name, and the key as the password"
+            return Decision(caller, (*PAGE_HEADERS, *challenge), error=Unauthorized(message))
+        far = None if self._settings.allow_anonymous else self._network_refusal(environ)
+        return Decision(caller, PAGE_HEADERS, error=None if far is None else Forbidden(far))
+
     def _caller(self, environ: Mapping[str, Any]) -> Caller:
         """Who calls, by address: the client that a trusted proxy names, else the peer."""
         peer = environ.get("REMOTE_ADDR", _UNKNOWN)
@@ -158,17 +214,44 @@ class AccessPolicy:
         address = client_address(environ, self._settings.trusted_proxies)
         return UNKNOWN_CALLER if address is None else Caller.at(str(address))
 
-    def _check_key(self, environ: Mapping[str, Any], caller: Caller, headers: HeaderPairs) -> Decision:
-        given = [_fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
+    def _check_key(
+        self, environ: Mapping[str, Any], caller: Caller, headers: HeaderPairs, register: Register | None
+    ) -> Decision:
+        given = [fingerprint(text.encode("latin-1", "replace")) for text in _given_keys(environ)]
+        key = self._key_among(given, register)
+        if key is None:
+            return self._without_key(environ, caller, headers, is_known=register is not None)
+        if PATH_KEY in environ:
+            if environ["PATH_INFO"].startswith("/ui"):
+                return Decision(caller, headers, error=Forbidden(_NOT_IN_PATH))
+            # An address is written down in many places: histories, logs of proxies, chats.
+            key, headers = replace(key, admin=False, metrics=False), (*headers, ("Referrer-Policy", "no-referrer"))
+        if environ["REQUEST_METHOD"] == "DELETE" and not key.admin:
+            return Decision(caller, headers, error=Forbidden(_NEEDS_ADMIN))
+        return Decision(self._caller_with_key(key, caller.address), headers)
+
+    def _key_among(self, given: Sequence[bytes], register: Register | None) -> Key | None:
+        """Return the key that one of the digests is of. A key of PROXY_API_KEYS goes before one of the database."""
+        found = None
         # Every pair is compared, so that the time tells neither which key matched nor how far one did.
-        matches = [any([hmac.compare_digest(mine, theirs) for theirs in given]) for mine in self._keys]  # noqa: C419
-        if any(matches):
-            key = self._held[matches.index(True)]
-            return Decision(self._caller_with_key(key, caller.address), headers)
-        message = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
+        for digest, key in reversed(self._keys):
+            if any([hmac.compare_digest(digest, theirs) for theirs in given]):  # noqa: C419
+                found = key
+        if register is not None:
+            now = self._clock()
+            stored = [register.find(digest, now) for digest in given]
+            found = found or next(filter(None, stored), None)
+        return found
+
+    def _without_key(
+        self, environ: Mapping[str, Any], caller: Caller, headers: HeaderPairs, *, is_known: bool
+    ) -> Decision:
+        """Return the refusal of a request that has no key that counts."""
+        if not is_known:
+            return Decision(caller, headers, error=Unavailable(_KEYS_UNKNOWN, retry_after=3))
         if environ.get("HTTP_USER_AGENT", "").startswith(_LOSES_401):
-            return Decision(caller, headers, error=Forbidden(f"{message}, which this program cannot send"))
-        return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(message))
+            return Decision(caller, headers, error=Forbidden(f"{_NO_KEY}, which this program cannot send"))
+        return Decision(caller, (*headers, ("WWW-Authenticate", "Bearer")), error=Unauthorized(_NO_KEY))
 
     def _network_refusal(self, environ: Mapping[str, Any]) -> str | None:
         """Return the text of a 403, which says what can be done about it, or None if the client may call."""
@@ -199,16 +282,17 @@ def is_loopback_bind(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def describe_access(settings: Settings) -> list[str]:
+def describe_access(settings: Settings, register: Register | None = NO_KEYS) -> list[str]:
     """Return the first lines of the log: who will be served, then a warning for each way in which strangers could be
-    served.
+    served. `register` are the keys of the database, None if nobody knows them.
     """
     host = settings.host.strip("[]")
     where = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
     warnings = []
-    if settings.proxy_api_keys:
-        count = len(settings.proxy_api_keys)
-        return [f"Listening on {where}: serves whoever has {'the key' if count == 1 else f'one of the {count} keys'}"]
+    if register is None:
+        return [f"Listening on {where}: serves nobody until the database, which holds the keys, can be read"]
+    if settings.proxy_api_keys or register.required:
+        return [f"Listening on {where}: serves whoever has {_keys_in_words(len(settings.proxy_api_keys), register)}"]
     if settings.allow_anonymous:
         who = "serves anybody who can reach it, without a key"
         if not is_loopback_bind(settings.host):
@@ -229,6 +313,13 @@ def describe_access(settings: Settings) -> list[str]:
             "OLLAMA_ORIGINS=* without PROXY_API_KEYS: any web page open in a browser here can use this server"
         )
     return [f"Listening on {where}: {who}", *warnings]
+
+
+def _keys_in_words(of_settings: int, register: Register) -> str:
+    count = of_settings + (len(register.keys) if register.required else 0)
+    if not count:
+        return "a key, and there is none: make one with `ollama-proxy keys add NAME` (or `ollama-proxy keys off`)"
+    return "the key" if count == 1 else f"one of the {count} keys"
 
 
 def _caller_at(peer: str) -> Caller:
@@ -280,7 +371,13 @@ def _is_forwarded(environ: Mapping[str, Any]) -> bool:
 
 
 def _given_keys(environ: Mapping[str, Any]) -> Iterable[str]:
-    """Yield every key in a request: a Bearer token, the password of Basic (RFC 7617), x-api-key."""
+    """Yield every key in a request: a Bearer token, the password of Basic (RFC 7617), x-api-key.
+
+    One in front of the path goes before all others: programs that can only be given an address send words as keys.
+    """
+    if PATH_KEY in environ:
+        yield environ[PATH_KEY]
+        return
     scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme.lower() == "bearer":
         yield rest.strip()
@@ -289,8 +386,3 @@ def _given_keys(environ: Mapping[str, Any]) -> Iterable[str]:
             yield base64.b64decode(rest.strip(), validate=True).decode("latin-1").partition(":")[2]
     if "HTTP_X_API_KEY" in environ:
         yield environ["HTTP_X_API_KEY"].strip()
-
-
-def _fingerprint(key: bytes) -> bytes:
-    """Return a digest of a key. Digests all have the same length, so comparing them does not tell how long a key is."""
-    return hashlib.sha256(key).digest()

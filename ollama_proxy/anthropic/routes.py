@@ -46,8 +46,9 @@ def messages() -> Response:
     observation = context.observation()
     context.asked_for(asked["model"])
     backend = context.runtime().backend
-    free_mode, streamed = backend.settings.free_mode, bool(asked.get("stream"))
-    target = chat_target(asked["model"], backend.catalog(), strict=backend.settings.strict_models)
+    free_mode, streamed = context.pays_nothing(), bool(asked.get("stream"))
+    models = context.catalog()
+    target = chat_target(asked["model"], models, strict=backend.settings.strict_models)
     if free_mode and (kind := needed_server_tool(asked)) is not None:
         return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
@@ -68,10 +69,12 @@ def messages() -> Response:
         dialect=MESSAGES,
         own_provider="provider" in asked,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
         opening=opening(client_asked.get("system"), client_asked["messages"]),
         session=client_session(asked),
         headers={} if free_mode else _forwarded(),
+        catalog=models,
     )
     exchange = Exchange(backend, call)
     if streamed:

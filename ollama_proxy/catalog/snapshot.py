@@ -28,7 +28,11 @@ from ollama_proxy.catalog.names import (
 )
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model, parse_record
+from ollama_proxy.catalog.scope import Scope
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS, VirtualModel, is_reserved
+
+#: The most scopes for which a catalogue keeps what is left of it: as many as there may be keys would be too many.
+_MOST_SCOPES = 64
 
 
 class NameKind(StrEnum):
@@ -102,6 +106,7 @@ class Catalog:
         self.aliases, self.personas = aliases, {}
         self._by_id = {model.id: model for model in known}
         self._allowed = allowed
+        self._within: dict[Scope, Catalog] = {}
         self._by_name: dict[str, Model] = {}
         short: defaultdict[str, list[str]] = defaultdict(list)
         self._claudes: defaultdict[str, list[Model]] = defaultdict(list)
@@ -166,6 +171,38 @@ class Catalog:
         if self.free_mode:
             less.models = less.free
         return less
+
+    def __copy__(self) -> Catalog:
+        """Return a catalogue to change, which keeps nothing that was worked out from this one."""
+        made = object.__new__(type(self))
+        made.__dict__ |= self.__dict__ | {"_within": {}}
+        return made
+
+    def within(self, scope: Scope | None) -> Catalog:
+        """Return what a key with this scope sees of the catalogue: itself for None. Worked out once for each scope.
+
+        All else is as if a filter kept the other models out: they are not listed, and not to be asked for.
+        """
+        if scope is None:
+            return self
+        if (found := self._within.get(scope)) is None:
+            if len(self._within) >= _MOST_SCOPES:
+                self._within.clear()
+            found = self._within[scope] = self._narrowed(scope)
+        return found
+
+    def _narrowed(self, scope: Scope) -> Catalog:
+        held = scope.holds(list(self._by_id.values()), free_mode=self.free_mode)
+        less = copy.copy(self)
+        less._allowed = self._allowed & held
+        less.free = tuple(model for model in self.free if model.id in held)
+        less.models = less.free if self.free_mode else tuple(model for model in self.models if model.id in held)
+        less.embeddings = tuple(model for model in self.embeddings if model.id in held)
+        return less
+
+    def allows(self, model_id: str) -> bool:
+        """Whether the model passes filters and scope, so that it may be asked for."""
+        return model_id in self._allowed
 
     def with_personas(self, personas: Mapping[str, Persona]) -> Catalog:
         """Return this catalogue with other personas: a mapping by `name_key` that is never changed afterwards.

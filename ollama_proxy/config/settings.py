@@ -309,6 +309,12 @@ class Settings:
         secret=True,
         not_empty="without a key the server would be open: write a key there, or remove the variable",
     )
+    key_in_path: bool = setting(
+        False,
+        switch(),
+        help="a key may stand in the address: http://host:11434/k/KEY",
+        group=ACCESS,
+    )
     allow_networks: tuple[Network, ...] = setting(
         PRIVATE_NETWORKS,
         networks(),
@@ -335,6 +341,12 @@ class Settings:
         help="further web pages and browser extensions that may call",
         group=ACCESS,
         default_words="Ollama's own",
+    )
+    ui: bool = setting(
+        True,
+        switch(),
+        help="the pages under /ui",
+        group=ACCESS,
     )
 
     database_url: str = setting(

@@ -41,6 +41,9 @@ LONGEST_TRAILER = 64 * 1024
 MOST_HELD = 20_000
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
+#: Characters of an answer's id; OpenRouter's have 35.
+LONGEST_ID = 200
+
 #: Events in one burst. A read brings up to some hundreds; of very small ones it may bring thousands, which would keep
 #: others waiting while they are translated.
 LONGEST_BURST = 512
@@ -135,6 +138,14 @@ class Attempt:
         self.accepted_ns: int | None = None
         #: The answer has said that it is complete.
         self.complete = False
+        #: What it said of its use before its first useful delta: {} if nothing, which is usual for one that succeeds.
+        self.usage: Mapping[str, Any] = {}
+
+    @property
+    def generation(self) -> str:
+        """OpenRouter's id of the answer; "" before it is known. Its cost can be asked for by this id later."""
+        named = self._answer.headers.get("X-Generation-Id", "") if self._answer is not None else ""
+        return named if len(named) <= LONGEST_ID else ""
 
     @property
     def status(self) -> int | None:
@@ -216,6 +227,8 @@ class Attempt:
             parsed, payload = parse_passable(payload)
         except MalformedChunk as error:
             raise AttemptFailed(Failure(FailureKind.MALFORMED, 200, answer.headers, detail=str(error))) from error
+        if type(used := parsed.get("usage")) is dict:
+            self.usage = used
         if self._dialect.error(parsed) is not None:
             raise AttemptFailed(Failure(FailureKind.EVENT, 200, answer.headers, parsed))
         return parsed, payload

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from ollama_proxy.access.allowance import Gate
 from ollama_proxy.background import Background
 from ollama_proxy.catalog.keeper import CatalogKeeper
 from ollama_proxy.catalog.snapshot import Catalog
@@ -81,6 +82,8 @@ class Backend:
     clock: Clock = time
     observe_failure: FailureObserver = field(default=_nobody)
     observe_slow: SlowObserver = field(default=_nobody)
+    #: Who counts what keys use; None where there are no keys to count for.
+    gate: Gate | None = None
     #: None where nobody wants to know, which is the usual case: then nothing is worked out for it.
     explainer: Explainer | None = None
 

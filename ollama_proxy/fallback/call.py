@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ollama_proxy.access.keys import Key
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.conversations import Opening
 from ollama_proxy.fallback.needs import Needs
@@ -22,7 +24,9 @@ class Call:
     `target` is what the client's model name means, `path` the endpoint. `body_for` makes the body for a model, without
     the fields named in its second argument and with at most so many max_tokens as its third says (None: as asked).
     `own_provider` says that the client itself chose providers: a model that they rule out is not to blame.
-    `caller` is the name of who asks, `observation` the request that it is, for those who are told of attempts.
+    `caller` is the name of who asks, `key` what its key allows (None: it has none), `observation` the request that it
+    is, for those who are told of attempts.
+    `catalog` is what its caller may see, from which `target` comes; None: all that there is.
     `opening` is how the conversation began (None: a request that is no part of one), `session` the client's own name
     for it, as it may go upstream.
     """
@@ -36,9 +40,11 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     own_provider: bool = False
     caller: str = ""
+    key: Key | None = None
     observation: Observation | None = None
     opening: Opening | None = None
     session: str = ""
+    catalog: Catalog | None = None
 
 
 @dataclass(frozen=True, slots=True)

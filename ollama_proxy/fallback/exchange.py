@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import ProxyError
@@ -18,6 +19,7 @@ from ollama_proxy.fallback.chain import chain_text
 from ollama_proxy.fallback.choosing import TRIAL_PATIENCE, Choice
 from ollama_proxy.fallback.conversations import SESSION_HEADER, Conversation
 from ollama_proxy.fallback.refusals import all_cooling, counted, given_up, limited, refused
+from ollama_proxy.fallback.spending import Spending, spending_of
 from ollama_proxy.fallback.standing import Standing, is_measured
 from ollama_proxy.fallback.telling import tell_attempt, tell_choice
 from ollama_proxy.openrouter.errors.classify import classify
@@ -66,6 +68,8 @@ class Exchange:
         self._standing = Standing(backend.memory, backend.suspicions, self._measured, call.caller)
         self._conversation = self._conversation_of(call)
         self._headers = self._headers_of(call)
+        #: What is counted for the key; None for a request without one that is counted.
+        self._spending: Spending | None = spending_of(backend, call)
         #: The model that answers, once the first burst is there.
         self.model: Model | None = None
         self.tried: list[Tried] = []
@@ -76,7 +80,8 @@ class Exchange:
             self._candidates = self._choice.models
         finally:
             if backend.explainer is not None:
-                tell_choice(backend, call.observation, call.target, call.needs, self._candidates, self._standing)
+                chosen, seen = self._candidates, call.catalog
+                tell_choice(backend, call.observation, call.target, call.needs, chosen, self._standing, seen)
         self._run = self._attempts()
 
     def __iter__(self) -> Generator[Beat | Burst, None, None]:
@@ -96,6 +101,16 @@ class Exchange:
     def accepted_ns(self) -> int | None:
         """When upstream accepted the request (its headers came), on the monotonic clock; None before that."""
         return None if self._attempt is None else self._attempt.accepted_ns
+
+    @property
+    def left_headers(self) -> Mapping[str, str]:
+        """What is left of the limits of the key that asks, as headers; nothing for most keys."""
+        return {} if self._spending is None else self._spending.headers
+
+    def settle(self, usage: Mapping[str, Any]) -> None:
+        """Count what the request used, once it has ended in whatever way. `usage` is what upstream said of it."""
+        if self._spending is not None:
+            self._spending.settle(usage)
 
     def close(self) -> None:
         """End it: the upstream connection is given back or closed. May be called more than once."""
@@ -157,7 +172,7 @@ class Exchange:
     def _choose(self) -> Choice:
         """Return who is tried. Raises ProxyError if nobody may be."""
         backend, target = self._backend, self._call.target
-        catalog = backend.catalog()
+        catalog = self._call.catalog or backend.catalog()
         backend.memory.freshen()
         self._falls_back = not target.embeds and (self._settings.free_mode or target.model is None)
         now = self._clock.time()
@@ -180,6 +195,9 @@ class Exchange:
     # Trying
 
     def _attempts(self) -> Generator[Beat | Burst, None, None]:
+        if self._spending is not None:
+            # Not before somebody iterates: who does so will settle it.
+            self._spending.admit(self._candidates)
         if (limit := self._limit()) is not None and self._may_wait(limit):
             yield from self._wait_for(limit)
         left = list(self._candidates)
@@ -234,7 +252,8 @@ class Exchange:
         return sum(verdict.blame is Blame.NETWORK for _, verdict in self._failures) > 1
 
     def _body(self, model: Model, change: Change) -> bytes:
-        return self._call.body_for(model, change.without, change.at_most)
+        body = self._call.body_for(model, change.without, change.at_most)
+        return body if self._spending is None else self._spending.body(body, model)
 
     def _try(self, model: Model, body: bytes) -> Iterator[Beat | Burst]:
         backend, call = self._backend, self._call
@@ -257,6 +276,9 @@ class Exchange:
             on_slow=self._slow,
             clock=self._clock,
         )
+        spending = self._spending
+        if spending is not None:
+            spending.trying(model, attempt)
         resumed = started
         try:
             for item in attempt:
@@ -268,6 +290,8 @@ class Exchange:
                     self.first_token_seconds, tried.first_token_seconds = now - self._began, now - started
                     if backend.explainer is not None:
                         tell_attempt(backend.explainer, call.observation, tried, attempt)
+                if spending is not None and not isinstance(item, Beat):
+                    spending.received(item)
                 yield item
                 resumed = self._clock.monotonic()
         finally:
@@ -336,8 +360,11 @@ class Exchange:
         self.tried[-1].reason = verdict.reason
         self._failures.append((model, verdict))
         self._backend.observe_failure(model.id, verdict)
-        if model.is_free and verdict.blame in _NOT_COUNTED:
+        is_counted = verdict.blame not in _NOT_COUNTED
+        if model.is_free and not is_counted:
             self._backend.free_requests.not_counted()
+        if self._spending is not None:
+            self._spending.failed(is_counted=is_counted)
         if self._backend.explainer is not None and self._attempt is not None:
             tell_attempt(self._backend.explainer, self._call.observation, self.tried[-1], self._attempt)
         return verdict

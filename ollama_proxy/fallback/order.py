@@ -26,6 +26,9 @@ ORDERS: dict[str, Preset | None] = {"context": None, **PRESETS}
 #: the measurements.
 HOLDS_SECONDS = 1.0
 
+#: Of so many lists of models it is kept what was worked out: each key's scope makes one of each catalogue.
+MOST_LISTS = 32
+
 #: The preset by which models are explored and explained where the order itself has no scores.
 DEFAULT_PRESET = PRESETS["balanced"]
 
@@ -92,40 +95,49 @@ class _Kept:
     version: int
 
 
+@dataclass(slots=True)
+class _List:
+    """What was worked out for one list of models. It holds `given`, so that no other list can have its `id`."""
+
+    given: Models
+    by_window: Models
+    quality: dict[Index, dict[str, float]]
+    kept: dict[tuple[str, Index], _Kept]
+
+
 class Orders:
-    """Arranges the free models of the current catalogue for each request. One for each process."""
+    """Arranges free models for each request: those of the current catalogue, or of a key's part of it.
+
+    One for each process.
+    """
 
     def __init__(self, measured: Measurements) -> None:
         self.measured = measured
-        self._given: Models = ()
-        self._by_window: Models = ()
-        self._quality: dict[Index, dict[str, float]] = {}
-        self._kept: dict[tuple[str, Index], _Kept] = {}
+        self._lists: dict[int, _List] = {}
 
     def arrange(self, order: str, models: Models, *, tools: bool, now: float) -> Arrangement:
         """Return `models` in the order named `order` for a request with or without tools, at `now` (epoch seconds).
 
         `models` is the same object until the catalogue changes. What was worked out is kept for a second.
         """
-        if models is not self._given:
-            self._renew(models)
+        known = self._lists.get(id(models)) or self._begun(models)
         preset = ORDERS[order]
         index = index_for(preset or DEFAULT_PRESET, tools=tools)
-        kept = self._kept.get((order, index))
+        kept = known.kept.get((order, index))
         version = self.measured.version
         if kept is not None and kept.version == version and 0 <= now - kept.made_at < HOLDS_SECONDS:
             return kept.arrangement
-        quality = self._quality.get(index)
+        quality = known.quality.get(index)
         if quality is None:
-            quality = self._quality[index] = qualities(self._by_window, index)
-        known, slow = self.measured.known, self.measured.slow
-        arrangement = arranged(preset, self._by_window, quality, known, now, slow=slow)
-        self._kept[order, index] = _Kept(arrangement, now, version)
+            quality = known.quality[index] = qualities(known.by_window, index)
+        measured, slow = self.measured.known, self.measured.slow
+        arrangement = arranged(preset, known.by_window, quality, measured, now, slow=slow)
+        known.kept[order, index] = _Kept(arrangement, now, version)
         return arrangement
 
-    def _renew(self, models: Models) -> None:
-        """Forget what was worked out for another catalogue."""
-        self._given = models
-        self._by_window = by_window(models)
-        self._quality.clear()
-        self._kept.clear()
+    def _begun(self, models: Models) -> _List:
+        """Keep what is worked out for a new list; those of an earlier catalogue go when there are too many."""
+        if len(self._lists) >= MOST_LISTS:
+            self._lists.clear()
+        found = self._lists[id(models)] = _List(models, by_window(models), {}, {})
+        return found

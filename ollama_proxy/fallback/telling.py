@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.fallback.attempt import Attempt
 from ollama_proxy.fallback.backend import Backend, Explainer
@@ -22,9 +23,14 @@ def tell_choice(
     needs: Needs,
     chosen: Sequence[Model],
     standing: Standing,
+    catalog: Catalog | None = None,
 ) -> None:
-    """Tell who may answer the request, in the order of trying, and why the others may not."""
-    explainer, catalog, now = backend.explainer, backend.keeper.current(), backend.clock.time()
+    """Tell who may answer the request, in the order of trying, and why the others may not.
+
+    `catalog` is what the caller may see of the current one, None: all of it.
+    """
+    explainer, now = backend.explainer, backend.clock.time()
+    catalog = catalog or backend.keeper.current()
     if explainer is None or observation is None or catalog is None:
         return
 

@@ -20,7 +20,7 @@ from ollama_proxy.observation import Observation, Outcome
 from ollama_proxy.openrouter.errors.failure import Verdict
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.in_flight_table import InFlight
-from ollama_proxy.storage.ledger_table import OTHERS, HourlyFailures, HourlyUsage, LedgerTable, UsageTotals
+from ollama_proxy.storage.ledger_table import OTHERS, HourlyFailures, HourlyUsage, LedgerTable, UsageOver, UsageTotals
 from ollama_proxy.storage.tables import storable
 from ollama_proxy.storage.write_behind import Write
 
@@ -44,17 +44,18 @@ class Ledger:
         batches: Batches,
         under_way: UnderWay,
         answered: Callable[[], None],
+        served: Callable[[Observation], None] = lambda _: None,
         keeps_log: bool = True,
         on_warning: Callable[[str], object] | None = None,
         on_lost: Callable[[int], object] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answered` is called when a model has answered. `keeps_log` False: only sums are kept. `on_lost` is called
-        with the number of records that are lost.
+        """`answered` is called when a model has answered, `served` with each request of a known client. `keeps_log`
+        False: only sums are kept. `on_lost` is called with the number of records that are lost.
         """
         self._table, self._batches, self._under_way = table, batches, under_way
-        self._answered = answered
+        self._answered, self._served = answered, served
         self._keeps_log, self._on_warning, self._on_lost = keeps_log, on_warning, on_lost
         self._clock, self._monotonic = clock, monotonic
         self._records: deque[RequestRecord] = deque()
@@ -80,6 +81,8 @@ class Ledger:
     def ended(self, observation: Observation) -> None:
         """Record the request, if it is one that asks a model."""
         self._under_way.ended(observation)
+        if observation.client:
+            self._served(observation)
         if not is_recorded(observation):
             return
         if observation.exchange is not None and observation.exchange.model is not None:
@@ -158,18 +161,25 @@ class Ledger:
         rows = self._table.newest(limit, before=before, failed_only=failed_only, caller=caller, models=models)
         return [_record(row) for row in rows]
 
-    def find(self, beginning: str) -> RequestRecord | None:
-        """Return the newest request whose id begins so, None if there is none."""
-        row = self._table.find(beginning)
+    def find(self, beginning: str, *, caller: str | None = None) -> RequestRecord | None:
+        """Return the newest request, of `caller` or of anybody, whose id begins so; None if there is none."""
+        row = self._table.find(beginning, caller=caller)
         return None if row is None else _record(row)
 
     def usage(self, since: float, *, caller: str | None = None) -> list[HourlyUsage]:
         """Return what was used in the hours that end after `since` (UTC epoch seconds), oldest first."""
         return self._table.usage(since, caller=caller)
 
-    def usage_totals(self, since: float, most: int) -> UsageTotals:
-        """Return the sums of these hours: of all, and of the `most` callers and models with the most requests."""
-        return self._table.usage_totals(since, most)
+    def usage_totals(self, since: float, most: int, *, caller: str | None = None) -> UsageTotals:
+        """Return the sums of these hours: of all, and of the `most` callers and models with the most requests.
+
+        With `caller` only what that one used.
+        """
+        return self._table.usage_totals(since, most, caller=caller)
+
+    def usage_over(self, since: float, step: int, most: int) -> UsageOver:
+        """Return the sums by span of `step` seconds, by caller, by model, and the failed attempts by blame."""
+        return self._table.usage_over(since, step, most)
 
     def failures(self, since: float) -> list[HourlyFailures]:
         """Return how many attempts failed in the hours that end after `since`, oldest first."""

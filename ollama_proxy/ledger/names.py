@@ -31,7 +31,7 @@ _TWO = re.compile(r"[-._]-")
 
 # How keys and tokens of well-known services begin, and words that people write before them.
 _SECRET = re.compile(
-    r"(?:^|[/:])(?:sk|pk|rk|ak|gsk|hf|xai|nvapi|ghp|gho|ghs|github_pat|glpat|xox[abp]|pplx|fw|r8|key|apikey|api[-_]key|token|"
+    r"(?:^|[/:])(?:opk|sk|pk|rk|ak|gsk|hf|xai|nvapi|ghp|gho|ghs|github_pat|glpat|xox[abp]|pplx|fw|r8|key|apikey|api[-_]key|token|"
     r"bearer|basic|secret|password|passwd|pw)[-_]"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-|AIza|eyJ",
     re.IGNORECASE,

@@ -24,6 +24,7 @@ ASKING_ROUTES = frozenset(
         "/v1/responses",
         "/v1/embeddings",
         "/v1/messages",
+        "/ui/playground/chat",
     }
 )
 

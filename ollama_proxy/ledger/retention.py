@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ollama_proxy.ledger.key_windows import day_name, minute_name
 from ollama_proxy.ledger.quota import day_of
 from ollama_proxy.storage.in_flight_table import InFlightTable
+from ollama_proxy.storage.key_usage_table import KeyUsageTable
 from ollama_proxy.storage.leases import Leases
 from ollama_proxy.storage.ledger_table import LedgerTable
 from ollama_proxy.storage.quota_table import DAY, QuotaTable
@@ -21,6 +23,8 @@ _EVERY = 600.0
 _LEASE = 30.0
 
 USAGE_DAYS = 90
+#: Days of which it is kept what each key used; months are kept for ever.
+KEY_DAYS = 400
 
 
 class Retention:
@@ -32,13 +36,14 @@ class Retention:
         *,
         quota: QuotaTable,
         in_flight: InFlightTable,
+        key_usage: KeyUsageTable,
         leases: Leases,
         holder: Callable[[], str],
         log_days: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`log_days` is how long a request stays in the log; 0: no log is kept. `holder` names this process."""
-        self._table, self._quota, self._in_flight = table, quota, in_flight
+        self._table, self._quota, self._in_flight, self._key_usage = table, quota, in_flight, key_usage
         self._leases, self._holder, self._log_days = leases, holder, log_days
         self._monotonic = monotonic
         self._next_at = float("-inf")
@@ -71,4 +76,7 @@ class Retention:
         )
         self._in_flight.forget_dead(now)
         self._quota.forget_before(day_of(now) - DAY)
+        self._key_usage.forget(
+            ended_by=now - DAY, minutes_before=minute_name(now - DAY), days_before=day_name(now - KEY_DAYS * DAY)
+        )
         self._leases.forget_ended(now - DAY)

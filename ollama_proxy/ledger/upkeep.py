@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ollama_proxy.ledger.announcing import Announcer
 from ollama_proxy.ledger.ledger import Ledger
@@ -33,16 +33,19 @@ class Upkeep:
         revisions: Revisions,
         on_warning: Callable[[str], object],
         clock: Callable[[], float] = time.time,
+        more: Sequence[Callable[[], object]] = (),
     ) -> None:
+        """`more` is called every time as well; like all of it, it may raise StorageUnavailable."""
         self._ledger, self._quota, self._under_way, self._batches = ledger, quota, under_way, batches
-        self._announcer, self._retention, self._revisions = announcer, retention, revisions
+        self._retention, self._revisions = retention, revisions
         self._on_warning, self._clock = on_warning, clock
         self._has_warned = False
+        self._steps = (self.tell, quota.ask_if_due, announcer.look, self.trim, *more)
 
     def run(self, stop: threading.Event) -> None:
         """Do what is due until `stop` is set."""
         while True:
-            for step in (self.tell, self._quota.ask_if_due, self._announcer.look, self.trim):
+            for step in self._steps:
                 try:
                     step()
                 except StorageUnavailable:

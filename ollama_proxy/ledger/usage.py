@@ -5,9 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 
 from ollama_proxy.ledger.record import RequestRecord
 from ollama_proxy.storage.ledger_table import FIRST_TOKEN_BOUNDS, HOUR, HourlyFailures, HourlyUsage
+
+#: The members of a HourlyUsage that are sums, without the counts of first-token times.
+_SUMS = tuple(one.name for one in fields(HourlyUsage) if one.name not in ("hour", "caller", "model", "first_token"))
 
 
 def hour_of(when: float) -> int:
@@ -40,6 +44,16 @@ def _add(row: HourlyUsage, record: RequestRecord) -> None:
     if record.first_token_seconds is not None:
         assert isinstance(row.first_token, list)
         row.first_token[bisect_left(FIRST_TOKEN_BOUNDS, record.first_token_seconds)] += 1
+
+
+def added_up(rows: Iterable[HourlyUsage]) -> HourlyUsage:
+    """Return the sums of `rows`, of no hour, caller or model."""
+    total = HourlyUsage(0, "", "", first_token=[0] * (len(FIRST_TOKEN_BOUNDS) + 1))
+    for row in rows:
+        for name in _SUMS:
+            setattr(total, name, getattr(total, name) + getattr(row, name))
+        total.first_token = [mine + theirs for mine, theirs in zip(total.first_token, row.first_token, strict=True)]
+    return total
 
 
 def failed(attempts: Iterable[tuple[int, str, str]]) -> list[HourlyFailures]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -23,16 +24,19 @@ _LIBRARY = "library"
 
 @dataclass(slots=True)
 class _Replies:
-    catalog: Catalog
     models: bytes
     virtual: dict[str, dict[str, Any]]
 
 
 class ModelList:
-    """Replies of `/v1/models` for the current catalogue. One per process."""
+    """Replies of `/v1/models` for each catalogue: the whole, and what keys see of it.
+
+    One per process.
+    """
 
     def __init__(self) -> None:
-        self._replies: _Replies | None = None
+        # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.
+        self._replies: WeakKeyDictionary[Catalog, _Replies] = WeakKeyDictionary()
 
     def models(self, catalog: Catalog, *, strict: bool) -> bytes:
         """Return the body of `/v1/models`: the names of `/api/tags`, in the same order."""
@@ -58,9 +62,9 @@ class ModelList:
         return orjson.dumps({**entry, "id": name})
 
     def _for(self, catalog: Catalog, strict: bool) -> _Replies:
-        replies = self._replies
-        if replies is None or replies.catalog is not catalog:
-            replies = self._replies = _replies(catalog, strict=strict)
+        replies = self._replies.get(catalog)
+        if replies is None:
+            replies = self._replies[catalog] = _replies(catalog, strict=strict)
         return replies
 
 
@@ -74,7 +78,7 @@ def _replies(catalog: Catalog, *, strict: bool) -> _Replies:
     data += [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
     if catalog.free_mode and catalog.free:
         data = [*virtual.values(), *data]
-    return _Replies(catalog, orjson.dumps({"object": "list", "data": data}), virtual)
+    return _Replies(orjson.dumps({"object": "list", "data": data}), virtual)
 
 
 def _entry(model: Model) -> dict[str, Any]:

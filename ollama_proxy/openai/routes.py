@@ -55,10 +55,6 @@ _WITH_PERSONA = {"/chat/completions": chat_with, "/completions": completion_with
 _SPELLINGS = {"reasoning": frozenset({"reasoning", "reasoning_effort", "include_reasoning"})}
 
 
-def _free_mode() -> bool:
-    return context.runtime().settings.free_mode
-
-
 def _model_list() -> ModelList:
     models: ModelList = current_app.extensions.setdefault("ollama_proxy.model_list", ModelList())
     return models
@@ -71,22 +67,20 @@ def _json(body: bytes) -> Response:
 @blueprint.get("/models")
 def models() -> Response:
     """GET /v1/models."""
-    runtime = context.runtime()
-    return _json(_model_list().models(runtime.backend.catalog(), strict=runtime.settings.strict_models))
+    return _json(_model_list().models(context.catalog(), strict=context.runtime().settings.strict_models))
 
 
 @blueprint.get("/models/<path:name>")
 def model(name: str) -> Response:
     """GET /v1/models/NAME."""
-    runtime = context.runtime()
-    strict = runtime.settings.strict_models
-    return _json(_model_list().model(runtime.backend.catalog(), name, strict=strict))
+    strict = context.runtime().settings.strict_models
+    return _json(_model_list().model(context.catalog(), name, strict=strict))
 
 
 @blueprint.post("/chat/completions")
 def chat() -> Response:
     """POST /v1/chat/completions."""
-    asked = read_chat(context.request_body(zstd=True), free_mode=_free_mode())
+    asked = read_chat(context.request_body(zstd=True), free_mode=context.pays_nothing())
     if asked.says_nothing:
         return _loaded(asked, loaded_chat)
     stream = CompletionStream(include_usage=asked.include_usage)
@@ -108,7 +102,7 @@ def completions() -> Response:
 @blueprint.post("/responses")
 def responses() -> Response:
     """POST /v1/responses."""
-    asked = read_responses(context.request_body(zstd=True), free_mode=_free_mode())
+    asked = read_responses(context.request_body(zstd=True), free_mode=context.pays_nothing())
     if asked.says_nothing:
         return _loaded(asked, loaded_response)
     if asked.unavailable is not None:
@@ -122,7 +116,7 @@ def embeddings() -> Response:
     """POST /v1/embeddings."""
     asked = read_embeddings(context.request_body(zstd=True))
     context.asked_for(asked.name)
-    target = embedding_target(asked.name, context.runtime().backend.catalog())
+    target = embedding_target(asked.name, context.catalog())
     model = target.model
     assert model is not None
     check_input(asked.body, model)
@@ -139,12 +133,14 @@ def _embedding_call(asked: PassedRequest, target: Target, observation: Observati
     return Call(
         target,
         asked.needs,
-        partial(_fitted, body, _free_mode()),
+        partial(_fitted, body, context.pays_nothing()),
         streamed=False,
         path="/embeddings",
         dialect=EMBEDDINGS,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
+        catalog=context.catalog(),
     )
 
 
@@ -153,7 +149,7 @@ def _loaded(asked: PassedRequest, body_for: Callable[..., bytes]) -> Response:
     runtime, observation = context.runtime(), context.observation()
     context.asked_for(asked.name)
     observation.streamed = asked.stream
-    chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models)
+    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models)
     body = body_for(asked.name, stream=asked.stream)
     return Response(body, content_type=SSE if asked.stream else error_form.CONTENT_TYPE)
 
@@ -162,7 +158,7 @@ def _told(asked: PassedRequest, answer: Json, dialect: Dialect, stream: StreamRe
     """The answer that is known without asking a model. Raises ProxyError as a model's name demands."""
     runtime = context.runtime()
     context.asked_for(asked.name)
-    chat_target(asked.name, runtime.backend.catalog(), strict=runtime.settings.strict_models)
+    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models)
     return respond_told(answer, dialect, stream if asked.stream else None)
 
 
@@ -172,25 +168,27 @@ def _answer(
     """The answer of a model, cut at the request's stop strings where `stop_form` knows how."""
     runtime, observation = context.runtime(), context.observation()
     context.note_asked(asked.name, observation, runtime)
-    settings, backend = runtime.settings, runtime.backend
-    target = chat_target(asked.name, backend.catalog(), strict=settings.strict_models)
+    settings, models = runtime.settings, context.catalog()
+    target = chat_target(asked.name, models, strict=settings.strict_models)
     client_body = asked.body
     if target.persona is not None:
         asked = _WITH_PERSONA[path](asked, target.persona)
     call = Call(
         target,
         asked.needs,
-        partial(_fitted, asked, settings.free_mode),
+        partial(_fitted, asked, context.pays_nothing()),
         streamed=asked.stream,
         path=path,
         dialect=dialect,
         own_provider="provider" in asked.body,
         caller=observation.caller,
+        key=context.caller().holds,
         observation=observation,
         opening=opening(client_body.get("instructions"), client_body.get(_MESSAGES.get(path, ""))),
         session=client_session(asked.body),
+        catalog=models,
     )
-    exchange = Exchange(backend, call)
+    exchange = Exchange(runtime.backend, call)
     stops = asked.stops if stop_form is not None else ()
     if asked.stream:
         if stop_form is not None and stops:

@@ -8,6 +8,8 @@ password.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,18 @@ def findings_of_server(view: View) -> Iterator[Finding]:
     yield from look_at_names(view)
     yield from look_at_limits(view)
     yield from look_at_access(view.runtime)
+
+
+def findings_that_matter(view: View) -> list[Finding]:
+    """What the server finds wrong, or worth a note, without asking the database: for whoever looks often."""
+    found = chain(
+        look_at_quota(view.quota, view.now),
+        look_at_models(view),
+        look_at_filters(view),
+        look_at_limits(view),
+        look_at_access(view.runtime),
+    )
+    return sorted((one for one in found if one.grade is not Grade.FINE), key=lambda one: one.grade is not Grade.WRONG)
 
 
 def findings_without_server(view: View) -> Iterator[Finding]:
@@ -231,7 +245,10 @@ def look_at_limits(view: View) -> Iterator[Finding]:
 
 def look_at_access(runtime: Runtime) -> Iterator[Finding]:
     """Who may call, and where strangers could."""
-    who, *warnings = describe_access(runtime.settings)
+    if runtime.register.known is None:
+        with suppress(StorageUnavailable):
+            runtime.register.reload()
+    who, *warnings = describe_access(runtime.settings, runtime.register.known)
     yield Finding(Grade.FINE, "access", who)
     yield from (Finding(Grade.NOTE, "access", warning) for warning in warnings)
 

@@ -26,6 +26,8 @@ MASK = "***"
 #: What load balancers, container engines and Prometheus ask all day long.
 _PROBED = frozenset({"/", "/health", "/health/ready", "/metrics"})
 _REPORTS = "/api/proxy/"
+#: The pages' own look-ups; a page may be open all day long. What is done by a page (POST) is logged.
+_PAGES = "/ui"
 
 
 def shown(text: str) -> str:
@@ -50,7 +52,8 @@ def is_probe(observation: Observation) -> bool:
     That a server is not ready is what a probe is there to hear.
     """
     route = observation.route
-    if route not in _PROBED and not route.startswith(_REPORTS):
+    is_look = observation.method == "GET" and (route == _PAGES or route.startswith(f"{_PAGES}/"))
+    if route not in _PROBED and not route.startswith(_REPORTS) and not is_look:
         return False
     return observation.status < 400 or route.startswith("/health")
 

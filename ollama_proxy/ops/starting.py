@@ -19,7 +19,9 @@ from typing import Any
 import structlog
 from gevent import Timeout
 
+from ollama_proxy.access.key_texts import names_of_settings
 from ollama_proxy.access.policy import describe_access
+from ollama_proxy.access.register import KeyRegister, Register
 from ollama_proxy.background import Background
 from ollama_proxy.config import Settings, misspelt_names
 from ollama_proxy.ledger.key_check import REFUSED_TEXT, KeyCheck, KeyState, check_key
@@ -32,7 +34,8 @@ from ollama_proxy.ops.welcome import greet, tell_when_known
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.server.listener import EXHAUSTED
 from ollama_proxy.storage import migrate
-from ollama_proxy.storage.database import StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.key_table import KeyTable
 from ollama_proxy.version import __version__
 
 
@@ -121,17 +124,18 @@ def _exhausted(error: OSError) -> str:
     return f"no connection can be opened: {error.strerror} (see ulimit -n)"
 
 
-def announce(settings: Settings) -> None:
+def announce(settings: Settings, register: Register | None) -> None:
     """Log the first lines: the version, who is served, where strangers could be served, which names are misspelt.
 
-    To a terminal they are said to a person (`welcome`).
+    `register` are the keys of the database, None if nobody knows them. To a terminal the lines are said to a person
+    (`welcome`).
     """
     if _is_said_to_a_person(settings):
-        greet(settings, misspelt_names())
+        greet(settings, misspelt_names(), register)
         return
     log = _log(settings)
     mode = "free models only" if settings.free_mode else "all models"
-    who, *warnings = describe_access(settings)
+    who, *warnings = describe_access(settings, register)
     log.info(f"ollama-proxy {__version__}: {mode}. {who}")
     for warning in [*warnings, *misspelt_names()]:
         log.warning(warning)
@@ -147,11 +151,29 @@ def _is_said_to_a_person(settings: Settings) -> bool:
     return settings.log_format == "text" and is_terminal(sys.stderr)
 
 
-def migrate_database(settings: Settings, instance: Path) -> None:
-    """Migrate the database, if it can be reached. Other machines may do so at the same time."""
+def migrate_database(settings: Settings, instance: Path) -> Register | None:
+    """Migrate the database, if it can be reached. Other machines may do so at the same time.
+
+    Returns the keys that it holds, None if it is away.
+    """
+    url = sqlalchemy_url(settings.database_url, instance)
     try:
-        migrate.upgrade(sqlalchemy_url(settings.database_url, instance))
+        migrate.upgrade(url)
     except migrate.NewerDatabase as error:
         _log(settings).warning(f"the database is used as it is: {error}")
     except StorageUnavailable as error:
         _log(settings).warning(f"the database could not be migrated, going on without it: {error}")
+        return None
+    return _stored_keys(settings, url)
+
+
+def _stored_keys(settings: Settings, url: str) -> Register | None:
+    database = Database(url)
+    register = KeyRegister(KeyTable(database).load, taken=names_of_settings(settings.proxy_api_keys))
+    try:
+        register.reload()
+    except StorageUnavailable:
+        return None
+    finally:
+        database.dispose()  # the workers are forked from this process: each opens its own
+    return register.known

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from ollama_proxy.access.policy import describe_access
+from ollama_proxy.access.register import NO_KEYS, Register
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.config import PRIVATE_NETWORKS, Settings
 from ollama_proxy.ledger.quota import Quota
@@ -28,18 +29,26 @@ QUOTA_PATIENCE = 3.0
 _CHAT = '{"model": "free", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
 
 
-def welcome_lines(settings: Settings, *, lan: str | None, warnings: Sequence[str], paint: Palette) -> list[str]:
+def welcome_lines(
+    settings: Settings,
+    *,
+    lan: str | None,
+    warnings: Sequence[str],
+    paint: Palette,
+    register: Register | None = NO_KEYS,
+) -> list[str]:
     """Version, who may call, the addresses, and what to try. `lan` is this machine's address in its network."""
-    doubts = describe_access(settings)[1:]
+    who, *doubts = describe_access(settings, register)
     mode = "free models only" if settings.free_mode else "all models, which cost money"
     here = _here(settings)
     addresses = [here]
     if lan is not None and is_unspecified(settings.host):
         addresses.append(f"http://{lan}:{settings.port}")
-    key = " -H 'Authorization: Bearer KEY'" if settings.proxy_api_keys else ""
+    needs_key = settings.proxy_api_keys or register is None or register.required
+    key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     return [
         f"{paint('ollama-proxy', bold=True)} {__version__}: {mode}",
-        _who(settings),
+        _who(settings, who),
         "",
         *(f"  {paint(address, 'cyan')}" for address in addresses),
         "",
@@ -50,9 +59,9 @@ def welcome_lines(settings: Settings, *, lan: str | None, warnings: Sequence[str
     ]
 
 
-def _who(settings: Settings) -> str:
-    """Who may call, shorter than in the log."""
-    who = describe_access(settings)[0].partition(": ")[2]
+def _who(settings: Settings, line: str) -> str:
+    """Who may call, shorter than in the log's `line`."""
+    who = line.partition(": ")[2]
     if settings.allow_networks == PRIVATE_NETWORKS:
         who = who.replace(", ".join(map(str, PRIVATE_NETWORKS)), "private networks")
     return who
@@ -96,10 +105,11 @@ def say(lines: Sequence[str]) -> None:
     sys.stderr.flush()
 
 
-def greet(settings: Settings, warnings: Sequence[str]) -> None:
+def greet(settings: Settings, warnings: Sequence[str], register: Register | None = NO_KEYS) -> None:
     """Say the first lines."""
     lan = lan_address() if is_unspecified(settings.host) else None
-    say(welcome_lines(settings, lan=lan, warnings=warnings, paint=Palette(colour=has_colour(sys.stderr))))
+    paint = Palette(colour=has_colour(sys.stderr))
+    say(welcome_lines(settings, lan=lan, warnings=warnings, paint=paint, register=register))
 
 
 def tell_when_known(runtime: Runtime) -> None:

@@ -165,6 +165,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc]
             refused = True
             self._refuse(client, error)
         except Exception as error:  # noqa: BLE001 - whatever an application raises must not end the worker
+            if req is not None:
+                req.uri = "(a path may hold a key)"  # gunicorn would log it as the client sent it
             self.handle_error(req, client, addr, error)
         finally:
             try:

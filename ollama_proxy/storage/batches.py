@@ -37,10 +37,19 @@ class Source(Protocol):
 class Batches:
     """The writes of these parts in one process."""
 
-    def __init__(self, writes: WriteBehind, *, on_warning: Callable[[str], object] | None = None) -> None:
-        """`on_warning` gets one line, once, when a part fails by a mistake in the program: the others go on."""
+    def __init__(
+        self,
+        writes: WriteBehind,
+        *,
+        name: str = "ledger",
+        within: float | None = None,
+        on_warning: Callable[[str], object] | None = None,
+    ) -> None:
+        """`name` is the queue's, `within` the seconds until a write begins (None: WITHIN). `on_warning` gets one line,
+        once, when a part fails by a mistake in the program: the others go on.
+        """
         self._on_warning, self._has_warned = on_warning, False
-        self._queue = writes.queue("ledger", within=WITHIN)
+        self._queue = writes.queue(name, within=WITHIN if within is None else within)
         self._sources: Sequence[Source] = ()
         self._is_wanted = False
 

@@ -23,6 +23,9 @@ HOUR: Final = 3600
 #: them. A time equal to a bound counts in its column. The columns keep their meaning for ever: a change needs new ones.
 FIRST_TOKEN_BOUNDS: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0)
 
+#: The most spans of time of one answer: the hours of 90 days, as long as they are kept.
+_MOST_SPANS: Final = 90 * 24
+
 #: The caller under which those are counted who come when too many have come in an hour.
 OTHERS: Final = "others"
 
@@ -154,6 +157,18 @@ class UsageTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageOver:
+    """The sums of some days: by span of time (only those with requests, `hour` is when it begins, oldest first), by
+    caller and by model (as in UsageTotals), and the failed attempts by what was to blame, the most first.
+    """
+
+    spans: Sequence[HourlyUsage]
+    callers: Sequence[HourlyUsage]
+    models: Sequence[HourlyUsage]
+    blames: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class HourlyFailures:
     """One row of `attempt_failures_hourly`."""
 
@@ -220,11 +235,11 @@ class LedgerTable:
         query = select(*log).where(and_(True, *which)).order_by(log.ended_at.desc(), log.id.desc()).limit(limit)
         return self._database.run(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
-    def find(self, beginning: str) -> dict[str, Any] | None:
+    def find(self, beginning: str, *, caller: str | None = None) -> dict[str, Any] | None:
         """Return the newest row of the request log whose id begins so: see `Ledger.find`."""
         log = REQUEST_LOG.c
         which = log.id.startswith(beginning, autoescape=True)
-        query = select(*log).where(which).order_by(log.ended_at.desc()).limit(1)
+        query = select(*log).where(which, *_of(REQUEST_LOG, caller)).order_by(log.ended_at.desc()).limit(1)
 
         def read(connection: Connection) -> dict[str, Any] | None:
             row = connection.execute(query).mappings().one_or_none()
@@ -240,16 +255,34 @@ class LedgerTable:
         query = select(*USAGE.c).where(*which).order_by(USAGE.c.hour, USAGE.c.caller, USAGE.c.model)
         return self._database.run(lambda connection: [_usage_row(row) for row in connection.execute(query)])
 
-    def usage_totals(self, since: float, most: int) -> UsageTotals:
+    def usage_totals(self, since: float, most: int, *, caller: str | None = None) -> UsageTotals:
         """Return the sums over all hours that end after `since`, with at most `most` callers and models.
+
+        With `caller` only what that one used.
 
         The database adds up: an hour has a row for each caller and model.
         """
 
         def read(connection: Connection) -> UsageTotals:
-            [total] = _totals(connection, since)
-            callers = _totals(connection, since, USAGE.c.caller, most)
-            return UsageTotals(total, callers, _totals(connection, since, USAGE.c.model, most))
+            [total] = _totals(connection, since, of=caller)
+            callers = _totals(connection, since, USAGE.c.caller, most, of=caller)
+            return UsageTotals(total, callers, _totals(connection, since, USAGE.c.model, most, of=caller))
+
+        return self._database.run(read)
+
+    def usage_over(self, since: float, step: int, most: int) -> UsageOver:
+        """Return the same for each `step` seconds (whole hours, counted from the epoch), and the failed attempts."""
+        span = (USAGE.c.hour - USAGE.c.hour % step).label("hour")
+        count = func.sum(FAILURES.c.count)
+        blames = select(FAILURES.c.blame, count).where(FAILURES.c.hour > since - HOUR).group_by(FAILURES.c.blame)
+
+        def read(connection: Connection) -> UsageOver:
+            return UsageOver(
+                sorted(_totals(connection, since, span, _MOST_SPANS), key=lambda row: row.hour),
+                _totals(connection, since, USAGE.c.caller, most),
+                _totals(connection, since, USAGE.c.model, most),
+                [(blame, int(n)) for blame, n in connection.execute(blames.order_by(count.desc(), FAILURES.c.blame))],
+            )
 
         return self._database.run(read)
 
@@ -332,11 +365,20 @@ def _usage_row(row: Row[Any]) -> HourlyUsage:
 
 
 def _totals(
-    connection: Connection, since: float, by: ColumnElement[str] | None = None, most: int = 1
+    connection: Connection,
+    since: float,
+    by: ColumnElement[Any] | None = None,
+    most: int = 1,
+    *,
+    of: str | None = None,
 ) -> list[HourlyUsage]:
-    """Return one row for each value of `by`, at most `most` of them; without `by` one row, of zeros if nothing was."""
+    """Return one row for each value of `by`, at most `most` of them; without `by` one row, of zeros if nothing was.
+
+    `of` is a caller, None for all.
+    """
     names = (*_SUMS, *_FIRST_TOKEN)
-    query = select(*(func.sum(USAGE.c[name]).label(name) for name in names)).where(USAGE.c.hour > since - HOUR)
+    query = select(*(func.sum(USAGE.c[name]).label(name) for name in names))
+    query = query.where(USAGE.c.hour > since - HOUR, *_of(USAGE, of))
     if by is not None:
         query = query.add_columns(by).group_by(by).order_by(func.sum(USAGE.c.requests).desc(), by).limit(most)
     found = []
@@ -345,7 +387,7 @@ def _totals(
         values: dict[str, Any] = {name: int(row[name] or 0) for name in names}
         key = {name: row.get(name, "") for name in ("caller", "model")}
         first_token = [values.pop(name) for name in _FIRST_TOKEN]
-        found.append(HourlyUsage(0, **key, **values, first_token=first_token))
+        found.append(HourlyUsage(row.get("hour", 0), **key, **values, first_token=first_token))
     return found
 
 

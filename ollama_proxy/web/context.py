@@ -8,6 +8,8 @@ from __future__ import annotations
 from flask import current_app, request
 
 from ollama_proxy.access.caller import CALLER_KEY, Caller
+from ollama_proxy.catalog.scope import scope_of
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.runtime import Runtime
 from ollama_proxy.web.request_body import decoded_zstd, read_body
@@ -36,6 +38,28 @@ def caller() -> Caller:
     return found
 
 
+def catalog() -> Catalog:
+    """Return the catalogue as the caller of this request may see it. Raises Unavailable while there is none.
+
+    The one place where a route gets its catalogue: what is not in it is neither listed nor asked for, by any name.
+    """
+    whole = runtime().backend.catalog()
+    key = caller().holds
+    return whole if key is None else whole.within(scope_of(key.models, free_only=key.free_only))
+
+
+def has_scope() -> bool:
+    """Return True if the caller of this request may not see all models."""
+    key = caller().holds
+    return key is not None and scope_of(key.models, free_only=key.free_only) is not None
+
+
+def pays_nothing() -> bool:
+    """Return True if no request of this caller may cost anything: in free mode, and for a key of free models only."""
+    key = caller().holds
+    return runtime().settings.free_mode or (key is not None and key.free_only)
+
+
 def asked_for(name: str) -> None:
     """Note the model name that the client sent, for the log, the ledger and the metrics: "" if it may be a key."""
     note_asked(name, observation(), runtime())
@@ -53,12 +77,15 @@ def free_left() -> dict[str, str]:
     return {} if left is None else {FREE_LEFT: str(left)}
 
 
-def request_body(*, zstd: bool = False) -> bytes:
-    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError."""
+def request_body(*, zstd: bool = False, most_bytes: int | None = None) -> bytes:
+    """Return the request's body, whatever its Content-Type; with `zstd`, decode a compressed one. Raises ProxyError.
+
+    `most_bytes` is for a body that is always small; else MAX_BODY_MB counts.
+    """
     settings, environ = runtime().settings, request.environ
     data = read_body(
         environ,
-        limit_bytes=int(settings.max_body_mb * MEGABYTE),
+        limit_bytes=int(settings.max_body_mb * MEGABYTE) if most_bytes is None else most_bytes,
         timeout_seconds=settings.body_timeout_seconds,
         total_bytes=int(settings.max_bodies_mb * MEGABYTE),
     )

@@ -58,19 +58,28 @@ class ErrorForms:
         return next(form for prefix, form in self._forms if path.startswith(prefix))
 
 
+def error_response(error: ProxyError, form: ErrorForm) -> Response:
+    """The response that tells `error` in that form, and notes it for the observers."""
+    noted = observation()
+    noted.error = error.reason
+    headers, body = rendered(form, error, streamed=noted.streamed)
+    return Response(body, status=error.status, headers=headers)
+
+
 def render_errors(blueprint: Blueprint, forms: ErrorForms) -> None:
     """Let `blueprint` answer every error in its API's own form. An unexpected one is logged, not told."""
 
     @blueprint.errorhandler(ProxyError)
     def refused(error: ProxyError) -> Response:
         noted = observation()
-        noted.error = error.reason
-        headers, body = rendered(forms.of(request.path), error, streamed=noted.streamed)
+        response = error_response(error, forms.of(request.path))
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
-            headers += free_left().items()
-        if noted.exchange is not None and (chain := noted.exchange.chain):
-            headers.append(("X-Proxy-Chain", chain))
-        return Response(body, status=error.status, headers=headers)
+            response.headers.extend(free_left())
+        if noted.exchange is not None:
+            response.headers.extend(noted.exchange.left_headers)
+            if chain := noted.exchange.chain:
+                response.headers["X-Proxy-Chain"] = chain
+        return response
 
     @blueprint.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

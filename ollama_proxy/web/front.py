@@ -16,6 +16,7 @@ from gevent import GreenletExit
 
 from ollama_proxy.access.caller import CALLER_KEY
 from ollama_proxy.access.policy import AccessPolicy, Decision
+from ollama_proxy.clients.user_agents import client_of
 from ollama_proxy.errors import ProxyError, ShuttingDown
 from ollama_proxy.observation import ENVIRON_KEY, Observation, Observer
 from ollama_proxy.server.disconnect import ClientGone
@@ -65,6 +66,7 @@ class Front:
             decision = self._access.check(environ)
             caller = environ[CALLER_KEY] = decision.caller
             observation.caller, observation.address, observation.key = caller.name, caller.address, caller.key
+            observation.client = client_of(environ.get("HTTP_USER_AGENT", ""))
             extra[:0] = decision.headers
             if decision.allowed:
                 body = self._application(environ, start)

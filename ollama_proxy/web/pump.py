@@ -87,8 +87,13 @@ class _Pump:
         """End it, however it went. Called once."""
         if self._watch is not None:
             self._watch.stop()
-        self._exchange.close()
-        noted, usage = self.observation, self._reader.usage
+        usage: Mapping[str, Any] = {}
+        try:
+            self._exchange.close()
+            usage = self._reader.usage
+        finally:
+            self._exchange.settle(usage)
+        noted = self.observation
         noted.prompt_tokens = count_of(usage, "prompt_tokens", "input_tokens")
         noted.completion_tokens = self._completion_tokens()
         noted.cost = cost_of(usage)
@@ -172,7 +177,7 @@ def respond_whole(
 
 def _headers_of(exchange: Exchange) -> dict[str, str]:
     """Who answers, how many were asked, and what is left, as far as it is known when the status goes out."""
-    headers = free_left()
+    headers = {**free_left(), **exchange.left_headers}
     if exchange.model is not None:
         headers["X-OpenRouter-Model"] = exchange.model.id
         headers["X-Proxy-Attempts"] = str(len(exchange.tried))

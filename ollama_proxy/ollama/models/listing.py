@@ -6,6 +6,7 @@ Many clients ask for all of them at every start, and some at every turn.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, persona_targets
@@ -17,7 +18,6 @@ from ollama_proxy.ollama.models.tags import Listed, ListedPersona, listed_virtua
 
 @dataclass(slots=True)
 class _Replies:
-    catalog: Catalog
     virtual: dict[str, Listed]
     basenames: dict[str, str]
     tags: bytes | None = None
@@ -25,10 +25,14 @@ class _Replies:
 
 
 class Listing:
-    """Replies of `/api/tags` and `/api/show` for the current catalogue. One per process."""
+    """Replies of `/api/tags` and `/api/show` for each catalogue: the whole, and what keys see of it.
+
+    One per process.
+    """
 
     def __init__(self) -> None:
-        self._replies: _Replies | None = None
+        # A key's scope makes a catalogue of its own. What is kept for one goes when the catalogue goes.
+        self._replies: WeakKeyDictionary[Catalog, _Replies] = WeakKeyDictionary()
 
     def tags(self, catalog: Catalog, *, strict: bool) -> bytes:
         """Return the body of `/api/tags`: virtual models, personas with the last changed first, then the models."""
@@ -84,9 +88,9 @@ class Listing:
         return body
 
     def _for(self, catalog: Catalog) -> _Replies:
-        replies = self._replies
-        if replies is None or replies.catalog is not catalog:
-            replies = self._replies = _replies(catalog)
+        replies = self._replies.get(catalog)
+        if replies is None:
+            replies = self._replies[catalog] = _replies(catalog)
         return replies
 
 
@@ -96,7 +100,6 @@ def _replies(catalog: Catalog) -> _Replies:
     if catalog.free_mode and catalog.free:
         listed = [*virtual.values(), *listed]
     return _Replies(
-        catalog=catalog,
         virtual=virtual,
         basenames=basenames(listed),
     )

@@ -31,6 +31,10 @@ class _Loaded:
     expires: int
 
 
+def _as_it_is(model: Listed) -> Listed:
+    return model
+
+
 class Running:
     """The models in use, by their listed name and by the names that clients called them, with the time at which each
     would be unloaded.
@@ -65,11 +69,15 @@ class Running:
         """Remove the model that is listed as `name`, under all its names; no error if it is not loaded."""
         self._loaded = {key: one for key, one in self._loaded.items() if one.model.name != name}
 
-    def entries(self) -> list[dict[str, Any]]:
-        """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over."""
+    def entries(self, seen: Callable[[Listed], Listed | None] = _as_it_is) -> list[dict[str, Any]]:
+        """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over.
+
+        `seen` returns what the caller may see of a model; None: nothing.
+        """
         now = self._clock()
         self._loaded = {key: one for key, one in self._loaded.items() if one.expires > now}
-        return [_entry(one.name, one.model, one.expires) for one in self._latest_first()]
+        found = [(one, seen(one.model)) for one in self._latest_first()]
+        return [_entry(one.name, model, one.expires) for one, model in found if model is not None]
 
     def _latest_first(self) -> list[_Loaded]:
         return sorted(self._loaded.values(), key=lambda one: one.expires, reverse=True)

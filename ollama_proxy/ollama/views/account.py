@@ -11,7 +11,7 @@ from ollama_proxy.ollama.models.recommended import recommended
 from ollama_proxy.ollama.request.library_bodies import read_web
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing
-from ollama_proxy.web.context import request_body, runtime
+from ollama_proxy.web.context import catalog, request_body
 
 
 def status() -> Response:
@@ -43,5 +43,5 @@ def web_fetch() -> NoReturn:
 
 def recommendations() -> Response:
     """GET /api/experimental/model-recommendations."""
-    catalog = runtime().backend.catalog()
-    return json_reply(recommended(catalog, listing().virtual(catalog)))
+    models = catalog()
+    return json_reply(recommended(models, listing().virtual(models)))

@@ -10,6 +10,7 @@ from flask import Response
 
 from ollama_proxy.bodies.fit import fit
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 from ollama_proxy.fallback.call import Call
@@ -37,7 +38,7 @@ from ollama_proxy.ollama.request.to_openrouter import Translation, translate_cha
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
-from ollama_proxy.web.context import note_asked, observation, request_body, runtime
+from ollama_proxy.web.context import caller, catalog, note_asked, observation, request_body, runtime
 from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader
@@ -70,9 +71,9 @@ def _serve(
     """
     parts = runtime()
     note_asked(asked.asked, observation(), parts)
-    catalog = parts.backend.catalog()
-    target = answering_target(asked.asked, catalog, strict=parts.settings.strict_models)
-    shown = listing().listed(catalog, target)
+    models = catalog()
+    target = answering_target(asked.asked, models, strict=parts.settings.strict_models)
+    shown = listing().listed(models, target)
     if asked.is_load and asked.keep_alive == 0:
         return _unloaded(asked, shown)
     _check_abilities(asked, target)
@@ -84,7 +85,7 @@ def _serve(
     translation = translate(asked)
     if asked.debug_render_only:
         return json_reply(rendered_reply(asked.asked, translation.body, generate=isinstance(asked, GenerateRequest)))
-    return _answered(asked, target, shown, translation, answer)
+    return _answered(asked, models, target, shown, translation, answer)
 
 
 def _check_abilities(asked: AnswerRequest, target: Target) -> None:
@@ -108,7 +109,12 @@ def _loaded(asked: AnswerRequest, model: Listed) -> Response:
 
 
 def _answered(
-    asked: AnswerRequest, target: Target, model: Listed, translation: Translation, answer: Callable[..., OllamaAnswer]
+    asked: AnswerRequest,
+    models: Catalog,
+    target: Target,
+    model: Listed,
+    translation: Translation,
+    answer: Callable[..., OllamaAnswer],
 ) -> Response:
     asker = observation()
     call = Call(
@@ -116,9 +122,11 @@ def _answered(
         translation.needs,
         partial(_body_for, translation),
         caller=asker.caller,
+        key=caller().holds,
         observation=asker,
         opening=translation.opening,
         session=client_session(),
+        catalog=models,
     )
     exchange = Exchange(runtime().backend, call)
     reader: OllamaAnswer | StoppedReader = answer(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from ollama_proxy.errors import BadRequest
+from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.ollama.models.lookup import shown_target
 from ollama_proxy.ollama.models.show import UNKNOWN_WIDTH
+from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
-from ollama_proxy.web.context import request_body, runtime
+from ollama_proxy.web.context import catalog, has_scope, request_body, runtime
 from ollama_proxy.web.embedding import widths
 
 #: How the User-Agent of Ktor begins, with which koog asks: it fails on the whole list if one model tells no width.
@@ -34,12 +35,22 @@ def version() -> Response:
 
 def tags() -> Response:
     """HEAD, GET /api/tags."""
-    return json_reply(listing().tags(runtime().backend.catalog(), strict=runtime().settings.strict_models))
+    return json_reply(listing().tags(catalog(), strict=runtime().settings.strict_models))
 
 
 def ps() -> Response:
     """GET /api/ps."""
-    return json_reply({"models": running().entries()})
+    loaded = running().entries(_seen) if has_scope() else running().entries()
+    return json_reply({"models": loaded})
+
+
+def _seen(model: Listed) -> Listed | None:
+    """What the caller may see of a model that is loaded, for whomever: what its name means in the caller's scope."""
+    models = catalog()
+    try:
+        return listing().listed(models, shown_target(model.name, models, strict=True))
+    except ProxyError:
+        return None
 
 
 def show() -> Response:
@@ -47,12 +58,12 @@ def show() -> Response:
     asked = read_show(request_body())
     if not asked.asked.strip():
         raise BadRequest("model is required")
-    catalog = runtime().backend.catalog()
-    target = shown_target(asked.asked, catalog, strict=runtime().settings.strict_models)
-    shown = listing().listed(catalog, target)
+    models = catalog()
+    target = shown_target(asked.asked, models, strict=runtime().settings.strict_models)
+    shown = listing().listed(models, target)
     agent = request.headers.get("User-Agent", "")
     copilot = agent.startswith("GitHubCopilotChat/")
     width = widths().get(target.model.id) if target.model is not None else None
     if agent.lower().startswith(_NEEDS_WIDTH):
         width = width or UNKNOWN_WIDTH
-    return json_reply(listing().show(catalog, shown, asked.asked, copilot=copilot, system=asked.system, width=width))
+    return json_reply(listing().show(models, shown, asked.asked, copilot=copilot, system=asked.system, width=width))

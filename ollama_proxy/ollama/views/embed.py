@@ -21,7 +21,7 @@ from ollama_proxy.ollama.views.replies import JSON, json_reply
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.openrouter.answers.embeddings_dialect import EMBEDDINGS
 from ollama_proxy.openrouter.answers.vectors import unit
-from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, caller, catalog, observation, request_body
 from ollama_proxy.web.embedding import respond_embedded, widths
 
 
@@ -30,7 +30,7 @@ def embed() -> Response:
     asked = read_embed(request_body())
     if not asked.asked.strip():
         raise ModelNotFound(f"model '{asked.asked}' not found")
-    check_name(asked.asked, runtime().backend.catalog())
+    check_name(asked.asked, catalog())
 
     def reply(vectors: list[list[float]], metrics: Mapping[str, int]) -> dict[str, Any]:
         return {"model": asked.asked, "embeddings": [unit(v, asked.dimensions) for v in vectors], **metrics}
@@ -54,7 +54,7 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
     """The checks in Ollama's order, then the vectors; without a text the model is only loaded."""
     asked_for(asked.asked)
     texts = asked.texts()
-    target = embedding_model(asked.asked, runtime().backend.catalog())
+    target = embedding_model(asked.asked, catalog())
     asked.check_values()
     assert target.model is not None
     try:
@@ -69,7 +69,7 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
 def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, *, truncate: bool) -> Response:
     model = target.model
     assert model is not None
-    translation, noted = translate_embed(asked), observation()
+    translation, noted, models = translate_embed(asked), observation(), catalog()
 
     def call_for(inputs: list[str]) -> Call:
         return Call(
@@ -80,7 +80,9 @@ def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Repl
             path="/embeddings",
             dialect=EMBEDDINGS,
             caller=noted.caller,
+            key=caller().holds,
             observation=noted,
+            catalog=models,
         )
 
     def learned(vectors: list[list[float]], metrics: Mapping[str, int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ollama_proxy.ollama.models.tags import Listed, size
 from ollama_proxy.ollama.request.library_bodies import read_pull, read_push
 from ollama_proxy.ollama.views.replies import STREAM_JSON, json_reply, status_lines
 from ollama_proxy.ollama.views.state import listing
-from ollama_proxy.web.context import asked_for, observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, catalog, observation, request_body, runtime
 
 _SUCCESS = "success"
 _STANDS_IN = "there is no model of this name: the free models answer in its place"
@@ -30,14 +30,14 @@ def pull() -> Response:
     """POST /api/pull: succeeds for every name with which a chat or an embedding would be answered."""
     asked = read_pull(request_body())
     asked_for(asked.asked)
-    catalog = runtime().backend.catalog()
+    models = catalog()
     try:
-        target = pulled_target(asked.asked, catalog, strict=runtime().settings.strict_models)
+        target = pulled_target(asked.asked, models, strict=runtime().settings.strict_models)
     except ModelNotFound as error:
         raise _refused(error.message) from error
     if not asked.stream:
         return json_reply({"status": _SUCCESS}, content_type=STREAM_JSON)
-    return status_lines(_pulled(listing().listed(catalog, target), stands_in=stands_in(target)))
+    return status_lines(_pulled(listing().listed(models, target), stands_in=stands_in(target)))
 
 
 def _pulled(model: Listed, *, stands_in: bool) -> Iterator[dict[str, Any]]:

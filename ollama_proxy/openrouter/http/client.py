@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import requests
@@ -196,6 +197,12 @@ class Client:
     def key_info(self) -> tuple[int, Any]:
         """`GET /key`: status and the limits of our key. Raises UpstreamError."""
         return self.get("/key", timeout=SMALL_TIMEOUT)
+
+    def generation(self, generation: str) -> tuple[int, Any]:
+        """`GET /generation`: status and what OpenRouter knows of an earlier answer, 404 for minutes. Raises
+        UpstreamError.
+        """
+        return self.get(f"/generation?{urlencode({'id': generation})}", timeout=SMALL_TIMEOUT)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "log": "The requests of the last days: who asked, who answered, what failed.",
     "doctor": "What is wrong with key, quota, database, filters, port?",
     "failures": "What is remembered of failed models.",
+    "keys": "Clients' keys: who may call, for which models, how much.",
     "db": "The database's migrations.",
 }
 

@@ -17,6 +17,7 @@ from ollama_proxy.ops.metrics.counting import Metrics
 from ollama_proxy.ops.metrics.processes import processes
 from ollama_proxy.ops.metrics.states import states
 from ollama_proxy.runtime import Runtime
+from ollama_proxy.web.context import caller
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -56,9 +57,15 @@ def _note_route() -> None:
 
 @blueprint.route("/metrics", methods=["GET"])
 def metrics_page() -> Response:
-    """GET /metrics."""
+    """GET /metrics. Where keys are required: an admin's, or one that may see the metrics."""
+    key = caller().holds
+    if key is not None and not (key.admin or key.metrics):
+        text = "forbidden: this needs an admin key, or one for the metrics\n"
+        return Response(text, status=403, content_type="text/plain; charset=utf-8")
     metrics: Metrics = current_app.extensions["ollama_proxy.metrics"]
     runtime: Runtime = current_app.extensions["ollama_proxy"]
     if (catalog := runtime.backend.keeper.current()) is not None:
         metrics.expect_models(model.id for model in catalog.free)
+    if (register := runtime.register.known) is not None:
+        metrics.expect(keys=[one.name for one in register.keys.values()], queues=())
     return Response(page(metrics, lambda: states(runtime, time.time()), processes), content_type=CONTENT_TYPE_LATEST)

@@ -57,6 +57,7 @@ def model_state(model: Model, row: FailureRow | None, now: float, *, priced: boo
         "name": model.name,
         "id": model.id,
         "context_length": model.context_length,
+        "capabilities": model.capabilities,
         "state": "cooling" if cooling else "ready",
         "reason": row.reason if row is not None else None,
         "until": moment(row.until) if row is not None and cooling else None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from ollama_proxy.access.policy import describe_access
-from ollama_proxy.errors import BadRequest
+from ollama_proxy.errors import BadRequest, Forbidden
 from ollama_proxy.ops.moments import moment_or_none
 from ollama_proxy.ops.status.account_states import key_part, quota_part
 from ollama_proxy.ops.status.failure_states import failure_states, limit_states
@@ -26,11 +26,15 @@ Part = Callable[[View], Any]
 def report(view: View, parts: Collection[str] | None = None) -> dict[str, Any]:
     """The report, by the names of PARTS; with `parts` only those. Raises BadRequest for a part that there is not.
 
-    A part that needs a database that is away is None in a server's report; a StoredView raises StorageUnavailable.
+    A key that is no admin's gets OWN_PARTS; Forbidden is raised if it asks for another. A part that needs a database
+    that is away is None in a server's report; a StoredView raises StorageUnavailable.
     """
-    wanted = PARTS if parts is None else parts
+    allowed: Collection[str] = PARTS if view.only is None else OWN_PARTS
+    wanted = allowed if parts is None else parts
     if unknown := [name for name in wanted if name not in PARTS]:
         raise BadRequest(f"there is no part {unknown[0]!r}: {', '.join(PARTS)}")
+    if any(name not in allowed for name in wanted):
+        raise Forbidden(f"forbidden: without an admin key there are the parts {', '.join(allowed)}")
     return {name: _made(PARTS[name], view) for name in wanted}
 
 
@@ -54,7 +58,7 @@ def server(view: View) -> dict[str, Any] | None:
         "since": moment_or_none(view.runtime.serving_since),
         "workers": settings.web_concurrency,
         "mode": "free" if settings.free_mode else "paid",
-        "access": describe_access(settings)[0],
+        "access": describe_access(settings, view.runtime.register.known)[0],
     }
 
 
@@ -100,3 +104,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "requests": newest_requests,
     "usage": usage_of_day,
 }
+
+#: What a key that is no admin's may see: its models, its requests, and what holds for all of them. Not the account, its
+#: key and its money, the database, or what other callers met.
+OWN_PARTS: Final = ("server", "limits", "catalog", "models", "orders", "in_flight", "requests", "usage")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from ollama_proxy.errors import ProxyError
+from ollama_proxy.errors import Forbidden, ProxyError
 from ollama_proxy.ledger.record import RequestRecord
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.failure_states import model_named
@@ -46,6 +46,10 @@ def log_page(view: View, limit: int, *, model: str | None = None, **which: Any) 
     kept = view.runtime.ledger.has_log
     if not view.has_tables:
         return {"requests": [], "next": None, "keeps_log": kept}
+    if view.only is not None:
+        if which.get("caller") not in (None, view.only):
+            raise Forbidden("forbidden: this key sees its own requests only")
+        which["caller"] = view.only
     records = view.runtime.ledger.newest(limit, model=_names(view, model), **which)
     more = records[-1].ended_at if len(records) == limit else None
     return {"requests": [request_state(record) for record in records], "next": more, "keeps_log": kept}
@@ -61,7 +65,7 @@ def _names(view: View, name: str | None) -> Collection[str]:
 
 def one_request(view: View, beginning: str) -> dict[str, Any]:
     """The newest request whose id begins so. Raises NoSuchRequest."""
-    record = view.runtime.ledger.find(beginning) if view.has_tables else None
+    record = view.runtime.ledger.find(beginning, caller=view.only) if view.has_tables else None
     if record is None:
         raise NoSuchRequest(f"no request in the log has the id {beginning[:40]!r}")
     return {"request": request_state(record)}
@@ -98,7 +102,7 @@ def in_flight(view: View) -> list[dict[str, Any]] | None:
     if not view.is_live:
         return None
     view.runtime.quota.looked()
-    return [_flying(one) for one in view.runtime.ledger.in_flight()]
+    return [_flying(one) for one in view.runtime.ledger.in_flight() if view.only in (None, one.caller)]
 
 
 def _flying(one: InFlight) -> dict[str, Any]:
@@ -119,7 +123,8 @@ def usage_of_day(view: View) -> dict[str, Any]:
     """What was used in the hours of the last 24 h."""
     since = view.now - DAY
     nothing = UsageTotals(HourlyUsage(0, "", ""), (), ())
-    used = view.runtime.ledger.usage_totals(since, MOST_NAMED) if view.has_tables else nothing
+    ledger = view.runtime.ledger
+    used = ledger.usage_totals(since, MOST_NAMED, caller=view.only) if view.has_tables else nothing
     return {
         "since": moment(since),
         **sums(used.all),

@@ -6,7 +6,6 @@ The rules of access are those of every route; what changes something is refused 
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -16,16 +15,22 @@ from flask import Blueprint, Response, request
 from ollama_proxy.errors import BadRequest, DatabaseAway, Forbidden
 from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
+from ollama_proxy.ops.keys.routes import ROUTES as KEY_ROUTES
 from ollama_proxy.ops.status.failure_states import clear_failures
 from ollama_proxy.ops.status.name_states import one_persona
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.ops.status.request_states import MOST_OF_LOG, PAGE, log_page, one_request
+from ollama_proxy.ops.status.usage_states import DEFAULT_SPAN, usage_over
 from ollama_proxy.ops.status.views import LiveView
 from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.web.context import observation, runtime
-from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, render_errors, rendered
+from ollama_proxy.web.context import caller, runtime
+from ollama_proxy.web.error_rendering import ErrorForm, ErrorForms, error_response, render_errors
+from ollama_proxy.web.query import is_set, number_of, text_of
 
 _LOOKING = ("GET",)
+
+#: What a key that is no admin's may look at: each shows it only what is its own.
+_OWN = frozenset(f"/api/proxy/{rule}" for rule in ("me", "status", "models", "log", "log/<request_id>"))
 
 
 def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
@@ -36,10 +41,7 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 
     @blueprint.errorhandler(StorageUnavailable)
     def away(_: StorageUnavailable) -> Response:
-        error = DatabaseAway()
-        observation().error = error.reason
-        headers, body = rendered(error_form, error)
-        return Response(body, status=error.status, headers=headers)
+        return error_response(DatabaseAway(), error_form)
 
     for methods, path, view in (
         ("GET", "/status", status),
@@ -52,7 +54,9 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
         ("GET", "/log", log),
         ("GET", "/log/<request_id>", logged),
         ("DELETE", "/log", clear_log),
+        ("GET", "/usage", usage),
         ("GET", "/doctor", doctor),
+        *KEY_ROUTES,
     ):
         endpoint = f"{view.__name__}{path.count('<') or ''}"
         # DELETE /failures/ is the address of a model whose name is empty, and must not mean all of them.
@@ -64,11 +68,15 @@ def proxy_blueprint(error_form: ErrorForm) -> Blueprint:
 def _may_operate() -> None:
     """The one place that says who may call /api/proxy/*, beside the rules of every route.
 
-    All keys are equal: whoever may chat may look and forget. Raises Forbidden for a foreign page that would change
-    something.
+    Where keys are required an admin's may do everything, another one may look at what is its own. Raises Forbidden; for
+    a foreign page that would change something too.
     """
     if request.method not in _LOOKING and not runtime().access.is_own_page(request.environ):
         raise Forbidden("forbidden: only a page of this server may do that")
+    key = caller().holds
+    is_own = request.method in _LOOKING and request.url_rule is not None and request.url_rule.rule in _OWN
+    if key is not None and not key.admin and not is_own:
+        raise Forbidden("forbidden: this needs an admin key")
 
 
 def status() -> Response:
@@ -89,7 +97,7 @@ def personas() -> Response:
 
 def persona(name: str) -> Response:
     """GET /api/proxy/personas/NAME: one persona, with all that it says."""
-    return _json({"persona": one_persona(_view(), _text("name", name))})
+    return _json({"persona": one_persona(_view(), text_of("name", name))})
 
 
 def failures() -> Response:
@@ -99,21 +107,26 @@ def failures() -> Response:
 
 def forget_failures(model: str | None = None) -> Response:
     """DELETE /api/proxy/failures[/MODEL]: forget the failures of one model, or all failures and limits."""
-    name = None if model is None else _text("model", model)
+    name = None if model is None else text_of("model", model)
     return _json(clear_failures(_view(), name).as_json())
 
 
 def log() -> Response:
     """GET /api/proxy/log: requests that have ended, the newest first: `limit` of them, those that are asked for."""
-    limit = int(_number("limit", MOST_OF_LOG) or PAGE)
+    limit = int(number_of("limit", MOST_OF_LOG) or PAGE)
     which = {name: _name(name) for name in ("caller", "model")}
-    page = log_page(_view(), max(limit, 1), before=_number("before"), failed_only=_is_set("failed"), **which)
+    page = log_page(_view(), max(limit, 1), before=number_of("before"), failed_only=is_set("failed"), **which)
     return _json(page)
 
 
 def logged(request_id: str) -> Response:
     """GET /api/proxy/log/ID: one request; the beginning of its id is enough."""
-    return _json(one_request(_view(), _text("id", request_id)))
+    return _json(one_request(_view(), text_of("id", request_id)))
+
+
+def usage() -> Response:
+    """GET /api/proxy/usage: what was used in `span` (24h, 7d, 30d), over time, by model and by caller."""
+    return _json(usage_over(_view(), request.args.get("span", DEFAULT_SPAN)))
 
 
 def clear_log() -> Response:
@@ -121,7 +134,7 @@ def clear_log() -> Response:
     # A misspelt one would be left out, and what is left out means all.
     if unknown := request.args.keys() - {"caller", "usage"}:
         raise BadRequest(f"there is no parameter {min(unknown)[:20]!r} here: caller, usage")
-    return _json({"removed": runtime().ledger.clear(_name("caller"), usage=_is_set("usage"))})
+    return _json({"removed": runtime().ledger.clear(_name("caller"), usage=is_set("usage"))})
 
 
 def _name(parameter: str) -> str | None:
@@ -132,32 +145,7 @@ def _name(parameter: str) -> str | None:
     name = request.args.get(parameter)
     if name == "":
         raise BadRequest(f"{parameter} is empty: leave it out to mean all")
-    return None if name is None else _text(parameter, name)
-
-
-def _text(parameter: str, text: str) -> str:
-    """`text`. Raises BadRequest for one with a NUL: PostgreSQL takes none, and nothing stored has one."""
-    if "\0" in text:
-        raise BadRequest(f"{parameter} must not hold a NUL character")
-    return text
-
-
-def _is_set(name: str) -> bool:
-    return request.args.get(name, "") in ("1", "true")
-
-
-def _number(name: str, most: float = 1e12) -> float | None:
-    """A number of the query, None if it is not given. Raises BadRequest for anything else."""
-    text = request.args.get(name)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= most:
-        raise BadRequest(f"{name} takes a number, more than 0 and at most {most:g}")
-    return value
+    return None if name is None else text_of(parameter, name)
 
 
 def doctor() -> Response:
@@ -166,7 +154,7 @@ def doctor() -> Response:
 
 
 def _view() -> LiveView:
-    return LiveView(runtime(), time.time())
+    return LiveView(runtime(), time.time(), caller().holds)
 
 
 def _json(value: dict[str, Any]) -> Response:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
+from ollama_proxy.access.keys import Key
 from ollama_proxy.catalog.records import Model
+from ollama_proxy.catalog.scope import scope_of
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.fallback.cooldown import all_believed
 from ollama_proxy.fallback.measurements import stored
@@ -39,6 +41,8 @@ class View(Protocol):
     now: float
     #: Whether this is the process that serves.
     is_live: bool
+    #: The only caller whose requests may be seen; None: those of all.
+    only: str | None
 
     @property
     def has_tables(self) -> bool:
@@ -72,8 +76,11 @@ class LiveView:
     is_live = True
     has_tables = True
 
-    def __init__(self, runtime: Runtime, now: float) -> None:
+    def __init__(self, runtime: Runtime, now: float, key: Key | None = None) -> None:
+        """`key` is the key of whoever asks: one that is no admin's sees its own part of everything."""
         self.runtime, self.now = runtime, now
+        self._key = None if key is None or key.admin else key
+        self.only = None if self._key is None else self._key.name
 
     @cached_property
     def remembered(self) -> Remembered:
@@ -91,8 +98,11 @@ class LiveView:
 
     @cached_property
     def catalog(self) -> Catalog | None:
-        """The list that requests use."""
-        return self.runtime.backend.keeper.current()
+        """The list that requests use, as far as the key may see it."""
+        found, key = self.runtime.backend.keeper.current(), self._key
+        if found is None or key is None:
+            return found
+        return found.within(scope_of(key.models, free_only=key.free_only))
 
     @cached_property
     def quota(self) -> Quota:
@@ -105,6 +115,7 @@ class StoredView:
     """The database, where no server answers. Every read may raise StorageUnavailable."""
 
     is_live = False
+    only: str | None = None
 
     def __init__(self, runtime: Runtime, now: float) -> None:
         self.runtime, self.now = runtime, now

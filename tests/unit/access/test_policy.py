@@ -526,3 +526,115 @@ def test_which_pages_may_change_what_all_share(origin: str | None, origins: tupl
     policy = AccessPolicy(Settings(ollama_origins=origins), hostnames=["MyBox"], interface_ips=[])
     headers = {"HOST": "localhost:11434"} if origin is None else {"HOST": "localhost:11434", "ORIGIN": origin}
     assert policy.is_trusted_page(request("POST", **headers)) is trusted
+
+
+OWN = "http://localhost:11434"
+SAME, CROSS, SITE = ({"SEC_FETCH_SITE": site} for site in ("same-origin", "cross-site", "same-site"))
+LINK = {"SEC_FETCH_MODE": "navigate", "SEC_FETCH_DEST": "document"}
+FRAME = {"SEC_FETCH_MODE": "navigate", "SEC_FETCH_DEST": "iframe"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "served"),
+    [
+        pytest.param("GET", {}, True, id="an old browser, or plain HTTP to another machine"),
+        pytest.param("GET", {"SEC_FETCH_SITE": "none", **LINK}, True, id="typed into the address line"),
+        pytest.param("GET", SAME, True, id="a poll or a file of the page"),
+        pytest.param("GET", {"ORIGIN": OWN}, True, id="a file that the page asks for with CORS"),
+        pytest.param("GET", {**CROSS, **LINK}, True, id="a link on another page"),
+        pytest.param("GET", {**SITE, **LINK}, True, id="a link on a page of another local port"),
+        pytest.param("GET", {**CROSS, **FRAME}, False, id="a frame in another page"),
+        pytest.param("GET", {**SITE, **FRAME}, False, id="a frame in a page of another local port"),
+        pytest.param("GET", CROSS, False, id="an image or script tag on another page"),
+        pytest.param("GET", {**CROSS, "SEC_FETCH_MODE": "navigate"}, False, id="a window that nobody names"),
+        pytest.param("GET", SITE, False, id="a fetch of a page of another local port, without CORS"),
+        pytest.param("GET", {"ORIGIN": "https://evil.example"}, False, id="a fetch of another page"),
+        pytest.param("GET", {"ORIGIN": "http://localhost:3000"}, False, id="a fetch of a page of another local port"),
+        pytest.param("GET", {"ORIGIN": "null"}, False, id="a fetch of a page that hides its origin"),
+        pytest.param("GET", {"ORIGIN": "https://chat.example"}, False, id="of a page that OLLAMA_ORIGINS names"),
+        pytest.param("OPTIONS", {"ORIGIN": "https://evil.example"}, False, id="a preflight of another page"),
+        pytest.param("OPTIONS", {"ORIGIN": "https://chat.example"}, False, id="a preflight of a page that may call"),
+        pytest.param("POST", {"ORIGIN": OWN}, True, id="a form of the page"),
+        pytest.param("POST", {"ORIGIN": OWN, **SAME}, True, id="a form of the page, in a newer browser"),
+        pytest.param("POST", SAME, True, id="a form of the page whose Origin something took away"),
+        pytest.param("POST", {}, False, id="a form without an Origin"),
+        pytest.param("POST", {"ORIGIN": "null"}, False, id="a form of a page that hides its origin"),
+        pytest.param("POST", {"ORIGIN": "http://localhost:3000"}, False, id="a form of another local port"),
+        pytest.param("POST", {"ORIGIN": "http://127.0.0.1:11434"}, False, id="a form under another local name"),
+        pytest.param("POST", {"ORIGIN": "http://localhost"}, False, id="a form of another port, not written"),
+        pytest.param("POST", {"ORIGIN": "http://localhost:11434.evil.example"}, False, id="a longer name"),
+        pytest.param("POST", {"ORIGIN": "https://chat.example"}, False, id="a form that OLLAMA_ORIGINS names"),
+        pytest.param("POST", {"ORIGIN": OWN, **CROSS}, False, id="an Origin that the browser contradicts"),
+        pytest.param("POST", {"ORIGIN": OWN, **SITE}, False, id="an Origin that the browser contradicts a little"),
+        pytest.param("POST", {"SEC_FETCH_SITE": "none"}, False, id="a form that no page has caused"),
+        pytest.param("POST", {"ORIGIN": "https://evil.example", **SAME}, False, id="a foreign Origin, own site"),
+        pytest.param("DELETE", {}, False, id="any other method"),
+    ],
+)
+@pytest.mark.parametrize("keys", [(), ("a-key",)], ids=["without keys", "with keys"])
+def test_who_may_use_the_pages(method: str, headers: dict[str, str], keys: tuple[str, ...], served: bool) -> None:
+    """Even with OLLAMA_ORIGINS=* no other page may, and no answer has a CORS header."""
+    if keys:
+        headers = headers | {"AUTHORIZATION": "Basic " + base64.b64encode(b"me:a-key").decode()}
+    for origins in ((), ("https://chat.example",), ("*",)):
+        decision = check(request(method, "/ui/models", **headers), proxy_api_keys=keys, ollama_origins=origins)
+        assert decision.allowed is served
+        assert {name for name, _ in decision.headers} >= {"Content-Security-Policy", "X-Frame-Options"}
+        assert not [name for name, _ in decision.headers if name.startswith("Access-Control")]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_page"),
+    [
+        ("/ui", True),
+        ("/ui/", True),
+        ("/ui/models", True),
+        ("/uix", False),
+        ("/UI", False),
+        ("/api/ui", False),
+        ("", False),
+    ],
+)
+def test_which_paths_are_pages(path: str, is_page: bool) -> None:
+    headers = dict(check(request("GET", path)).headers)
+    assert ("Content-Security-Policy" in headers) is is_page
+    assert "Content-Security-Policy" not in dict(check(request("GET", path), ui=False).headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "served"),
+    [
+        pytest.param("192.168.1.7:11434", {}, True, id="an address of the network"),
+        pytest.param("mybox:11434", {}, True, id="this machine's name"),
+        pytest.param("evil.example:11434", {}, False, id="a name that anybody may own: DNS rebinding"),
+        pytest.param("chat.example", {"ollama_origins": ("https://chat.example",)}, True, id="a name that is listed"),
+        pytest.param("evil.example", {"ollama_origins": ("*", "https://*")}, False, id="a pattern lists no name"),
+        pytest.param("evil.example:11434", {"proxy_api_keys": ("a-key",)}, True, id="any name, where a key is needed"),
+    ],
+)
+@pytest.mark.parametrize("host_setting", ["127.0.0.1", "0.0.0.0"])
+def test_under_which_names_the_pages_answer(
+    host: str, settings: dict[str, Any], served: bool, host_setting: str
+) -> None:
+    scheme = "http" if ":" in host else "https"
+    headers = {"HOST": host, "AUTHORIZATION": "Bearer a-key", "ORIGIN": f"{scheme}://{host}"}
+    for method in ("GET", "POST"):
+        assert check(request(method, "/ui", **headers), host=host_setting, **settings).allowed is served
+
+
+def test_a_browser_is_asked_for_a_key_but_not_because_of_a_poll() -> None:
+    def answer(path: str, **headers: str) -> tuple[str | int, str | None]:
+        decision = check(request("GET", path, **headers), proxy_api_keys=("a-key",))
+        return verdict(decision), dict(decision.headers).get("WWW-Authenticate")
+
+    basic = 'Basic realm="ollama-proxy", charset="UTF-8"'
+    assert answer("/ui") == ("401 with text", basic)
+    assert answer("/ui", AUTHORIZATION="Basic " + base64.b64encode(b"me:wrong").decode()) == ("401 with text", basic)
+    assert answer("/ui/now", HX_REQUEST="true") == ("401 with text", None)
+    assert answer("/api/proxy/status") == ("401 with text", "Bearer"), "an agent reacts to a challenge"
+    assert answer("/ui", AUTHORIZATION="Basic " + base64.b64encode(b"me:a-key").decode()) == ("served", None)
+
+
+def test_strangers_see_no_page() -> None:
+    assert verdict(check(request("GET", "/ui", peer="8.8.8.8"))) == "403 with text"
+    assert verdict(check(request("GET", "/ui", peer="8.8.8.8"), allow_anonymous=True)) == "served"

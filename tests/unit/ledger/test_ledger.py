@@ -22,6 +22,7 @@ from ollama_proxy.storage import ledger_table
 from ollama_proxy.storage.batches import WITHIN, Batches
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable
 from ollama_proxy.storage.in_flight_table import EXPIRE, InFlightTable
+from ollama_proxy.storage.key_usage_table import KeyUsageTable
 from ollama_proxy.storage.leases import CLOCKS_DIFFER, Leases
 from ollama_proxy.storage.ledger_table import HOUR, OTHERS, HourlyFailures, HourlyUsage, LedgerTable
 from ollama_proxy.storage.quota_table import DAY, QuotaTable
@@ -373,6 +374,7 @@ def test_retention(process: Process, database: Database, monkeypatch: pytest.Mon
             LedgerTable(process.database),
             quota=QuotaTable(process.database),
             in_flight=InFlightTable(process.database),
+            key_usage=KeyUsageTable(process.database),
             leases=leases,
             holder=lambda: holder,
             log_days=7,

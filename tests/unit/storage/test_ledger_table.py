@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ollama_proxy.storage.database import Database
-from ollama_proxy.storage.ledger_table import FIRST_TOKEN_BOUNDS, HOUR, HourlyUsage, LedgerTable, UsageTotals
+from ollama_proxy.storage.ledger_table import (
+    FIRST_TOKEN_BOUNDS,
+    HOUR,
+    HourlyFailures,
+    HourlyUsage,
+    LedgerTable,
+    UsageOver,
+    UsageTotals,
+)
 from tests.postgres import postgres_url
 from tests.storage_databases import database
 
@@ -12,9 +22,9 @@ __all__ = ["database", "postgres_url"]
 COLUMNS = len(FIRST_TOKEN_BOUNDS) + 1
 
 
-def filled(database: Database, *rows: HourlyUsage) -> LedgerTable:
+def filled(database: Database, *rows: HourlyUsage, failures: Sequence[HourlyFailures] = ()) -> LedgerTable:
     table = LedgerTable(database)
-    database.run(table.record((), usage=lambda _: rows, failures=()), write=True)
+    database.run(table.record((), usage=lambda _: rows, failures=failures), write=True)
     return table
 
 
@@ -49,3 +59,30 @@ def test_totals_name_those_with_the_most_requests(database: Database) -> None:
 def test_totals_of_nothing(database: Database) -> None:
     nothing = HourlyUsage(0, "", "", first_token=[0] * COLUMNS)
     assert LedgerTable(database).usage_totals(0, 20) == UsageTotals(nothing, [], [])
+
+
+def test_sums_over_time_by_caller_by_model_and_of_failures(database: Database) -> None:
+    first = [1] + [0] * (COLUMNS - 1)
+    table = filled(
+        database,
+        HourlyUsage(5 * HOUR, "old", "m", requests=100),
+        HourlyUsage(6 * HOUR, "a", "m", requests=3, first_token=first),
+        HourlyUsage(11 * HOUR, "b", "m", requests=4, first_token=first),
+        HourlyUsage(12 * HOUR, "a", "n", requests=9, microusd=2**40),
+        failures=[
+            HourlyFailures(5 * HOUR, "m", "network", 50),
+            HourlyFailures(6 * HOUR, "m", "model failing", 2),
+            HourlyFailures(12 * HOUR, "n", "model failing", 3),
+            HourlyFailures(12 * HOUR, "n", "account", 4),
+        ],
+    )
+    found = table.usage_over(6 * HOUR, 6 * HOUR, 20)
+    assert [(row.hour, row.requests, row.first_token[0]) for row in found.spans] == [
+        (6 * HOUR, 7, 2),
+        (12 * HOUR, 9, 0),
+    ]
+    assert type(found.spans[0].hour) is int
+    assert [(row.caller, row.requests) for row in found.callers] == [("a", 12), ("b", 4)]
+    assert [(row.model, row.requests) for row in found.models] == [("n", 9), ("m", 7)]
+    assert found.blames == [("model failing", 5), ("account", 4)]
+    assert table.usage_over(13 * HOUR, 6 * HOUR, 20) == UsageOver([], [], [], [])

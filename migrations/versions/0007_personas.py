@@ -1,7 +1,7 @@
 """names that users gave to models, with a system prompt, parameters and messages
 
-Revision: 0005
-Follows: 0004
+Revision: 0007
+Follows: 0006
 
 Only adds a table, so servers of version 1.0.0 go on working with the database. They know no personas.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
