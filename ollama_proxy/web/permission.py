@@ -15,6 +15,6 @@ def check_may_change() -> None:
     """
     key = caller().holds
     if key is not None and not key.admin:
-        raise Forbidden("forbidden: only an admin key may do that")
+        raise Forbidden("forbidden: this needs an admin key")
     if not runtime().access.is_trusted_page(request.environ):
         raise Forbidden("forbidden: only a page of this server, or one that OLLAMA_ORIGINS names in full, may do that")

@@ -7,8 +7,6 @@ from typing import Any
 
 import requests
 
-from ollama_proxy.modelfile.modelfile import ModelfileError
-from ollama_proxy.modelfile.parser import parse
 from tests.servers import PATIENCE, ProxyServer
 
 AGENT = "ollama/0.32.7 (amd64 linux) Go/go1.26.0"
@@ -76,52 +74,37 @@ class CommandLine:
             return f"Error: {error}"
         return "".join(line["response"] for line in lines)
 
-    def create(self, name: str, modelfile: str) -> str:
-        """`ollama create NAME -f FILE`: what it prints. It reads the Modelfile itself, and sends no name besides."""
-        try:
-            given = parse(modelfile)
-            lines = self.stream("/api/create", {"name": "", **given.as_request(name)})
-        except ModelfileError as error:
-            return f"Error: {error}"
-        except (StatusError, RuntimeError) as error:
-            return f"Error: {error}"
-        return "\n".join(["gathering model components", *dict.fromkeys(line["status"] for line in lines)])
+    def create(self, name: str, **said: Any) -> list[str]:
+        """`ollama create NAME -f FILE`: the lines that it prints. `said` is what its own parser made of the file."""
+        lines = self.stream("/api/create", {"model": name, **said, "name": ""})
+        return [line["status"] for line in lines]
 
-    def cp(self, source: str, destination: str) -> str:
-        """`ollama cp SOURCE DESTINATION`."""
+    def show(self, name: str) -> dict[str, Any]:
+        """`ollama show NAME`, of which flags print one field."""
+        shown: dict[str, Any] = self.call(
+            "POST", "/api/show", {**dict.fromkeys(("model", "system", "template"), ""), **_SHOW, "name": name}
+        )
+        return shown
+
+    def copy(self, source: str, destination: str) -> str:
+        """`ollama cp SOURCE DESTINATION`: what it prints."""
         self.call("POST", "/api/copy", {"source": source, "destination": destination})
         return f"copied '{source}' to '{destination}'"
 
-    def rm(self, name: str) -> str:
-        """`ollama rm NAME`: it asks for the model and unloads it first."""
-        shown = self.show(name)
-        if "remote_host" not in shown:
+    def remove(self, name: str) -> str:
+        """`ollama rm NAME`: it looks whether there is such a model, stops it, and deletes it."""
+        if not self.show(name).get("remote_host"):
             self.stream("/api/generate", {"model": name, "prompt": "", "keep_alive": 0})
         self.call("DELETE", "/api/delete", {"model": "", "name": name})
         return f"deleted '{name}'"
 
-    def show(self, name: str) -> dict[str, Any]:
-        """`ollama show NAME`, of which a flag prints one field."""
-        body = {"model": "", "system": "", "template": "", "verbose": False, "options": None, "name": name}
-        shown: dict[str, Any] = self.call("POST", "/api/show", body)
-        return shown
+    def save(self, name: str, running: str, **said: Any) -> list[str]:
+        """`/save NAME` in a chat with `running`. `said` is what the session set, and its messages."""
+        base = self.show(running)["details"]["parent_model"] or running
+        return self.create(name, **{"from": base}, **said)
 
-    def save(self, running: str, name: str, *, system: str = "", messages: list[dict[str, str]]) -> str:
-        """`/save NAME` in a session with the model `running`: what it prints."""
-        parent = self.show(running)["details"]["parent_model"]
-        given = {"model": name, "from": parent or running, "messages": [*self._loaded(running), *messages]}
-        try:
-            self.stream("/api/create", {**given, "system": system} if system else given)
-        except StatusError as error:
-            if "invalid model name" in str(error):
-                return f"error: The model name '{name}' is invalid"
-            raise
-        return f"Created new model '{name}'"
 
-    def _loaded(self, running: str) -> list[dict[str, str]]:
-        """The messages with which a session begins."""
-        messages: list[dict[str, str]] = self.show(running).get("messages", [])
-        return messages
+_SHOW = {"verbose": False, "options": None}
 
 
 def session_ends_with(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ollama_proxy.errors import ShuttingDown
+from ollama_proxy.modelfile.parser import parse
 from simulator.process import Simulator
 from tests.clients.ollama_cli import SIGN_IN, AuthorizationError, CommandLine, StatusError, picked, session_ends_with
 from tests.servers import ProxyServer
@@ -58,7 +59,7 @@ def test_a_restart_of_the_server_ends_no_session() -> None:
 
 
 MODELFILE = '''# A plumber
-FROM z-ai/glm-5.2:free
+FROM tidal/ember-4:free
 SYSTEM """You are Mario,
 the plumber. Say "It's me!"."""
 PARAMETER temperature 0.6
@@ -71,49 +72,20 @@ MESSAGE assistant It's me!
 '''
 
 
-def test_personas_from_the_command_line(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:
-    cli, modelfile = CommandLine(start_proxy()), MODELFILE.replace("z-ai/glm-5.2:free", "tidal/ember-4:free")
-    said = cli.create("mario", modelfile)
-    assert said.endswith("\nwriting manifest\nsuccess")
-    assert "You said: hello" in cli.run("mario", "hello")
-    body = simulator.chats()[-1]["body"]
-    assert body["temperature"] == 0.6
-    assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
-    digests = {model["name"]: model["digest"] for model in cli.call("GET", "/api/tags")["models"]}
-    # What is shown can be given to create again, here or elsewhere.
-    assert cli.create("again", cli.show("mario")["modelfile"]).endswith("success")
-    again = {model["name"]: model["digest"] for model in cli.call("GET", "/api/tags")["models"]}
-    assert again["again:latest"] == digests["mario:latest"]
-    assert cli.cp("mario", "luigi") == "copied 'mario' to 'luigi'"
-    assert cli.cp("ember-4:free", "claude-haiku-4-5") == "copied 'ember-4:free' to 'claude-haiku-4-5'"
-    assert "tidal/ember-4:free" in cli.run("claude-haiku-4-5", "hello")
-    for name in ("mario", "luigi", "claude-haiku-4-5"):
-        assert cli.rm(name) == f"deleted '{name}'"
-    with pytest.raises(StatusError, match="model 'mario' not found"):
-        cli.call("DELETE", "/api/delete", {"model": "", "name": "mario"})
-
-
-def test_a_session_that_is_saved_keeps_the_personas_system_prompt(start_proxy: Callable[..., ProxyServer]) -> None:
+def test_a_modelfile_and_what_is_shown_of_it_make_the_same(start_proxy: Callable[..., ProxyServer]) -> None:
     cli = CommandLine(start_proxy())
-    cli.create("mario", "FROM ember-4\nSYSTEM You are Mario.\nMESSAGE user Who are you?")
-    assert cli.save("mario", "later", messages=[{"role": "assistant", "content": "Me!"}]) == "Created new model 'later'"
-    saved = cli.show("later")
-    assert saved["system"] == "You are Mario."
-    assert [message["content"] for message in saved["messages"]] == ["Who are you?", "Me!"]
-    assert cli.save("mario", "a b", messages=[]) == "error: The model name 'a b' is invalid"
+    for name, text in (("mario", MODELFILE), ("again", "")):
+        given = parse(text or cli.show("mario")["modelfile"]).as_request(name)
+        assert cli.create(**{"name": given.pop("model"), **given})[-1] == "success"
+    digests = {model["name"]: model["digest"] for model in cli.call("GET", "/api/tags")["models"]}
+    assert digests["again:latest"] == digests["mario:latest"]
+    assert cli.show("again")["parameters"].splitlines()[1:] == [
+        'stop                           "USER:"',
+        'stop                           "AI assistant:"',
+        "temperature                    0.6",
+    ]
 
 
-ERRORS = {
-    "an unknown base": ("FROM nosuch", "Error: pull model manifest: file does not exist"),
-    "a template": (
-        "FROM ember-4\nTEMPLATE {{ .Prompt",
-        "Error: 400 Bad Request: template error: template: :1: unclosed action",
-    ),
-    "a Modelfile": ("FORM ember-4", "Error: (line 1): command must be one of"),
-    "a parameter": ("FROM ember-4\nPARAMETER temp 1", "Error: unknown parameter 'temp'"),
-}
-
-
-@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
-def test_what_create_cannot_do_is_said(proxy: ProxyServer, case: tuple[str, str]) -> None:
-    assert CommandLine(proxy).create("new", case[0]).startswith(case[1])
+def test_a_saved_name_that_is_no_name_ends_no_session(proxy: ProxyServer) -> None:
+    with pytest.raises(StatusError, match="invalid model name"):
+        CommandLine(proxy).save("a b", "ember-4", messages=[])

@@ -1,4 +1,4 @@
-"""Personas through the clients that people have: what goes upstream when they chat with one."""
+"""Personas through the clients that people have: made, shown, chatted with and deleted by each of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from simulator.process import Simulator
-from tests.clients.ollama_cli import CommandLine
+from tests.clients.ollama_cli import CommandLine, StatusError
 from tests.servers import PATIENCE, ProxyServer
 
 anthropic = pytest.importorskip("anthropic")
@@ -20,15 +20,14 @@ SYSTEM = "You are Mario."
 HI: Any = [{"role": "user", "content": "hi"}]
 SYSTEM_MESSAGE = {"role": "system", "content": SYSTEM}
 ASK, SAY = {"role": "user", "content": "who?"}, {"role": "assistant", "content": "It's me!"}
-MODELFILE = f"""FROM {EMBER}
-SYSTEM {SYSTEM}
-TEMPLATE {{{{ .System }}}} {{{{ .Prompt }}}}
-LICENSE MIT
-PARAMETER temperature 0.6
-PARAMETER stop USER:
-MESSAGE user who?
-MESSAGE assistant It's me!
-"""
+MODELFILE: dict[str, Any] = {
+    "from": EMBER,
+    "system": SYSTEM,
+    "template": "{{ .System }} {{ .Prompt }}",
+    "license": ["MIT"],
+    "parameters": {"temperature": 0.6, "stop": ["USER:"]},
+    "messages": [ASK, SAY],
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +47,57 @@ def sent(simulator: Simulator) -> dict[str, Any]:
     return body
 
 
-def test_what_the_command_line_makes_goes_upstream(server: ProxyServer, simulator: Simulator) -> None:
+def test_the_command_line(server: ProxyServer, simulator: Simulator) -> None:
     cli = CommandLine(server)
-    assert cli.create("mario", MODELFILE).endswith("success")
+    said = cli.create("mario", **MODELFILE)
+    assert said[-2:] == ["writing manifest", "success"]
     assert cli.run("mario", "hi") == f"This is {EMBER} speaking. You said: hi"
     assert sent(simulator)["messages"] == [SYSTEM_MESSAGE, ASK, SAY, *HI]
     assert (sent(simulator)["temperature"], sent(simulator)["stop"]) == (0.6, ["USER:"])
+    shown = cli.show("mario")
+    assert (shown["system"], shown["license"], shown["messages"]) == (SYSTEM, "MIT", [ASK, SAY])
+    assert cli.copy("mario", "luigi") == "copied 'mario' to 'luigi'"
+    assert cli.remove("mario") == "deleted 'mario'"
+    with pytest.raises(StatusError, match="not found"):
+        cli.remove("mario")
+    names = {model["name"] for model in cli.call("GET", "/api/tags")["models"]}
+    assert "luigi:latest" in names
+    assert "mario:latest" not in names
 
 
 def test_what_a_session_saves_keeps_the_system_prompt(server: ProxyServer, simulator: Simulator) -> None:
     cli = CommandLine(server)
-    cli.create("wario", MODELFILE)
+    cli.create("wario", **MODELFILE)
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    cli.save("wario", "wario-2", messages=talk)
+    cli.save("wario-2", "wario", messages=talk, parameters={"seed": 1})
     cli.run("wario-2", "hi")
-    assert sent(simulator)["messages"] == [SYSTEM_MESSAGE, ASK, SAY, *talk, *HI]
-    assert sent(simulator)["temperature"] == 0.6
+    assert sent(simulator)["messages"] == [SYSTEM_MESSAGE, *talk, *HI]
+    assert (sent(simulator)["temperature"], sent(simulator)["seed"]) == (0.6, 1)
+
+
+def test_what_cannot_be_made_is_said_in_a_line(server: ProxyServer) -> None:
+    cli = CommandLine(server)
+    with pytest.raises(RuntimeError, match="pull model manifest: file does not exist"):
+        cli.create("peach", **{"from": "nobody/knows"})
+    with pytest.raises(StatusError, match="choose another name"):
+        cli.create("ember-4:free", **MODELFILE)
 
 
 def test_the_official_python_package(server: ProxyServer, simulator: Simulator) -> None:
     client = ollama.Client(server.url)
-    client.create("toad", from_=EMBER, system=SYSTEM, parameters={"temperature": 0.6}, messages=[ASK, SAY])
-    client.chat("toad", HI, options={"seed": 1})
+    made = client.create("toad", from_=EMBER, system=SYSTEM, parameters={"temperature": 0.6}, messages=[ASK, SAY])
+    assert made.status == "success"
+    statuses = [part.status for part in client.create("toad", from_="toad", license="MIT", stream=True)]
+    assert statuses[-1] == "success"
+    assert client.copy("toad", "toadette").status == "success"
+    shown = client.show("toadette")
+    assert shown.parameters is not None
+    assert "temperature" in shown.parameters
+    client.chat("toadette", HI)
     assert sent(simulator)["messages"] == [SYSTEM_MESSAGE, ASK, SAY, *HI]
-    assert (sent(simulator)["temperature"], sent(simulator)["seed"]) == (0.6, 1)
+    assert client.delete("toadette").status == "success"
+    with pytest.raises(ollama.ResponseError, match="not found"):
+        client.delete("toadette")
 
 
 def test_the_openai_package(server: ProxyServer, simulator: Simulator) -> None:
@@ -87,7 +113,7 @@ def test_the_openai_package(server: ProxyServer, simulator: Simulator) -> None:
 
 def test_a_copy_says_what_a_built_in_name_means(server: ProxyServer, simulator: Simulator) -> None:
     """`ollama cp ember-4:free claude-haiku-4-5`, then what Claude's programs send."""
-    assert CommandLine(server).cp("tidal/ember-4:free", "claude-haiku-4-5")
+    assert CommandLine(server).copy("tidal/ember-4:free", "claude-haiku-4-5")
     client = anthropic.Anthropic(base_url=server.url, api_key="ollama", max_retries=0, timeout=PATIENCE)
     answer = client.messages.create(model="claude-haiku-4-5", max_tokens=50, messages=HI, system="be kind")
     assert answer.content[-1].text.startswith(f"This is {EMBER} speaking")

@@ -31,5 +31,5 @@ def test_which_keys(caller: Caller, may: bool) -> None:
         if may:
             check_may_change()
         else:
-            with pytest.raises(Forbidden, match="only an admin key may do that"):
+            with pytest.raises(Forbidden, match="this needs an admin key"):
                 check_may_change()
