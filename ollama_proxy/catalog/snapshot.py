@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ollama_proxy.catalog.aliases import Alias, alias_for
 from ollama_proxy.catalog.filters import Filters
@@ -54,8 +54,7 @@ class NameKind(StrEnum):
     CHAT_ON_EMBEDDING = "chat-on-embedding"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """The meaning of a name.
 
     `model` is set for MODEL, FILTERED and the two wrong kinds (not if a virtual model was asked for embeddings),
@@ -224,18 +223,20 @@ class Catalog:
         The order: a persona, a listed name, an alias. So a model that appears later takes no persona's place, and an
         alias none of a listed model's.
         """
+        if not self.personas and not self.aliases:
+            return self._listed(name, embedding=embedding)
         meaning = self.resolve_exactly(name, embedding=embedding)
-        if not self.aliases or meaning.kind not in _MAY_BE_ALIASED or meaning.persona is not None:
+        if meaning.kind not in _MAY_BE_ALIASED or meaning.persona is not None:
             return meaning
         alias = alias_for(name, self.aliases)
         if alias is None:
             return meaning
-        return replace(self.resolve_exactly(alias.target, embedding=embedding), alias=alias)
+        return self.resolve_exactly(alias.target, embedding=embedding)._replace(alias=alias)
 
     def resolve_exactly(self, name: str, *, embedding: bool = False) -> Resolution:
         """Return what `name` means without aliases: a persona, else a listed name."""
         if self.personas and (persona := self.personas.get(name_key(name))) is not None:
-            return replace(self.resolve_base(persona.base, embedding=embedding), persona=persona)
+            return self.resolve_base(persona.base, embedding=embedding)._replace(persona=persona)
         return self._listed(name, embedding=embedding)
 
     def resolve_base(self, base: str, *, embedding: bool = False) -> Resolution:

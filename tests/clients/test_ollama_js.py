@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import pytest
 
 from simulator.process import Simulator
-from tests.npm import SECONDS, installed
 from tests.servers import ProxyServer
 
 SOURCES = Path(__file__).parent / "js"
 HELLO = [{"role": "user", "content": "hello"}]
+SECONDS = 120
 
 Call = Callable[..., dict[str, Any]]
 
@@ -23,7 +24,16 @@ Call = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package in it; skips where node, npm or the registry are missing."""
-    return installed(SOURCES, tmp_path_factory.mktemp("js"))
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("js")
+    for source in SOURCES.iterdir():
+        shutil.copy(source, folder)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    installed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if installed.returncode:
+        pytest.skip(f"npm ci failed: {installed.stderr.strip()[-300:]}")
+    return folder
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from ollama_proxy.catalog.aliases import aliases_of
 from ollama_proxy.catalog.filters import Filters, parse_lines
+from ollama_proxy.catalog.scope import Scope
 from ollama_proxy.catalog.snapshot import Catalog, NameKind
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target, persona_targets, served_target
 from ollama_proxy.catalog.virtual import FREE, VIRTUAL_MODELS
@@ -142,9 +143,11 @@ def named(*, free_mode: bool = True) -> Catalog:
     ).with_personas(LIBRARY)
 
 
-def outcome(name: str, *, free_mode: bool, strict: bool, embeds: bool = False) -> str:
+def outcome(
+    name: str, *, strict: bool, free_mode: bool = True, embeds: bool = False, catalog: Catalog | None = None
+) -> str:
     """What a name means, in one word: an id, a virtual model's name, the kind of a refusal; `+` with a persona."""
-    everything = named(free_mode=free_mode)
+    everything = catalog or named(free_mode=free_mode)
     try:
         target = embedding_target(name, everything) if embeds else chat_target(name, everything, strict=strict)
     except ProxyError as error:
@@ -241,3 +244,19 @@ def test_other_personas_make_another_catalogue_and_change_nothing_else() -> None
     assert after.resolve("mario").kind is NameKind.UNKNOWN
     assert after.models is before.models
     assert after.without({"a/note:free"}).personas is after.personas
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("mario", "ModelNotFound", id="its base is out of scope"),
+        pytest.param("best", "free:fast fast + best:latest", id="a virtual model is what is left of it"),
+        pytest.param("claude-opus-5", "ModelNotFound", id="an alias of what is out of scope"),
+        pytest.param("twin", "y/twin:free", id="an alias of what is in scope"),
+        pytest.param("note:free", "ModelNotFound", id="a listed name"),
+    ],
+)
+def test_a_keys_scope_holds_for_what_personas_and_aliases_mean(name: str, expected: str) -> None:
+    scoped = named().within(Scope(("y/twin:free",)))
+    assert outcome(name, strict=True, catalog=scoped) == expected
+    assert [target.name for target in persona_targets(scoped, strict=True)] == ["best:latest"]
