@@ -262,7 +262,8 @@ def test_every_route_with_a_key_that_is_no_admin_s(guarded: ProxyServer, plain: 
     answer = requests.request(
         method, f"{guarded.url}{path}", headers=bearer(plain), timeout=PATIENCE, json={} if method != "GET" else None
     )
-    is_admin_s = method == "DELETE" or rule == "/metrics" or rule.startswith(("/api/proxy", "/ui"))
+    changes = method == "DELETE" or rule in ("/api/create", "/api/copy")
+    is_admin_s = changes or rule == "/metrics" or rule.startswith(("/api/proxy", "/ui"))
     if is_admin_s and (method, rule) not in OPEN_TO_ALL_KEYS:
         assert answer.status_code == 403, (method, path, answer.text)
     else:
@@ -288,7 +289,8 @@ def test_a_key_sees_its_own_rows_only(guarded: ProxyServer, plain: str) -> None:
     assert guarded.get(f"/api/proxy/log/{ids[plain]}", headers=bearer(plain)).ok
     assert guarded.get(f"/api/proxy/log/{ids[other]}", headers=bearer(plain)).status_code == 404
     report = guarded.get("/api/proxy/status", headers=bearer(plain)).json()
-    assert report.keys() == {"server", "limits", "catalog", "models", "orders", "in_flight", "requests", "usage"}
+    names = {"personas", "aliases"}
+    assert report.keys() == names | {"server", "limits", "catalog", "models", "orders", "in_flight", "requests", "usage"}
     assert {one["caller"] for one in report["usage"]["callers"]} == {"plain"}
     assert report["usage"]["requests"] == len(logged(plain))
     assert guarded.get("/api/proxy/status?parts=quota", headers=bearer(plain)).status_code == 403

@@ -18,7 +18,7 @@ _NO_LIST = "there is no model list"
 def persona_states(view: View) -> list[dict[str, Any]]:
     """All personas, the last changed first. Raises StorageUnavailable from a StoredView."""
     found = sorted(_personas(view).values(), key=lambda one: (-one.modified, one.name))
-    return [_state(view, persona) for persona in found]
+    return _seen(view, [_state(view, persona) for persona in found])
 
 
 def one_persona(view: View, name: str) -> dict[str, Any]:
@@ -66,7 +66,12 @@ def alias_states(view: View) -> list[dict[str, Any]]:
     for pattern, target in view.runtime.settings.model_aliases:
         means, why = (None, _NO_LIST) if catalog is None else meaning(catalog.resolve_exactly(target))
         states.append({"pattern": pattern, "target": target, "means": means, "why": why})
-    return states
+    return _seen(view, states)
+
+
+def _seen(view: View, states: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that whoever asks may know of: for a key that is no admin's what means nothing here is not there."""
+    return states if view.only is None else [state for state in states if state["means"] is not None]
 
 
 def meaning(resolution: Resolution) -> tuple[str | None, str | None]:

@@ -107,4 +107,6 @@ PARTS: Final[Mapping[str, Part]] = {
 
 #: What a key that is no admin's may see: its models, its requests, and what holds for all of them. Not the account, its
 #: key and its money, the database, or what other callers met.
-OWN_PARTS: Final = ("server", "limits", "catalog", "models", "orders", "in_flight", "requests", "usage")
+OWN_PARTS: Final = (
+    *("server", "limits", "catalog", "models", "orders", "personas", "aliases", "in_flight", "requests", "usage"),
+)
