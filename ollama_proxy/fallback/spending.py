@@ -11,7 +11,7 @@ from typing import Any
 
 from ollama_proxy.access.allowance import Allowance, Gate, Spent
 from ollama_proxy.access.keys import Key
-from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, micro
+from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing, micro
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import KeyLimitReached
 from ollama_proxy.fallback.attempt import Attempt, Burst
@@ -55,8 +55,8 @@ class Spending:
 
     def admit(self, candidates: Sequence[Model]) -> None:
         """Reserve the most that the dearest of the candidates can cost. Raises ProxyError if the key may not."""
-        if self._bounds:
-            for model in candidates:
+        for model in candidates if self._bounds else ():
+            if not model.is_free:
                 body = self._call.body_for(model, _NO_CHANGE, None)
                 self._bound[model.id] = bound_of(body, model, self._call.path)
         most = max((bound.microusd for bound in self._bound.values()), default=0)
@@ -70,8 +70,11 @@ class Spending:
 
     def body(self, body: bytes, model: Model) -> bytes:
         """Return the body as it may be sent to `model`: it cannot cost more than was reserved."""
-        bound = self._bound.get(model.id)
-        return body if bound is None else bounded(body, model, self._call.path, bound)
+        if not self._bounds:
+            return body
+        if model.is_free:
+            return costing_nothing(body, model)
+        return bounded(body, model, self._call.path, self._bound[model.id])
 
     def trying(self, model: Model, attempt: Attempt) -> None:
         """An attempt begins."""

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ollama_proxy.access.allowance import Spent
 from ollama_proxy.access.keys import Key, Limits
@@ -102,14 +102,6 @@ class WaitingSettlements:
     @property
     def waits(self) -> bool:
         return bool(self._waiting)
-
-
-class Use(NamedTuple):
-    """What a key has used of one window: `counts`, what its requests under way have reserved, and when it ends."""
-
-    counts: Counts
-    reserved: int
-    resets: float
 
 
 class KeyCounting:

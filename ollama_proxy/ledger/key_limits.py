@@ -71,6 +71,9 @@ def _reached(limits: Limits, standing: Standing, *, microusd: int, free: bool, n
 
 def _too_dear(window: str, cap: int, *, used: int, microusd: int, end: float, now: float) -> Refused:
     limit = f"this key's limit of ${dollars(cap)} a {window}"
+    if microusd > cap:
+        said = f"this request may cost up to ${dollars(microusd, up=True)}, which is more than {limit}"
+        return Refused(KeyLimitReached(f"{said}: ask for fewer tokens", ever=True), settling=False)
     if used >= cap:
         return _until(f"{limit} is reached", end, now)
     if microusd <= cap - used:
@@ -91,6 +94,37 @@ def _until(said: str, end: float, now: float) -> Refused:
 def _held(said: str) -> Refused:
     text = f"{said} by requests that are still under way: try again when they have ended"
     return Refused(KeyLimitReached(text, retry_after=SHORTLY), settling=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """How one limit stands: money in millionths of a dollar. `resets` is UTC epoch seconds, None for one at a time."""
+
+    limit: int
+    used: int
+    reserved: int
+    resets: float | None
+
+    @property
+    def left(self) -> int:
+        """What may be used yet; never below nothing."""
+        return max(self.limit - self.used - self.reserved, 0)
+
+
+def limit_states(limits: Limits, standing: Standing, now: float) -> dict[str, LimitState]:
+    """Return how each limit that there is stands at `now`, by the name that it has in the API of keys."""
+    given = {
+        "rpm": (limits.per_minute, standing.minute, 0, minute_end(now)),
+        "parallel": (limits.parallel, standing.under_way, 0, None),
+        "free_per_day": (limits.free_per_day, standing.free, standing.reserved_free, day_end(now)),
+        "usd_per_day": (limits.microusd_per_day, standing.day, standing.reserved_day, day_end(now)),
+        "usd_per_month": (limits.microusd_per_month, standing.month, standing.reserved_month, month_end(now)),
+    }
+    return {
+        name: LimitState(limit, used, reserved, resets)
+        for name, (limit, used, reserved, resets) in given.items()
+        if limit is not None
+    }
 
 
 def left_headers(limits: Limits, standing: Standing, *, microusd: int = 0, free: bool = False) -> dict[str, str]:

@@ -6,6 +6,7 @@ Days and months are UTC's. A name begins with a letter for its kind, so that nam
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from ollama_proxy.storage.key_usage_table import Windows
 
@@ -14,8 +15,13 @@ _MINUTE = 60
 
 def windows_at(now: float) -> Windows:
     """Return the windows of the moment `now`, in UTC epoch seconds."""
-    moment = datetime.fromtimestamp(now, UTC)
-    return Windows(day_name(now), moment.strftime("m%Y-%m"), minute_name(now))
+    return _windows_of(int(now // _MINUTE))
+
+
+@lru_cache(4)  # each request asks for those of this minute
+def _windows_of(minute: int) -> Windows:
+    now = minute * _MINUTE
+    return Windows(day_name(now), datetime.fromtimestamp(now, UTC).strftime("m%Y-%m"), minute_name(now))
 
 
 def day_name(now: float) -> str:
@@ -31,6 +37,16 @@ def minute_name(now: float) -> str:
 def minute_end(now: float) -> float:
     """Return when the minute of `now` ends."""
     return (now // _MINUTE + 1) * _MINUTE
+
+
+def day_begin(now: float) -> float:
+    """Return when the day of `now` began."""
+    return _midnight(now).timestamp()
+
+
+def month_begin(now: float) -> float:
+    """Return when the month of `now` began."""
+    return _midnight(now).replace(day=1).timestamp()
 
 
 def day_end(now: float) -> float:

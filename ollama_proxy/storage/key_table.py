@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Connection, Table, delete, func, insert, insp
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ollama_proxy.storage.database import Database, upsert
+from ollama_proxy.storage.key_usage_table import forget_key
 from ollama_proxy.storage.revisions import moved
 from ollama_proxy.storage.tables import Base, storable
 
@@ -199,12 +200,14 @@ class KeyTable:
         self._database.run(write, write=True)
 
     def remove(self, folded: str, event: Event) -> None:
-        """Remove a key; keys stay required, also if it was the last one. Raises NoSuchKey."""
+        """Remove a key, and what it has used; keys stay required, also if it was the last one. Raises NoSuchKey."""
 
         def write(connection: Connection) -> None:
             moved(connection, NAME)
-            if not connection.execute(delete(API_KEYS).where(API_KEYS.c.folded == folded)).rowcount:
+            gone = delete(API_KEYS).where(API_KEYS.c.folded == folded).returning(API_KEYS.c.id)
+            if (key_id := connection.execute(gone).scalar_one_or_none()) is None:
                 raise NoSuchKey(folded)
+            forget_key(connection, key_id)
             _note(connection, event)
 
         self._database.run(write, write=True)

@@ -314,6 +314,12 @@ class KeyUsageTable:
         self._database.run(lambda connection: [connection.execute(one) for one in old], write=True)
 
 
+def forget_key(connection: Connection, key_id: int) -> None:
+    """Remove all that is known of what a key has used. Ids are never given twice."""
+    for table in (RESERVATIONS, AWAITED, USE):
+        connection.execute(delete(table).where(table.c.key_id == key_id))
+
+
 def month_of(day: str) -> str:
     """Return the name of the month in which the day of that name is."""
     return "m" + day[1:8]

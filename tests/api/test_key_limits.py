@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -18,6 +19,7 @@ from sqlalchemy import create_engine, text
 
 from ollama_proxy.bodies.cost_bound import bound_of
 from ollama_proxy.catalog.records import parse_record
+from ollama_proxy.ledger.key_windows import day_name
 from ollama_proxy.storage.database import sqlalchemy_url
 from simulator.catalogue import record
 from simulator.process import Simulator
@@ -91,9 +93,9 @@ class Servers:
         with self._engine.connect() as connection:
             return [row._mapping for row in connection.execute(text(query))]
 
-    def write(self, statement: str) -> None:
+    def write(self, statement: str, **values: Any) -> None:
         with self._engine.begin() as connection:
-            connection.execute(text(statement))
+            connection.execute(text(statement), values)
 
     def used(self) -> dict[str, int]:
         """What the only key of a test has used today."""
@@ -176,17 +178,23 @@ def test_every_route_passes_the_gate(shared: Servers, simulator: Simulator, path
     body = ROUTES.get(path) or EMBEDDING_ROUTES[path]
     model = PAID if path in ROUTES else "vectorworks/embed-3"
     name = "spent" + path.replace("/", "-")
-    headers = shared.key(name, usd_per_day=0.000001)
+    headers = shared.key(name, usd_per_month=1)
+    spent = "SELECT id, 'm' || substr(:day, 2, 7), 1, 0, 0, 0, 1000000, 0 FROM api_keys WHERE name = :name"
+    for days in (0, 1):  # the test may run over midnight
+        day = day_name(time.time() + days * 86_400)
+        shared.write(f"INSERT INTO key_usage {spent} ON CONFLICT DO NOTHING", day=day, name=name)
     answer = shared.all[0].post(path, {**body, "model": model}, headers=headers)
     assert answer.status_code == 429
     error = answer.json()["error"]
-    assert "limit of $0.000001 a day" in (error if isinstance(error, str) else error["message"])
+    assert "this key's limit of $1.00 a month is reached; it resets on 1 " in (
+        error if isinstance(error, str) else error["message"]
+    )
     assert not simulator.chats()
     if path.startswith("/v1/"):
         assert answer.headers["x-should-retry"] == "false"
     else:
         assert int(answer.headers["Retry-After"]) > 0
-    assert answer.headers["X-Key-Remaining-Usd"] == "0.000001"
+    assert answer.headers["X-Key-Remaining-Usd"] == "0.000000"
 
 
 @pytest.mark.parametrize("path", [*ROUTES, *EMBEDDING_ROUTES])
@@ -303,6 +311,89 @@ def test_a_killed_server_blocks_nobody_for_long(
     assert "under way" in refused.text
     again.write("UPDATE reservations SET until = until - 180")  # as three minutes later
     assert again.all[0].post("/v1/chat/completions", body, headers=headers).ok
+
+
+@pytest.mark.parametrize(
+    ("limits", "model", "said", "left"),
+    [
+        (
+            {"free_per_day": 1},
+            FREE,
+            "this key's limit of 1 free request a day is reached; it resets at 00:00 UTC, in ",
+            "0",
+        ),
+        ({"rpm": 1}, FREE, "this key's limit of 1 request a minute is reached; it resets at ", None),
+        ({"rpm": 1}, PAID, "this key's limit of 1 request a minute is reached; it resets at ", None),
+    ],
+    ids=["free requests", "a minute", "a minute, of a model that costs"],
+)
+def test_what_a_key_is_told(
+    shared: Servers, simulator: Simulator, limits: dict[str, int], model: str, said: str, left: str | None
+) -> None:
+    headers = shared.key(f"told-{'-'.join(limits)}-{len(model)}", **limits)
+    chat = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    # The minute may end between two requests.
+    answers = [shared.all[0].post("/api/chat", chat, headers=headers) for _ in range(3)]
+    assert answers[0].ok
+    assert answers[0].headers.get("X-Key-Remaining-Free") == left
+    refused = next(one for one in answers if one.status_code == 429)
+    assert refused.json()["error"].startswith(said)
+    assert refused.headers.get("X-Key-Remaining-Free") == left
+    assert int(refused.headers["Retry-After"]) > 0
+    mine = shared.all[0].get("/api/proxy/me", headers=headers).json()
+    [(name, value)] = limits.items()
+    assert mine["left"][name]["limit"] == value
+
+
+def test_a_key_with_one_request_at_a_time(shared: Servers, simulator: Simulator) -> None:
+    """One after the other passes, however soon; two at once do not."""
+    headers = shared.key("one-at-a-time", parallel=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert all(server.post("/api/chat", chat, headers=headers).ok for _ in range(10))
+    simulator.scenario(FREE, times=1, hold="one")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(server.post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="one", wait=10)
+        second = server.post("/v1/chat/completions", chat, headers=headers)
+        simulator.release("*")
+        assert first.result().ok
+    assert second.status_code == 429
+    assert (
+        second.json()["error"]["message"]
+        == "this key's limit of 1 request at a time is reached: wait until one has ended"
+    )
+    assert second.headers["Retry-After"] == "1"
+
+
+def test_a_changed_limit_counts_at_once(shared: Servers, simulator: Simulator) -> None:
+    headers = shared.key("changing", free_per_day=1)
+    server, chat = shared.all[0], {"model": FREE, "messages": [{"role": "user", "content": "hello"}], "stream": False}
+    assert [server.post("/api/chat", chat, headers=headers).status_code for _ in range(2)] == [200, 429]
+    shared.change("changing", free_per_day=2)
+    wait_for(lambda: server.post("/api/chat", chat, headers=headers).ok, what="one more is allowed", seconds=3)
+    assert server.post("/api/chat", chat, headers=headers).status_code == 429
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_reserved_ends_with_the_server(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator, tmp_path: Path, streamed: bool
+) -> None:
+    """A server that ends cuts requests off after DRAIN_SECONDS: they are settled before it is gone."""
+    servers = Servers(start_proxy, f"sqlite:///{tmp_path / 'ending.db'}", drain_seconds=0.2)
+    headers = servers.key("anna", usd_per_day=1)
+    simulator.scenario(PAID, tokens=20, hold="ending", hold_at=5)
+    chat = {"model": PAID, "messages": [{"role": "user", "content": "hello"}], "stream": streamed}
+    with ThreadPoolExecutor(1) as threads:
+        cut = threads.submit(servers.all[0].post, "/api/chat", chat, headers=headers)
+        assert simulator.log(holding="ending", wait=10)
+        assert len(servers.rows("SELECT id FROM reservations")) == 1
+        assert servers.all[0].terminate() == 0
+        cut.result()
+    assert servers.rows("SELECT id FROM reservations") == []
+    used = servers.used()
+    assert used["requests"] == 1
+    assert 0 < used["microusd"] == used["estimated"]
+    assert len(servers.rows("SELECT id FROM awaited_costs")) == 1
 
 
 def test_while_the_database_is_away(start_proxy: Callable[..., ProxyServer], simulator: Simulator) -> None:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import click
 from flask.cli import AppGroup
 
-from ollama_proxy.access.register import key_of
 from ollama_proxy.errors import ProxyError
 from ollama_proxy.ops.commands.asking import runtime_of_command
 from ollama_proxy.ops.commands.output import examples, json_option, print_json, print_table, storage_errors_in_one_line
@@ -271,10 +270,9 @@ def remove(name: str) -> None:
 def usage(name: str | None, as_json: bool) -> None:
     """Print what the key NAME, or each key, has used today and this month (UTC)."""
     management, runtime = _management(), runtime_of_command()
-    wanted = None if name is None else management.one(name)["name"]
-    keys = [key_of(row) for row in runtime.key_table.load().rows if wanted in (None, row.name)]
-    now = time.time()
-    used = {key.name: used_by(runtime, key, now) for key in keys}
+    wanted = management.one(name)["name"] if name is not None else None
+    now, rows_of_keys = time.time(), runtime.key_table.load().rows
+    used = {key.name: used_by(runtime, key.id, now) for key in rows_of_keys if wanted in (None, key.name)}
     if as_json:
         print_json({"keys": used})
         return
@@ -287,7 +285,7 @@ def usage(name: str | None, as_json: bool) -> None:
 
 def _used(key: str, window: str, sums: Mapping[str, Any]) -> tuple[str, ...]:
     tokens = sums["tokens_in"] + sums["tokens_out"]
-    return (key, window, str(sums["requests"]), str(sums["free_requests"]), str(tokens), f"${sums['usd']:.4f}")
+    return (key, window, str(sums["requests"]), str(sums["free_attempts"]), str(tokens), f"${sums['usd']:.4f}")
 
 
 @command.command(

@@ -12,9 +12,10 @@ from typing import Any, Final
 import orjson
 from flask import Response, request
 
+from ollama_proxy.access.keys import Key
 from ollama_proxy.errors import BadRequest, BodyTooLarge, Forbidden
 from ollama_proxy.ops.keys.management import Actor, KeyManagement, limits_of
-from ollama_proxy.ops.keys.use import left_of, used_by
+from ollama_proxy.ops.keys.use import left_of, recorded_of, used_by
 from ollama_proxy.ops.moments import moment_or_none
 from ollama_proxy.web.context import caller, request_body, runtime
 
@@ -87,10 +88,16 @@ def me() -> Response:
             "free_only": key.free_only or parts.settings.free_mode,
             **limits_of(key),
             "expires": moment_or_none(key.expires),
-            "used": used_by(parts, key, time.time()),
-            "left": left_of(parts, key),
+            **_use_of(key),
         }
     )
+
+
+def _use_of(key: Key) -> dict[str, Any]:
+    parts, now = runtime(), time.time()
+    if key.id is None:
+        return {"used": recorded_of(parts, key.name, now), "left": {}}
+    return {"used": used_by(parts, key.id, now), "left": left_of(parts, key.id, key.limits, now)}
 
 
 def _actor() -> Actor:

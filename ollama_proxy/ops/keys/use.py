@@ -1,82 +1,72 @@
-"""What a key has used, in the UTC day and month that run, and what is left of its limits.
+"""What a key has used in the UTC day and month that run, and what is left of its limits.
 
-Keys of the database are counted on their own (`ledger/key_counting.py`); a key of PROXY_API_KEYS has no limits, and
-what it used is in the ledger, some seconds late.
+Of a key of the database the keys' own counts tell it, exactly; of one of PROXY_API_KEYS the ledger, some seconds late.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from ollama_proxy.access.keys import Key
-from ollama_proxy.ledger.key_windows import day_end, month_end, windows_at
+from ollama_proxy.access.keys import Limits
+from ollama_proxy.ledger.key_limits import limit_states
+from ollama_proxy.ledger.key_windows import day_begin, day_end, month_begin, month_end, windows_at
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.runtime import Runtime
-from ollama_proxy.storage.key_usage_table import Counts
 
 _MICRO: Final = 1_000_000
+_SUMS: Final = ("requests", "free_attempts", "tokens_in", "tokens_out")
 
 
-def used_by(parts: Runtime, key: Key, now: float) -> dict[str, Any]:
-    """Return what `key` used in `day` and `month`, with when each ends. `now` is UTC epoch seconds.
+def used_by(parts: Runtime, key_id: int, now: float) -> dict[str, Any]:
+    """Return the sums of `day` and `month` of the key with that number, with when each ends.
 
-    Raises StorageUnavailable.
+    `now` is UTC epoch seconds. `estimated_usd` is the part of `usd` that OpenRouter has not told. Raises
+    StorageUnavailable.
     """
+    windows = windows_at(now)
+    counts = parts.counting.used([key_id], windows)[key_id]
     ends = {"day": day_end(now), "month": month_end(now)}
-    if key.id is None:
-        counts = _in_ledger(parts, key.name, now)
-    else:
-        counts = parts.counting.used([key.id], windows_at(now))[key.id]
-    return {name: _told(counts[name], end) for name, end in ends.items()}
-
-
-def _told(counts: Counts, end: float) -> dict[str, Any]:
     return {
-        "requests": counts.requests,
-        "free_requests": counts.free_requests,
-        "tokens_in": counts.tokens_in,
-        "tokens_out": counts.tokens_out,
-        "usd": counts.microusd / _MICRO,
-        "resets_at": moment(end),
+        window: {
+            "requests": one.requests,
+            "free_attempts": one.free_requests,
+            "tokens_in": one.tokens_in,
+            "tokens_out": one.tokens_out,
+            "usd": one.microusd / _MICRO,
+            "estimated_usd": one.estimated / _MICRO,
+            "resets_at": moment(ends[window]),
+        }
+        for window, one in counts.items()
     }
 
 
-def _in_ledger(parts: Runtime, name: str, now: float) -> dict[str, Counts]:
-    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
-    rows = parts.ledger.usage(month.timestamp(), caller=name)
-    found = {}
-    for window, since in (("day", day.timestamp()), ("month", month.timestamp())):
-        counted = [row for row in rows if row.hour >= since]
-        found[window] = Counts(
-            sum(row.requests for row in counted),
-            sum(row.free_attempts for row in counted),
-            sum(row.tokens_in for row in counted),
-            sum(row.tokens_out for row in counted),
-            sum(row.microusd for row in counted),
-        )
+def recorded_of(parts: Runtime, name: str, now: float) -> dict[str, Any]:
+    """Return the same sums for the caller of that name, as the ledger has them. Raises StorageUnavailable."""
+    ends = {"day": day_end(now), "month": month_end(now)}
+    begins = {"day": day_begin(now), "month": month_begin(now)}
+    rows = parts.ledger.usage(begins["month"], caller=name)
+    found: dict[str, Any] = {}
+    for window, begin in begins.items():
+        counted = [row for row in rows if row.hour >= begin]
+        found[window] = {name: sum(getattr(row, name) for row in counted) for name in _SUMS}
+        usd = sum(row.microusd for row in counted) / _MICRO
+        found[window] |= {"usd": usd, "estimated_usd": 0.0, "resets_at": moment(ends[window])}
     return found
 
 
-def left_of(parts: Runtime, key: Key) -> dict[str, Any]:
-    """Return what is left of each of the key's limits, by the limit's field: without those under way; 0 at least.
+def left_of(parts: Runtime, key_id: int, limits: Limits, now: float) -> dict[str, Any]:
+    """Return how each limit of the key stands, by the limit's name; a limit that it does not have is left out.
 
-    None: there is no such limit. Raises StorageUnavailable.
+    `used` is settled, `reserved` what requests under way may use yet, `left` is the rest. Dollars are numbers with a
+    fraction. `resets_at` is null for requests at a time. Raises StorageUnavailable.
     """
-    names = ("rpm", "parallel", "free_per_day", "usd_per_day", "usd_per_month")
-    if key.id is None:
-        return dict.fromkeys(names)
-    limits, now = key.limits, parts.counting.standing(key.id)
-    pairs = (
-        (limits.per_minute, now.minute, 1),
-        (limits.parallel, now.under_way, 1),
-        (limits.free_per_day, now.free + now.reserved_free, 1),
-        (limits.microusd_per_day, now.day + now.reserved_day, _MICRO),
-        (limits.microusd_per_month, now.month + now.reserved_month, _MICRO),
-    )
-    found: dict[str, Any] = {}
-    for name, (limit, used, unit) in zip(names, pairs, strict=True):
-        left = None if limit is None else max(limit - used, 0)
-        found[name] = left if left is None or unit == 1 else left / unit
+    if limits == Limits():
+        return {}
+    states = limit_states(limits, parts.counting.standing(key_id), now)
+    found: dict[str, dict[str, Any]] = {}
+    for name, state in states.items():
+        unit = _MICRO if name.startswith("usd") else 1
+        values = {"limit": state.limit, "used": state.used, "reserved": state.reserved, "left": state.left}
+        found[name] = {key: value / unit if unit > 1 else value for key, value in values.items()}
+        found[name]["resets_at"] = None if state.resets is None else moment(state.resets)
     return found

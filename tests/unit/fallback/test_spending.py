@@ -146,6 +146,20 @@ def test_what_is_asked_of_the_gate(
     assert len(gate.settled) == len(admitted)
 
 
+def test_a_free_model_is_no_way_to_buy_something_else() -> None:
+    """Outside free mode a search can be bought with any model."""
+
+    def searching(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
+        return json.dumps({"model": model.id, "messages": [], "plugins": [{"id": "web"}]}).encode()
+
+    for key, passes in ((CAPPED, False), (Key("b", id=8), True)):
+        world, _ = make_world()
+        exchange = exchange_of(world, A, key, body_for=searching)
+        next(iter(exchange))
+        exchange.close()
+        assert ("plugins" in world.upstream.asked[0]) is passes
+
+
 def test_a_refused_request_asks_nobody_and_is_held_against_nobody() -> None:
     world, gate = make_world(free_mode=True)
     gate.refusal = KeyLimitReached("this key's limit", retry_after=9, left={"X-Key-Remaining-Free": "0"})

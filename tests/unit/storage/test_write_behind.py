@@ -409,3 +409,15 @@ def test_one_that_is_told_may_put_another(database: ScriptedDatabase, behind: Wr
     queue.put(row("one", 1), ended=lambda made: queue.put(row("two", 2)))
     assert behind.flush(10)
     assert rows(database) == ["one", "two"]
+
+
+def test_frequent_writes_take_no_others_along(behind: WriteBehind, database: ScriptedDatabase, clock: Clock) -> None:
+    """Others would be made as often: they wait for their own time, and then take those along."""
+    slow, frequent = behind.queue("slow", within=2), behind.queue("frequent", is_frequent=True)
+    slow.put(row("slow", 1))
+    frequent.put(row("frequent", 2))
+    wait_for(lambda: rows(database) == ["frequent"], what="the frequent one is made")
+    assert slow.waiting == 1
+    clock.now += 2
+    frequent.put(row("again", 3))
+    wait_for(lambda: rows(database) == ["slow", "frequent", "again"], what="the other one is made in its time")
