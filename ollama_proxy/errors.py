@@ -113,13 +113,21 @@ class NotImplementedHere(ProxyError):
 class KeyLimitReached(ProxyError):
     """The client's key may use no more for now. Says nothing of the account or of a model.
 
-    `left` are headers that tell what is left of the key's limits.
+    `ever`: the request is more than the key may ever use, so waiting cannot help. `left` are headers that tell what is
+    left of the key's limits.
     """
 
     status = 429
 
-    def __init__(self, message: str, *, retry_after: int, left: Mapping[str, str] | None = None) -> None:
-        super().__init__(message, retry_after=retry_after)
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        ever: bool = False,
+        left: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, status=BadRequest.status if ever else None)
         self.left = left or {}
 
 

@@ -71,6 +71,9 @@ def _reached(limits: Limits, standing: Standing, *, microusd: int, free: bool, n
 
 def _too_dear(window: str, cap: int, *, used: int, microusd: int, end: float, now: float) -> Refused:
     limit = f"this key's limit of ${dollars(cap)} a {window}"
+    if microusd > cap:
+        said = f"this request may cost up to ${dollars(microusd, up=True)}, which is more than {limit}"
+        return Refused(KeyLimitReached(f"{said}: ask for fewer tokens", ever=True), settling=False)
     if used >= cap:
         return _until(f"{limit} is reached", end, now)
     if microusd <= cap - used:

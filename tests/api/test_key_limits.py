@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -18,6 +19,7 @@ from sqlalchemy import create_engine, text
 
 from ollama_proxy.bodies.cost_bound import bound_of
 from ollama_proxy.catalog.records import parse_record
+from ollama_proxy.ledger.key_windows import day_name
 from ollama_proxy.storage.database import sqlalchemy_url
 from simulator.catalogue import record
 from simulator.process import Simulator
@@ -91,9 +93,9 @@ class Servers:
         with self._engine.connect() as connection:
             return [row._mapping for row in connection.execute(text(query))]
 
-    def write(self, statement: str) -> None:
+    def write(self, statement: str, **values: Any) -> None:
         with self._engine.begin() as connection:
-            connection.execute(text(statement))
+            connection.execute(text(statement), values)
 
     def used(self) -> dict[str, int]:
         """What the only key of a test has used today."""
@@ -176,17 +178,23 @@ def test_every_route_passes_the_gate(shared: Servers, simulator: Simulator, path
     body = ROUTES.get(path) or EMBEDDING_ROUTES[path]
     model = PAID if path in ROUTES else "vectorworks/embed-3"
     name = "spent" + path.replace("/", "-")
-    headers = shared.key(name, usd_per_day=0.000001)
+    headers = shared.key(name, usd_per_month=1)
+    spent = "SELECT id, 'm' || substr(:day, 2, 7), 1, 0, 0, 0, 1000000, 0 FROM api_keys WHERE name = :name"
+    for days in (0, 1):  # the test may run over midnight
+        day = day_name(time.time() + days * 86_400)
+        shared.write(f"INSERT INTO key_usage {spent} ON CONFLICT DO NOTHING", day=day, name=name)
     answer = shared.all[0].post(path, {**body, "model": model}, headers=headers)
     assert answer.status_code == 429
     error = answer.json()["error"]
-    assert "limit of $0.000001 a day" in (error if isinstance(error, str) else error["message"])
+    assert "this key's limit of $1.00 a month is reached; it resets on 1 " in (
+        error if isinstance(error, str) else error["message"]
+    )
     assert not simulator.chats()
     if path.startswith("/v1/"):
         assert answer.headers["x-should-retry"] == "false"
     else:
         assert int(answer.headers["Retry-After"]) > 0
-    assert answer.headers["X-Key-Remaining-Usd"] == "0.000001"
+    assert answer.headers["X-Key-Remaining-Usd"] == "0.000000"
 
 
 @pytest.mark.parametrize("path", [*ROUTES, *EMBEDDING_ROUTES])

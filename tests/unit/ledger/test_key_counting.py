@@ -316,7 +316,7 @@ def test_without_a_database(process: Process, clock: Clock, monkeypatch: pytest.
         process.database.run(write, write=True)
     assert process.used() == (2, 1, 5, 0)
     away.is_away = False
-    for _ in range(4):  # who asks meanwhile does not make it longer
+    for _ in range(3):  # who asks meanwhile does not make it longer
         with pytest.raises(Unavailable):
             process.counting.admit(capped, microusd=1, free=False)
         clock.now += 1

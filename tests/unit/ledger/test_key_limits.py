@@ -152,6 +152,13 @@ def test_refused(standing: Standing, microusd: int, free: bool, said: str, retry
     assert (found.error.status, found.settling) == (429, settling)
 
 
+def test_a_request_that_can_never_pass_is_wrong() -> None:
+    found = refusal(ALL, Standing(day=DAY), microusd=DAY + 1, free=False, now=NOW)
+    assert found is not None
+    said = "this request may cost up to $2.01, which is more than this key's limit of $2.00 a day: ask for fewer tokens"
+    assert (found.error.message, found.error.status, found.error.retry_after) == (said, 400, None)
+
+
 @pytest.mark.parametrize(
     ("limits", "standing", "microusd", "free", "headers"),
     [
