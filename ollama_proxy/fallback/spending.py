@@ -60,7 +60,7 @@ class Spending:
                 body = self._call.body_for(model, _NO_CHANGE, None)
                 self._bound[model.id] = bound_of(body, model, self._call.path)
         most = max((bound.microusd for bound in self._bound.values()), default=0)
-        free = all(model.is_free for model in candidates)
+        free = candidates[0].is_free  # where there are several, all are free
         try:
             self._allowance = self._gate.admit(self._key, microusd=most, free=free)
         except KeyLimitReached as error:
