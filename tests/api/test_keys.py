@@ -304,6 +304,26 @@ def test_a_key_sees_its_own_rows_only(guarded: ProxyServer, plain: str) -> None:
     counts(guarded, other, 401)
 
 
+def test_a_holder_sees_what_is_used_and_left(guarded: ProxyServer) -> None:
+    key = made(guarded, "limited", rpm=100, parallel=3, free_per_day=10, usd_per_day=1.5)
+    assert chat(guarded, key).ok
+    mine = guarded.get("/api/proxy/me", headers=bearer(key)).json()
+    wait_for(
+        lambda: (
+            {
+                name: state["left"]
+                for name, state in guarded.get("/api/proxy/me", headers=bearer(key)).json()["left"].items()
+            }
+            == {"rpm": 99, "parallel": 3, "free_per_day": 9, "usd_per_day": 1.5}
+        ),
+        what="the request is settled",
+    )
+    assert (mine["rpm"], mine["usd_per_month"]) == (100, None)
+    used = guarded.get("/api/proxy/me", headers=bearer(key)).json()["used"]
+    assert (used["day"]["requests"], used["month"]["free_attempts"]) == (1, 1)
+    assert used["day"]["resets_at"].endswith("T00:00:00Z")
+
+
 def test_an_admin_key_and_one_for_the_metrics(guarded: ProxyServer) -> None:
     admin, scraper = made(guarded, "boss", admin=True), made(guarded, "prometheus", metrics=True)
     assert guarded.get("/metrics", headers=bearer(scraper)).ok

@@ -26,7 +26,8 @@ from ollama_proxy.storage.key_table import MOST_KEYS, Event, KeyRow, KeyTable, N
 COMMAND_LINE: Final = "command line"
 
 _MICRO: Final = 1_000_000
-_NOTHING: Final[Mapping[str, Any]] = {
+#: The columns of a key of which nothing was said.
+DEFAULTS: Final[Mapping[str, Any]] = {
     "models": "",
     "free_only": 0,
     "per_minute": None,
@@ -115,7 +116,7 @@ class KeyManagement:
         if folded(name) in self._taken:
             raise KeyExists(f"a key of PROXY_API_KEYS is called {name!r}")
         now, key = self._clock(), new_key()
-        values = {**_NOTHING, **columns_of(wishes, now), "name": name, "folded": folded(name), "created": now}
+        values = {**DEFAULTS, **columns_of(wishes, now), "name": name, "folded": folded(name), "created": now}
         values |= {"sha256": fingerprint(key.encode()).hex(), "prefix": shown_prefix(key)}
         try:
             self._table.add(values, self._event(actor, "added", name, _words(wishes)))

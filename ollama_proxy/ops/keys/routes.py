@@ -74,7 +74,7 @@ def key_events() -> Response:
 
 
 def me() -> Response:
-    """GET /api/proxy/me: what the caller's key allows, and what of it is used. Anybody may ask this of himself."""
+    """GET /api/proxy/me: what the caller's key allows, what of it is used, and what is left. Anybody may ask."""
     asker, key, parts = caller(), caller().holds, runtime()
     if key is None:
         return _json({"name": asker.name, "key": False})

@@ -10,7 +10,7 @@ from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.config.settings import DECLARATIONS
 from ollama_proxy.fallback.measurements import Measurements
-from ollama_proxy.fallback.order import HOLDS_SECONDS, ORDERS, Arrangement, Orders
+from ollama_proxy.fallback.order import HOLDS_SECONDS, MOST_LISTS, ORDERS, Arrangement, Orders
 from tests.unit.catalog.free_models import catalog_of, record
 
 NOW = 1_800_000_000.0
@@ -122,3 +122,14 @@ def test_another_catalogue_is_arranged_anew(bed: Bed) -> None:
 def test_every_order_that_a_target_or_the_setting_can_name_exists() -> None:
     assert {model.order for model in VIRTUAL_MODELS.values()} <= ORDERS.keys()
     assert set(DECLARATIONS["FREE_ORDER"].allowed.replace(" or ", ", ").split(", ")) == ORDERS.keys()
+
+
+def test_each_key_s_part_of_the_models_has_its_own_order_and_what_is_kept_is_bounded(bed: Bed) -> None:
+    part = MODELS[:2]
+    first, of_part = bed.arranged("balanced"), bed.orders.arrange("balanced", part, tools=False, now=NOW)
+    assert set(of_part.models) == set(part)
+    assert bed.arranged("balanced") is first, "the other list has not taken its place"
+    assert bed.orders.arrange("balanced", part, tools=False, now=NOW) is of_part
+    for _ in range(3 * MOST_LISTS):
+        bed.orders.arrange("context", (*MODELS,), tools=False, now=NOW)
+    assert len(bed.orders._lists) <= MOST_LISTS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.ops.keys.management import _NOTHING
+from ollama_proxy.ops.keys.management import DEFAULTS
 from ollama_proxy.storage import key_table
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from ollama_proxy.storage.key_table import Event, KeyTable, NameTaken, NoSuchKey, StoredKeys, TooManyKeys
@@ -21,7 +21,7 @@ __all__ = ["database", "postgres_url"]
 
 def values(name: str, **changes: Any) -> dict[str, Any]:
     made = {"name": name, "folded": name.casefold(), "sha256": f"hash of {name}", "prefix": "opk_", "created": 1.0}
-    return {**_NOTHING, **made, **changes}
+    return {**DEFAULTS, **made, **changes}
 
 
 def event(action: str = "added", key: str = "anna") -> Event:

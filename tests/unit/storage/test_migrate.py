@@ -17,10 +17,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Table, make_url, select, text
 
+from ollama_proxy.ops.keys.management import DEFAULTS
 from ollama_proxy.storage import migrate
 from ollama_proxy.storage.catalog_table import CatalogTable
 from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.failure_table import FailureTable
+from ollama_proxy.storage.key_table import Event, KeyTable
 from ollama_proxy.storage.ledger_table import HourlyUsage, LedgerTable
 from ollama_proxy.storage.migrate import current, head, history, upgrade
 from ollama_proxy.storage.quota_table import QuotaTable
@@ -101,7 +103,9 @@ def test_a_filled_database_of_version_1_0_0_is_migrated_while_a_server_of_that_v
             wait_for(lambda: FailureTable(old).load(), what="it is filled")
             assert upgrade(empty_url) is True
             revision = CatalogTable(old).revision()
-            for _ in range(10):
+            for number in range(10):
+                values = {**DEFAULTS, "name": "k", "folded": f"k{number}", "sha256": f"{number}", "prefix": ""}
+                KeyTable(old).add({**values, "created": 1.0}, Event(1.0, "command line", "", "added", "k"))
                 old.run(LedgerTable(old).record([], usage=lambda _: [USED], failures=[]), write=True)
                 old.run(QuotaTable(old).write({"free_used": 3}, {(60, 60): 1}), write=True)
             wait_for(lambda: CatalogTable(old).revision() > revision + 10, what="it goes on")
