@@ -36,6 +36,23 @@ def spending_of(backend: Backend, call: Call) -> Spending | None:
 class Spending:
     """One per request of a key whose use is counted. `admit`, and `settle` whatever happens."""
 
+    __slots__ = (
+        "_allowance",
+        "_attempt",
+        "_bound",
+        "_bounds",
+        "_bytes",
+        "_call",
+        "_failed_microusd",
+        "_free_attempts",
+        "_gate",
+        "_key",
+        "_payloads",
+        "_shortest",
+        "_trying",
+        "headers",
+    )
+
     def __init__(self, gate: Gate, key: Key, call: Call, *, free_mode: bool) -> None:
         self._gate, self._key, self._call = gate, key, call
         # There the guard sees to it that nothing can cost anything.
@@ -60,7 +77,7 @@ class Spending:
                 body = self._call.body_for(model, _NO_CHANGE, None)
                 self._bound[model.id] = bound_of(body, model, self._call.path)
         most = max((bound.microusd for bound in self._bound.values()), default=0)
-        free = all(model.is_free for model in candidates)
+        free = candidates[0].is_free  # where there are several, all are free
         try:
             self._allowance = self._gate.admit(self._key, microusd=most, free=free)
         except KeyLimitReached as error:
@@ -94,9 +111,7 @@ class Spending:
     def received(self, burst: Burst) -> None:
         """A part of the answer came."""
         sizes = list(map(len, burst))
-        if not sizes:
-            return
-        shortest = min(sizes)
+        shortest = min(sizes, default=0)
         self._shortest = min(self._shortest, shortest) if self._payloads else shortest
         self._payloads += len(sizes)
         self._bytes += sum(sizes)

@@ -139,8 +139,7 @@ class Counts(NamedTuple):
     estimated: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What a request used that ended at `at`. `id` is that of its reservation, "" for a key without limits.
 
     `reserved` says whether there is a reservation. If `generation` is not "", the cost is an estimate, and is asked for
