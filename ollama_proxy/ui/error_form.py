@@ -1,4 +1,4 @@
-"""Writes an error as a small page of HTML, without scripts or styles: it must show where nothing else may be loaded."""
+"""Writes an error as a small page of HTML, without scripts: it can be read where nothing else may be loaded."""
 
 from __future__ import annotations
 

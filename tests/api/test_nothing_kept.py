@@ -28,8 +28,13 @@ __all__ = ["postgres_url"]
 
 #: What the server shows to whoever may see it.
 REPORTS = tuple(f"/api/proxy/{name}" for name in ("status", "models", "failures", "log?limit=500", "usage", "doctor"))
-UI = ("/ui", "/ui/models", "/ui/requests", "/ui/requests?failed=1", "/ui/requests/live", "/ui/usage")
-UI += ("/ui/playground", "/ui/connect")
+UI = tuple(
+    f"/ui{name}"
+    for name in (
+        *("", "/models", "/requests", "/requests?failed=1", "/requests/live", "/usage"),
+        *("/playground", "/connect"),
+    )
+)
 PAGES = (*UI, "/metrics", "/health", "/health/ready", "/api/tags", "/api/ps", "/api/status", "/v1/models", *REPORTS)
 
 
