@@ -290,7 +290,8 @@ def test_a_key_sees_its_own_rows_only(guarded: ProxyServer, plain: str) -> None:
     assert guarded.get(f"/api/proxy/log/{ids[other]}", headers=bearer(plain)).status_code == 404
     report = guarded.get("/api/proxy/status", headers=bearer(plain)).json()
     names = {"personas", "aliases"}
-    assert report.keys() == names | {
+    names |= {"server", "limits", "catalog", "models", "orders", "in_flight", "requests", "usage"}
+    assert report.keys() == names
         "server",
         "limits",
         "catalog",

@@ -106,6 +106,15 @@ def test_now_shows_how_it_is(busy: ProxyServer) -> None:
     assert not live.all("html"), "a poll gets a part of the page"
 
 
+def test_now_says_what_is_wrong_before_what_is_worth_a_note(start_proxy: Start, tmp_path: Path) -> None:
+    (tmp_path / "filter.txt").write_text("cirrus-ultra:free\nno-such-model\n")
+    server = start_proxy(models_filter=tmp_path / "filter.txt", ollama_origins="*")
+    text = look(server).text
+    wrong, note = "wrong filters 1 lines match no model: no-such-model", "note access OLLAMA_ORIGINS=*"
+    assert text.index(wrong) < text.index(note)
+    assert text.count("wrong ") == 1, "what is fine is not told"
+
+
 @pytest.mark.parametrize("order", ["context", "balanced", "fast", "smart", "coding"])
 def test_models_shows_each_order_with_its_reasons(busy: ProxyServer, order: str) -> None:
     page = look(busy, f"/models?order={order}")

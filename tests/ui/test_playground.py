@@ -246,6 +246,12 @@ def test_it_is_asked_by_own_pages_only(server: ProxyServer, simulator: Simulator
     assert (refused.status_code, refused.json()) == (400, {"error": "model is required"})
 
 
+def test_what_the_log_has_is_told_as_json(server: ProxyServer) -> None:
+    assert server.get(f"{PATH}/answered/0123456789abcdef").json() == {"request": None}
+    assert server.get(f"{PATH}/answered/a%00b").json() == {"error": "id must not hold a NUL character"}
+    assert server.get(f"{PATH}/chat").status_code == 405
+
+
 def test_without_scripts_it_says_that_it_needs_them(server: ProxyServer, visit: Visit) -> None:
     page = visit(server, java_script_enabled=False).open(PATH)
     assert "needs JavaScript" in page.inner_text("main")

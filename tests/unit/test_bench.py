@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.load import Generator, Load, Measured, body_of
+from bench.page import Turn, table
 from bench.upstream import Upstream
 
 CHAT = "/api/v1/chat/completions"
@@ -86,3 +87,13 @@ def test_the_catalogue_has_the_models_that_the_rows_are_about(port: int) -> None
 )
 def test_body_of(answer: bytes, body: bytes | None) -> None:
     assert body_of(answer) == body
+
+
+def test_the_pages_table_compares_the_turns_of_a_pair() -> None:
+    bare = Turn.of([0.001 * number for number in range(1, 101)], cpu=0.2)
+    assert (round(bare.p50, 1), round(bare.p99, 1), bare.cpu, bare.chats) == (50.5, 100.0, 2.0, 100)
+    slower, quicker = Turn(60.5, 100, 110, 2.5, 90), Turn(40.5, 90, 100, 1.5, 90)
+    said = table([(bare, slower), (bare, quicker), (bare, slower)]).splitlines()
+    assert [line[:4].strip() for line in said[2:5]] == ["1", "2", "3"]
+    assert said[5].startswith("p50: 50.50 ms without, with the pages +10.00 ms in the median (-10.00 to +10.00)")
+    assert said[8].endswith("more in 2 of 3 pairs")

@@ -20,6 +20,7 @@ from ollama_proxy.ops.status.request_states import NoSuchRequest, one_request
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.ui.page import Page, Route, look, shown
 from ollama_proxy.web.context import MEGABYTE, observation, runtime
+from ollama_proxy.web.query import text_of
 
 #: Where the page's script asks, and the form of errors there: it reads JSON.
 ASKED_BY_SCRIPT: Final = (f"{PAGES}/playground/", error_form)
@@ -57,7 +58,7 @@ def ask() -> Response:
 def answered(request_id: str) -> Response:
     """GET /ui/playground/answered/ID: {"request": what the log has of a chat}, null while it is not written."""
     try:
-        found = one_request(look(), request_id)
+        found = one_request(look(), text_of("id", request_id))
     except (NoSuchRequest, StorageUnavailable):
         found = {"request": None}
     response = Response(orjson.dumps(found), content_type=error_form.CONTENT_TYPE)
