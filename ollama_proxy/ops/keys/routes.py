@@ -93,7 +93,7 @@ def me() -> Response:
 
 
 def _actor() -> Actor:
-    return Actor(caller().key, caller().address)
+    return Actor.calling(caller())
 
 
 def _wishes() -> dict[str, Any]:
