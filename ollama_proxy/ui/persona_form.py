@@ -17,7 +17,6 @@ from ollama_proxy.ui.words import plural
 
 #: How many messages without a text a form offers, beside those with one.
 _BLANK_ROWS: Final = 2
-_BLANK: Final = ("user", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +30,15 @@ class PersonaForm:
     messages: tuple[tuple[str, str], ...] = ()
 
     def with_rows(self, more: int = 0) -> PersonaForm:
-        """The same with messages to fill in behind the others: two, and `more`."""
+        """The same with messages to fill in behind the others, of user and assistant in turn: two, and `more`."""
         said = len(self.messages)
         while said and not self.messages[said - 1][1].strip():
             said -= 1
         rows = min(max(said + _BLANK_ROWS, len(self.messages) + more), MOST_MESSAGES)
-        return replace(self, messages=(*self.messages, *[_BLANK] * (rows - len(self.messages))))
+        messages = list(self.messages)
+        while len(messages) < rows:
+            messages.append(("assistant" if messages and messages[-1][0] == "user" else "user", ""))
+        return replace(self, messages=tuple(messages))
 
 
 def form_of(persona: Persona, base_name: str) -> PersonaForm:

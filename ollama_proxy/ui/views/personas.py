@@ -63,7 +63,7 @@ def one() -> Response:
     return shown(
         "persona.html",
         persona=persona,
-        state=next((state for state in states if state["name"] == persona.name), None),
+        told=next((state for state in states if state["name"] == persona.name), None),
         form=form_of(persona, _base_name(persona)),
         modelfile=_modelfile(persona),
         left_out=[name for name in request.args.get("left_out", "").split(",") if name in DEPRECATED],
