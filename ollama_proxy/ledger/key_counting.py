@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ollama_proxy.access.allowance import Spent
 from ollama_proxy.access.keys import Key, Limits
@@ -102,6 +102,14 @@ class WaitingSettlements:
     @property
     def waits(self) -> bool:
         return bool(self._waiting)
+
+
+class AllUsed(NamedTuple):
+    """What a key has used in the day and the month that run, and the day (UTC) in which it was used last."""
+
+    day: Counts
+    month: Counts
+    last_day: str
 
 
 class KeyCounting:
@@ -252,6 +260,23 @@ class KeyCounting:
         found = self._table.counts(ids, [windows.day, windows.month])
         names = {"day": windows.day, "month": windows.month}
         return {key: {name: found.get((key, period), Counts()) for name, period in names.items()} for key in ids}
+
+    def used_by_all(self, windows: Windows) -> dict[int, AllUsed]:
+        """Return what each key used in the day and the month, and when it was used last; by the key's id.
+
+        A key that was never used is left out. Raises StorageUnavailable.
+        """
+        found = self._table.counts_of_all([windows.day, windows.month])
+        last: dict[int, str] = {}
+        for key_id, period in found:
+            if period[0] == windows.day[0]:
+                last[key_id] = max(last.get(key_id, ""), period)
+        return {
+            key_id: AllUsed(
+                found.get((key_id, windows.day), Counts()), found.get((key_id, windows.month), Counts()), day[1:]
+            )
+            for key_id, day in last.items()
+        }
 
     def standing(self, key_id: int) -> Standing:
         """Return how a key stands now, with what is reserved. Raises StorageUnavailable."""

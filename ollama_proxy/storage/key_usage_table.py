@@ -24,7 +24,9 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -234,6 +236,17 @@ class KeyUsageTable:
         c = USE.c
         query = select(c.key_id, c.period, *[c[name] for name in _COUNTED]).where(
             c.key_id.in_(list(key_ids)), c.period.in_(list(periods))
+        )
+        rows = self._database.run(lambda connection: connection.execute(query).all())
+        return {(row[0], row[1]): Counts(*row[2:]) for row in rows}
+
+    def counts_of_all(self, periods: Sequence[str]) -> dict[tuple[int, str], Counts]:
+        """Return what all keys used in these windows, and in the last day in which each was used: one statement."""
+        c = USE.c
+        is_day = c.period.between("d", "e")
+        last = select(c.key_id, func.max(c.period)).where(is_day).group_by(c.key_id)
+        query = select(c.key_id, c.period, *[c[name] for name in _COUNTED]).where(
+            or_(c.period.in_(list(periods)), tuple_(c.key_id, c.period).in_(last))
         )
         rows = self._database.run(lambda connection: connection.execute(query).all())
         return {(row[0], row[1]): Counts(*row[2:]) for row in rows}

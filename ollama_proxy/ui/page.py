@@ -6,10 +6,13 @@ import gzip
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Response, current_app, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.formparser import FormDataParser
 
 from ollama_proxy.access.pages import PAGES
 from ollama_proxy.errors import BadRequest, ProxyError
@@ -27,8 +30,10 @@ NAVIGATION_KEY = "ollama_proxy.ui"
 _WORTH_GZIP = 700
 #: Quick: a page is made for every look, and a poll comes every few seconds.
 _LEVEL = 5
-#: Bytes of a form, and how many fields it may have.
+#: Bytes of a form, and how many fields it may have, if a view does not say more.
 _LONGEST_FORM, _MOST_FIELDS = 64 * 1024, 100
+#: The type of a form that uploads files.
+_WITH_FILES = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +95,33 @@ def takes_gzip() -> bool:
     return request.accept_encodings["gzip"] > 0
 
 
-def form() -> dict[str, str]:
-    """Return the fields of the form that was sent, the last one of each name. Raises ProxyError for one that is too
-    long, has too many fields, or does not arrive.
+def form(*, most_bytes: int = _LONGEST_FORM, most_fields: int = _MOST_FIELDS) -> dict[str, str]:
+    """Return the fields of the form that was sent, the last one of each name, an uploaded file as its text.
+
+    Raises ProxyError for one that is too long, has too many fields, or does not arrive. Line ends are LF: browsers send
+    CR and LF (https://html.spec.whatwg.org/#constructing-the-form-data-set).
     """
+    body = request_body(most_bytes=most_bytes)
     try:
-        fields = parse_qsl(
-            request_body(most_bytes=_LONGEST_FORM).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS
-        )
-    except ValueError:
+        if request.mimetype == _WITH_FILES:
+            fields = _fields_with_files(body, most_fields)
+        else:
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=most_fields))
+    except (ValueError, HTTPException):
         raise BadRequest("this form cannot be read") from None
-    return dict(fields)
+    return {name: text.replace("\r\n", "\n") for name, text in fields.items()}
+
+
+def _fields_with_files(body: bytes, most_fields: int) -> dict[str, str]:
+    """The fields of a form that may upload files (RFC 7578). A file that was not chosen is "".
+
+    Raises ValueError, HTTPException.
+    """
+    parser = FormDataParser(max_form_memory_size=len(body), max_form_parts=most_fields, silent=False)
+    _, fields, files = parser.parse(BytesIO(body), _WITH_FILES, len(body), request.mimetype_params)
+    return {name: values[-1] for name, values in fields.lists()} | {
+        name: file.read().decode() for name, file in files.items()
+    }
 
 
 class PageNotFound(ProxyError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -14,6 +14,8 @@ from ollama_proxy.ops.moments import epoch, left
 
 #: What stands where nothing is known.
 NOTHING: Final = "–"
+#: What stands where something has no end.
+NEVER: Final = "never"
 
 #: How requests end (`observation.Outcome`), in the order in which a plot stacks them.
 OUTCOMES: Final = {
@@ -96,6 +98,20 @@ def since(moment: object, now: float) -> float | None:
     return None if began is None else max(now - began, 0.0)
 
 
+def last_day(moment: str | None) -> str:
+    """The day (UTC) to whose end something counts, "2027-01-31"; the moment itself if it ends within a day.
+
+    "never" for None.
+    """
+    ends_at = epoch(moment)
+    if ends_at is None:
+        return NEVER
+    ends = datetime.fromtimestamp(ends_at, UTC)
+    if (ends.hour, ends.minute, ends.second, ends.microsecond) != (0, 0, 0, 0):
+        return str(moment)
+    return (ends - timedelta(days=1)).strftime("%Y-%m-%d")
+
+
 def bare_name(model: str | None) -> str:
     """A model's id without its vendor; a dash for none."""
     return without_vendor(model) if model else NOTHING
@@ -122,6 +138,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "span": span,
     "since": since,
     "left": left,
+    "last_day": last_day,
     "bare_name": bare_name,
     "outcome": outcome,
     "plural": plural,

@@ -21,7 +21,7 @@ __all__ = ["postgres"]
 Visit = Callable[..., Visitor]
 Start = Callable[..., ProxyServer]
 
-PAGES = ("/ui", "/ui/models", "/ui/requests", "/ui/usage", "/ui/playground", "/ui/connect")
+PAGES = ("/ui", "/ui/models", "/ui/requests", "/ui/usage", "/ui/playground", "/ui/keys", "/ui/personas", "/ui/connect")
 ALL = [*PAGES, "/ui/models?order=smart", "/ui/requests?failed=1", "/ui/usage?span=30d", "/ui/requests/{broken}"]
 
 
@@ -65,7 +65,7 @@ def test_no_page_has_a_fault_with_all_of_it_open(
 def test_the_navigation_leads_to_each_page(served: ProxyServer, visit: Visit) -> None:
     page = visit(served).open("/ui")
     names = page.locator("nav.pages a").all_inner_texts()
-    assert names == ["Now", "Models", "Requests", "Usage", "Playground", "Connect"]
+    assert names == ["Now", "Models", "Requests", "Usage", "Playground", "Keys", "Personas", "Connect"]
     for name in names:
         page.locator("nav.pages a", has_text=name).click()
         expect(page.locator("h1")).to_have_text(name)

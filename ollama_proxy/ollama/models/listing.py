@@ -8,12 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, persona_targets
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.ollama.answer.lines import json_line
 from ollama_proxy.ollama.models.show import basenames, show, show_persona
 from ollama_proxy.ollama.models.tags import Listed, ListedPersona, listed_virtual, tags
+
+
+def base_name(persona: Persona, catalog: Catalog) -> str:
+    """Return the listed name of what the persona is made of.
+
+    A base that is gone is called as it was: the free models that stand in for it are not what it was made of.
+    """
+    base = catalog.resolve_base(persona.base)
+    if base.virtual is not None:
+        return base.virtual.name
+    return persona.base if base.model is None else base.model.name
 
 
 @dataclass(slots=True)
@@ -65,9 +77,7 @@ class Listing:
         """
         agent = "GitHubCopilotChat/" if copilot else ""
         if isinstance(model, ListedPersona):
-            # A base that is gone is called as it was: the free models that stand in for it are not what it was made of.
-            base = catalog.resolve_base(model.persona.base)
-            name = model.base.name if base.model or base.virtual else model.persona.base
+            name = base_name(model.persona, catalog)
             return json_line(show_persona(model, name, requested, user_agent=agent, system=system, width=width))
         replies = self._for(catalog)
         key = (model.name, requested if copilot else "", width)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.modelfile.modelfile import Modelfile
 from ollama_proxy.modelfile.parameters import shown
 from ollama_proxy.modelfile.writer import write
@@ -83,7 +84,7 @@ def show_persona(
     parameters = {"num_ctx": context_length(model), **persona.parameters}
     said = {
         "license": "\n".join(persona.licenses),
-        "modelfile": write(_as_modelfile(model, base_name), model.name),
+        "modelfile": write(modelfile_of(persona, base_name), model.name),
         "parameters": shown(parameters),
         "template": persona.template or whole["template"],
         "system": system or persona.system,
@@ -97,8 +98,8 @@ def show_persona(
     return {key: value for key, value in said.items() if value or key not in _LEFT_OUT}
 
 
-def _as_modelfile(model: ListedPersona, base_name: str) -> Modelfile:
-    persona = model.persona
+def modelfile_of(persona: Persona, base_name: str) -> Modelfile:
+    """Return what the persona's Modelfile says; `base_name` is what it is made from."""
     return Modelfile(
         base=base_name,
         system=persona.system,

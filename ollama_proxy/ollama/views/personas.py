@@ -28,7 +28,7 @@ from ollama_proxy.errors import BadRequest, DatabaseAway, ModelNotFound, NotImpl
 from ollama_proxy.gojson.text import quote
 from ollama_proxy.ollama.models.lookup import NO_MANIFEST, check_name, without_source
 from ollama_proxy.ollama.request.create_body import CreateRequest, read_create
-from ollama_proxy.ollama.request.library_bodies import read_copy, read_delete
+from ollama_proxy.ollama.request.library_bodies import CopyRequest, DeleteRequest, read_copy, read_delete
 from ollama_proxy.ollama.views.replies import STREAM_JSON, json_reply, status_lines
 from ollama_proxy.ollama.views.state import running
 from ollama_proxy.storage.database import StorageUnavailable
@@ -40,7 +40,11 @@ from ollama_proxy.web.permission import check_may_change
 def create() -> Response:
     """POST /api/create."""
     check_may_change()
-    asked = read_create(request_body())
+    return create_as_asked(read_create(request_body()))
+
+
+def create_as_asked(asked: CreateRequest) -> Response:
+    """Make the persona, and answer as POST /api/create. Raises ProxyError in Ollama's words."""
     asked_for(asked.asked)
     asked.check_files()
     catalog = _catalog()
@@ -110,7 +114,11 @@ def _digests_of_base(origin: Origin, catalog: Catalog) -> list[str]:
 def copy() -> Response:
     """POST /api/copy: of a persona, or of any name that means a model, which then has another name."""
     check_may_change()
-    asked = read_copy(request_body())
+    return copy_as_asked(read_copy(request_body()))
+
+
+def copy_as_asked(asked: CopyRequest) -> Response:
+    """Copy, and answer as POST /api/copy. Raises ProxyError in Ollama's words."""
     asked_for(asked.source)
     catalog = _catalog()
     for field, name in (("source", asked.source), ("destination", asked.destination)):
@@ -135,7 +143,11 @@ def _source(name: str, catalog: Catalog) -> Origin:
 def delete() -> Response:
     """DELETE /api/delete: of personas. OpenRouter's models and the server's own can only be hidden."""
     check_may_change()
-    asked = read_delete(request_body())
+    return delete_as_asked(read_delete(request_body()))
+
+
+def delete_as_asked(asked: DeleteRequest) -> Response:
+    """Delete the persona, and answer as DELETE /api/delete. Raises ProxyError in Ollama's words."""
     asked_for(asked.asked)
     if not asked.asked.strip():
         raise BadRequest("model is required")

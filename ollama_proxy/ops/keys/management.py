@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ollama_proxy.access.caller import Caller
 from ollama_proxy.access.key_texts import checked_name, fingerprint, folded, new_key, shown_prefix
 from ollama_proxy.access.keys import Key
 from ollama_proxy.catalog.filters import Filters
@@ -62,6 +63,11 @@ class Actor:
     name: str
     address: str
 
+    @classmethod
+    def calling(cls, caller: Caller) -> Actor:
+        """Whoever sends a request with a key."""
+        return cls(caller.key, caller.address)
+
 
 class KeyManagement:
     """The operations on keys. Methods raise ProxyError with words for the user, and StorageUnavailable."""
@@ -83,11 +89,11 @@ class KeyManagement:
     def all(self) -> dict[str, Any]:
         """Return whether keys are required, and all keys by name."""
         stored = self._table.load()
-        return {"required": bool(stored.required), "keys": [self._told(row) for row in stored.rows]}
+        return {"required": bool(stored.required), "keys": [self.told(row) for row in stored.rows]}
 
     def one(self, name: str) -> dict[str, Any]:
         """Return what is told of one key. Raises KeyNotFound."""
-        return self._told(self._row(name))
+        return self.told(self._row(name))
 
     def events(self, limit: int, *, before: int | None = None) -> dict[str, Any]:
         """Return what was done to keys, the newest first; `next` is the next page's `before`, None for no more."""
@@ -162,7 +168,7 @@ class KeyManagement:
     def _event(self, actor: Actor, action: str, key: str, detail: str) -> Event:
         return Event(self._clock(), actor.name, actor.address, action, key, detail)
 
-    def _told(self, row: KeyRow) -> dict[str, Any]:
+    def told(self, row: KeyRow) -> dict[str, Any]:
         """What is told of a key: the fields of `wishes.py`, and its state. Never the key, nor its hash."""
         dollars = {
             "usd_per_day": row.microusd_per_day,

@@ -101,7 +101,7 @@ def _use_of(key: Key) -> dict[str, Any]:
 
 
 def _actor() -> Actor:
-    return Actor(caller().key, caller().address)
+    return Actor.calling(caller())
 
 
 def _wishes() -> dict[str, Any]:

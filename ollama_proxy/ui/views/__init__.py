@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_proxy.ui.page import Page
-from ollama_proxy.ui.views import connect, models, now, playground, requests, usage
+from ollama_proxy.ui.views import connect, keys, models, now, personas, playground, requests, usage
 
 NAVIGATION: tuple[Page, ...] = (
     now.page,
@@ -11,5 +11,7 @@ NAVIGATION: tuple[Page, ...] = (
     requests.page,
     usage.page,
     playground.page,
+    keys.page,
+    personas.page,
     connect.page,
 )
