@@ -86,6 +86,7 @@ def test_a_model_in_json() -> None:
         "name": "bolt:free",
         "id": "acme/bolt:free",
         "context_length": BOLT.context_length,
+        "capabilities": ["completion", "tools"],
         "state": "ready",
         "reason": None,
         "until": None,
