@@ -1,4 +1,4 @@
-"""Keys and Personas in a real browser: what an admin does there, with and without scripts, dark, narrow, by axe-core."""
+"""Keys and Personas in a real browser: what an admin does there, with and without scripts, dark and narrow."""
 
 from __future__ import annotations
 
