@@ -10,7 +10,7 @@ from typing import Any, Final
 from ollama_proxy.catalog.making import MOST_MESSAGES
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.errors import BadRequest
-from ollama_proxy.modelfile.modelfile import Modelfile, ModelfileError
+from ollama_proxy.modelfile.modelfile import ROLES, Modelfile, ModelfileError
 from ollama_proxy.modelfile.parameters import DEPRECATED, KNOWN, parameter_value, plain
 from ollama_proxy.modelfile.parser import parse
 from ollama_proxy.ui.words import plural
@@ -60,10 +60,14 @@ def _is_number(text: str) -> bool:
 
 
 def create_body(form: PersonaForm, kept: Persona | None = None) -> dict[str, Any]:
-    """Return the body of POST /api/create that makes the persona. Raises BadRequest for parameters that are none.
+    """Return the body of POST /api/create that makes the persona. Raises BadRequest for parameters or roles that
+    are none.
 
     `kept` is the persona as it was: what the form does not show of it stays.
     """
+    roles = {*ROLES, *(() if kept is None else (one["role"] for one in kept.messages))}
+    if any(role not in roles for role, text in form.messages if text.strip()):
+        raise BadRequest('message role must be one of "system", "user", or "assistant"')
     body: dict[str, Any] = {
         "model": form.name,
         "from": form.base,

@@ -169,10 +169,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+#: The pages with names, notes and texts that people give: they are looked at with all others.
+_GIVEN = ("/ui/keys", "/ui/keys/new", "/ui/keys/events", "/ui/personas", "/ui/personas/new", "/ui/personas/copy")
+
+
 def pages(server: ProxyServer, paths: Iterable[str]) -> dict[str, str]:
     """What the server answers on these paths, headers too, to whoever has the proxy's key."""
     found = {}
-    for path in paths:
+    for path in (*paths, *_GIVEN):
         answer = requests.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {PROXY_KEY}"}, timeout=PATIENCE)
         found[path] = f"{answer.status_code} {dict(answer.headers)}\n{answer.text}"
     return found

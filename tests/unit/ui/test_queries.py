@@ -44,6 +44,9 @@ def selects() -> Iterator[list[str]]:
         ("/ui/now", ["in_flight"]),
         ("/ui/models", []),
         ("/ui/models?order=fast", []),
+        ("/ui/keys", []),
+        ("/ui/personas", ["personas", "revisions"]),
+        ("/ui/personas/new", []),
         ("/ui/requests", ["in_flight", "request_log"]),
         ("/ui/requests/live", ["in_flight", "request_log"]),
         ("/ui/requests?failed=1&caller=a&model=b", ["request_log"]),
@@ -59,3 +62,24 @@ def test_one_query_for_each_table_that_is_shown(app: Flask, selects: list[str], 
     selects.clear()
     assert client.get(path).status_code in (200, 404)
     assert sorted(table for table in selects if table != "revisions") == tables
+
+
+def test_keys_are_two_tables_however_many_there_are(tmp_path: Path, app: Flask, selects: list[str]) -> None:
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/x.db",
+        openrouter_api_key="sk-or-none",
+        host="127.0.0.1",
+        proxy_api_keys=("boss=boss-s3cret-key",),
+    )
+    client, boss = create_app(settings).test_client(), {"Authorization": "Bearer boss-s3cret-key"}
+    for number in range(30):
+        made = {"name": f"key{number}", "free_per_day": 5}
+        assert client.post("/api/proxy/keys", json=made, headers=boss).status_code == 201
+    for path in ("/ui/keys", "/ui/keys/key?name=key7", "/ui/keys/remove?name=key7"):
+        looks = []
+        for _ in range(3):  # another look brings what this process keeps of the keys up to date, at most once a second
+            selects.clear()
+            assert client.get(path, headers=boss).status_code == 200
+            of_keys = ("api_keys", "key_requirement", "key_usage")
+            looks.append(sorted(table for table in selects if table in of_keys))
+        assert list(of_keys) in looks, path
