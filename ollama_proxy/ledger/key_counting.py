@@ -20,7 +20,7 @@ from ollama_proxy.ledger.key_limits import Refused, left_headers, refusal
 from ollama_proxy.ledger.key_windows import windows_at
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import REST_SECONDS, StorageUnavailable
-from ollama_proxy.storage.key_usage_table import AllUsed, Counts, KeyUsageTable, Settlement, Standing, Windows
+from ollama_proxy.storage.key_usage_table import Counts, KeyUsageTable, Settlement, Standing, Windows
 from ollama_proxy.storage.write_behind import Write
 
 #: Seconds, for Retry-After while the database is away.
@@ -107,6 +107,14 @@ class Use(NamedTuple):
     counts: Counts
     reserved: int
     resets: float
+
+
+class AllUsed(NamedTuple):
+    """What a key has used in the day and the month that run, and the day (UTC) in which it was used last."""
+
+    day: Counts
+    month: Counts
+    last_day: str
 
 
 class KeyCounting:
@@ -260,7 +268,17 @@ class KeyCounting:
 
         A key that was never used is left out. Raises StorageUnavailable.
         """
-        return self._table.used_by_all(windows)
+        found = self._table.counts_of_all([windows.day, windows.month])
+        last: dict[int, str] = {}
+        for key_id, period in found:
+            if period[0] == windows.day[0]:
+                last[key_id] = max(last.get(key_id, ""), period)
+        return {
+            key_id: AllUsed(
+                found.get((key_id, windows.day), Counts()), found.get((key_id, windows.month), Counts()), day[1:]
+            )
+            for key_id, day in last.items()
+        }
 
     def standing(self, key_id: int) -> Standing:
         """Return how a key stands now, with what is reserved. Raises StorageUnavailable."""

@@ -142,15 +142,6 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class AllUsed:
-    """What a key has used in the day and the month that run, and the day (UTC) in which it was used last."""
-
-    day: Counts
-    month: Counts
-    last_day: str
-
-
-@dataclass(frozen=True, slots=True)
 class Settlement:
     """What a request used that ended at `at`. `id` is that of its reservation, "" for a key without limits.
 
@@ -249,25 +240,16 @@ class KeyUsageTable:
         rows = self._database.run(lambda connection: connection.execute(query).all())
         return {(row[0], row[1]): Counts(*row[2:]) for row in rows}
 
-    def used_by_all(self, windows: Windows) -> dict[int, AllUsed]:
-        """Return what each key used in the day and the month of `windows`, by one statement; see `AllUsed`.
-
-        A key that was never used is left out.
-        """
-        c, nothing = USE.c, Counts()
-        last = select(c.key_id, func.max(c.period)).where(c.period.between("d", "e")).group_by(c.key_id)
+    def counts_of_all(self, periods: Sequence[str]) -> dict[tuple[int, str], Counts]:
+        """Return what all keys used in these windows, and in the last day in which each was used: one statement."""
+        c = USE.c
+        is_day = c.period.between("d", "e")
+        last = select(c.key_id, func.max(c.period)).where(is_day).group_by(c.key_id)
         query = select(c.key_id, c.period, *[c[name] for name in _COUNTED]).where(
-            or_(c.period.in_([windows.day, windows.month]), tuple_(c.key_id, c.period).in_(last))
+            or_(c.period.in_(list(periods)), tuple_(c.key_id, c.period).in_(last))
         )
         rows = self._database.run(lambda connection: connection.execute(query).all())
-        found: dict[int, dict[str, Counts]] = defaultdict(dict)
-        for row in rows:
-            found[row[0]][row[1]] = Counts(*row[2:])
-        return {
-            key_id: AllUsed(of_key.get(windows.day, nothing), of_key.get(windows.month, nothing), max(days)[1:])
-            for key_id, of_key in found.items()
-            if (days := [period for period in of_key if period.startswith("d")])
-        }
+        return {(row[0], row[1]): Counts(*row[2:]) for row in rows}
 
     def settle(self, settlements: Sequence[Settlement]) -> Write:
         """Remove reservations, and count what was used in their place. Made twice, it counts only once.

@@ -9,9 +9,7 @@ from typing import Any
 from ollama_proxy.ledger.key_windows import windows_at
 from ollama_proxy.ops.keys.management import KeyManagement
 from ollama_proxy.runtime import Runtime
-from ollama_proxy.storage.key_usage_table import AllUsed, Counts
-
-_NOTHING = AllUsed(Counts(), Counts(), "")
+from ollama_proxy.storage.key_usage_table import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ def all_keys(parts: Runtime, operations: KeyManagement, now: float) -> AllKeys:
     used = parts.counting.used_by_all(windows_at(now)) if stored.rows else {}
     keys = []
     for row in stored.rows:
-        of_key = used.get(row.id, _NOTHING)
-        keys.append(KeyWithUse(operations.told(row), of_key.day, of_key.month, of_key.last_day))
+        of_key = used.get(row.id)
+        day, month, last = (Counts(), Counts(), "") if of_key is None else of_key
+        keys.append(KeyWithUse(operations.told(row), day, month, last))
     return AllKeys(bool(stored.required), keys)

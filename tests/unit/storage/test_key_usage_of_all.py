@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from ollama_proxy.ledger.key_counting import AllUsed, KeyCounting
 from ollama_proxy.ledger.key_windows import windows_at
 from ollama_proxy.storage.database import Database
-from ollama_proxy.storage.key_usage_table import USE, AllUsed, Counts, KeyUsageTable
+from ollama_proxy.storage.key_usage_table import USE, Counts, KeyUsageTable
 from tests.postgres import postgres_url
 from tests.storage_databases import database
 
@@ -33,11 +34,12 @@ def test_day_month_and_last_day_of_every_key(database: Database) -> None:
         row(4, minute, 40),
     ]
     database.run(lambda connection: connection.execute(insert(USE), rows), write=True)
+    counting = KeyCounting(KeyUsageTable(database), at_once=None, with_ledger=None, on_lost=print, on_awaited=print)  # type: ignore[arg-type]
 
     def counts(requests: int) -> Counts:
         return Counts(requests, 1, 2, 3, 4, 0)
 
-    assert KeyUsageTable(database).used_by_all(windows_at(NOW)) == {
+    assert counting.used_by_all(windows_at(NOW)) == {
         1: AllUsed(counts(11), counts(13), "2026-11-24"),
         2: AllUsed(Counts(), counts(22), "2026-11-03"),
         3: AllUsed(Counts(), Counts(), "2026-09-30"),
