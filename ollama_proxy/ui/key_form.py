@@ -45,9 +45,14 @@ def form_of(key: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def sent(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts of the form as they were sent. A switch that is off is not sent (HTML, 4.10.5.1.15)."""
-    return {name: fields.get(name, "").strip() for name in LABELS}
+def sent(fields: Mapping[str, str], shown: Mapping[str, str] = EMPTY) -> dict[str, str]:
+    """Return the texts of the form as they were sent; one that was not sent at all is as it was `shown`.
+
+    A switch that is off is never sent (https://html.spec.whatwg.org/#constructing-the-form-data-set).
+    """
+    return {
+        name: fields.get(name, "") if name in _SWITCHES else fields.get(name, shown[name]).strip() for name in LABELS
+    }
 
 
 def wishes(form: Mapping[str, str], shown: Mapping[str, str] = EMPTY) -> dict[str, Any]:

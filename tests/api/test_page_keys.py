@@ -15,7 +15,10 @@ import requests
 from ollama_proxy.storage.database import Database, sqlalchemy_url
 from simulator.process import Simulator
 from tests.api.nothing_kept import files, tables
+from tests.own_postgres import Postgres, postgres
 from tests.servers import PATIENCE, ProxyServer, wait_for
+
+__all__ = ["postgres"]
 
 BOSS = "boss-s3cret-key"
 MARKUP = "<script>alert(1)</script>"
@@ -166,6 +169,7 @@ def test_a_key_is_changed_switched_and_removed(guarded: ProxyServer) -> None:
     assert nothing.status_code == 303, "nothing to change is no mistake"
     wrong = send(guarded, "/keys/key", form | {"parallel": "0"})
     assert (wrong.status_code, "Requests at a time: a whole number" in text_of(wrong)) == (400, True)
+    assert send(guarded, "/keys/switch", {"name": "phone"}).status_code == 400
     assert send(guarded, "/keys/switch", {"name": "phone", "to": "disabled"}).status_code == 303
     wait_for(lambda: guarded.get("/api/tags", headers=bearer(key)).status_code == 401, what="it is refused")
     assert "disabled" in _row(look(guarded, "/keys"), "phone")
@@ -256,3 +260,31 @@ def test_the_key_is_in_no_place_but_the_answer(start_proxy: Start, tmp_path: Pat
     database.dispose()
     assert b"holder" in written
     assert key.encode() not in written + metrics.encode() + server.log().encode()
+
+
+def test_with_the_database_away_forms_come_back(start_proxy: Start, postgres: Postgres) -> None:
+    server = start_proxy(database_url=postgres.url, proxy_api_keys=f"boss={BOSS}", ready=False)
+    add(server, name="holder")
+    persona = {"name": "mario", "base": "free", "system": "You are Mario."}
+    wait_for(lambda: send(server, "/personas/new", persona).status_code in (303, 400), what="a catalogue")
+    postgres.kill()
+    for path in READ:
+        assert look(server, path).status_code == (200 if path == "/keys/new" else 503), path
+    made = send(server, "/keys/new", {"name": "other", "note": "a note"})
+    assert (made.status_code, NEW_KEY.findall(made.text)) == (503, [])
+    assert 'value="a note"' in made.text
+    assert "the database does not answer now" in text_of(made)
+    for path, fields in WRITE.items():
+        assert send(server, path, fields | {"name": "holder"}).status_code == 503, path
+    known = look(server, "/personas/persona?name=mario")
+    assert "You are Mario." in text_of(known), "what is known is shown"
+    for path, fields in (
+        ("/personas/new", persona | {"name": "luigi"}),
+        ("/personas/edit", persona | {"system": "You are Luigi."}),
+        ("/personas/modelfile", {"name": "x", "modelfile": "FROM free\nSYSTEM You are Luigi."}),
+        ("/personas/copy", {"source": "mario", "destination": "luigi"}),
+    ):
+        refused = send(server, path, fields)
+        assert (refused.status_code, "the database does not answer now" in text_of(refused)) == (503, True), path
+        assert all(value in refused.text for value in fields.values()), path
+    assert send(server, "/personas/delete", {"name": "mario"}).status_code == 503

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from ollama_proxy.access.key_texts import folded, keys_of_settings
-from ollama_proxy.errors import DatabaseAway, ProxyError, Unavailable
+from ollama_proxy.errors import BadRequest, DatabaseAway, ProxyError, Unavailable
 from ollama_proxy.ops.keys.management import Actor, KeyManagement, KeyNotFound, unmatched_lines
 from ollama_proxy.ops.keys.overview import KeyWithUse, all_keys
 from ollama_proxy.ops.keys.routes import management
@@ -73,9 +73,11 @@ def one() -> Response:
 def change() -> Response:
     """POST /ui/keys/key: changes what the form says otherwise than the key."""
     operations, fields = management(), form(most_bytes=_MOST_BYTES)
-    key, texts = _one(operations, fields.get("name", "")), sent(fields)
+    key = _one(operations, fields.get("name", ""))
+    before = form_of(key.told)
+    texts = sent(fields, before)
     try:
-        if wished := wishes(texts, form_of(key.told)):
+        if wished := wishes(texts, before):
             operations.change(key.told["name"], wished, Actor.calling(caller()))
     except (ProxyError, StorageUnavailable) as error:
         return _shown_key(key, texts, error)
@@ -91,9 +93,10 @@ def _shown_key(key: KeyWithUse, texts: Mapping[str, str], error: Exception | Non
 def switch() -> Response:
     """POST /ui/keys/switch: disables the key `name`, or enables it (`to`)."""
     operations, fields = management(), form()
-    disabled = fields.get("to") == "disabled"
-    key = operations.change(fields.get("name", ""), {"disabled": disabled}, Actor.calling(caller()))
-    done = "disabled" if disabled else "enabled"
+    done = fields.get("to", "")
+    if done not in ("disabled", "enabled"):
+        raise BadRequest("to: disabled or enabled")
+    key = operations.change(fields.get("name", ""), {"disabled": done == "disabled"}, Actor.calling(caller()))
     return went_to(f"/keys/key?{urlencode({'name': key['name'], 'done': done})}")
 
 
@@ -140,7 +143,7 @@ def _status(error: Exception | None) -> int:
 
 
 def _unmatched(key: Mapping[str, Any]) -> list[str]:
-    """The lines of its models that match none: most likely typing errors. None while there is no catalogue."""
+    """The lines of its models that match none: most likely typing errors. No line while there is no catalogue."""
     try:
         return unmatched_lines(key["models"], runtime().backend.catalog(), free_only=key["free_only"])
     except Unavailable:

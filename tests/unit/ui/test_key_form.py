@@ -71,6 +71,11 @@ def test_a_change_is_what_differs() -> None:
     assert wishes(back, shown) == {"rpm": None, "admin": False, "note": "new"}
 
 
+def test_what_was_not_sent_at_all_stays_but_for_switches() -> None:
+    shown = form_of(PLAIN | {"rpm": 5, "usd_per_day": 2.0, "models": ["a"], "admin": True})
+    assert wishes(sent({"note": "x"}, shown), shown) == {"note": "x", "admin": False}
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
