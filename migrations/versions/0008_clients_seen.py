@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_clients_seen"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
