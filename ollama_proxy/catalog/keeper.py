@@ -130,12 +130,13 @@ class CatalogKeeper:
                     self._catalog, self._built_with = self._build(self._copy, self._gone)
             finally:
                 self._lock.release()
+        catalog = self._catalog
+        if catalog is None:  # such as for a command: there may be no database to look for personas in
+            return None
         made_of, known, named = self._named
-        catalog, personas = self._catalog, self._personas()
+        personas = self._personas()
         if made_of is catalog and known is personas:
             return named
-        if catalog is None:
-            return None
         named = catalog.with_personas(personas)
         self._named = catalog, personas, named
         return named
