@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ollama_proxy.catalog.glob import Glob
 from ollama_proxy.catalog.names import bare
 
 _STAR = "*"
@@ -23,33 +24,19 @@ class Alias:
 
     pattern: str
     target: str
-    #: The texts between the stars, in lower case.
-    _pieces: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _glob: Glob = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_pieces", tuple(bare(self.pattern.lower()).split(_STAR)))
+        object.__setattr__(self, "_glob", Glob(bare(self.pattern.lower())))
 
     @property
     def is_exact(self) -> bool:
         """The pattern is one name."""
-        return len(self._pieces) == 1
+        return _STAR not in self.pattern
 
     def fits(self, name: str) -> bool:
         """Whether the pattern is for `name`. The time is in proportion to the pattern times the name."""
-        text = bare(name.strip().lower())
-        first, *rest = self._pieces
-        if not rest:
-            return text == first
-        last = rest.pop()
-        if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
-            return False
-        at, end = len(first), len(text) - len(last)
-        for piece in rest:  # the leftmost place of each leaves the most room for the next
-            at = text.find(piece, at, end)
-            if at < 0:
-                return False
-            at += len(piece)
-        return True
+        return self._glob.matches(bare(name.strip().lower()))
 
 
 def aliases_of(pairs: Iterable[tuple[str, str]]) -> tuple[Alias, ...]:

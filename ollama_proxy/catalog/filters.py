@@ -8,11 +8,11 @@ what the files say at one time; FilterFiles watches them.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ollama_proxy.catalog.glob import Globs
 from ollama_proxy.catalog.names import DEFAULT_TAG, FREE_TAG, tagged, variant
 
 NAMES_FILE = "models-filter.txt"
@@ -34,20 +34,20 @@ class FilterLine:
     pattern: str
     excludes: bool
 
-    def expression(self, *, whole: bool, free_mode: bool) -> str:
-        """Return a regular expression that matches a whole tagged name in lower case.
+    def patterns(self, *, whole: bool, free_mode: bool) -> list[str]:
+        """Return the patterns (`glob.py`) of which one must match a whole tagged name in lower case.
 
         A whole name without a tag means `:latest`, in free mode also `:free`; a `*` stands for any run of characters, a
         tag included.
         """
         if not whole:
-            return f".*{_glob(self.pattern)}.*"
+            return [f"*{self.pattern}*"]
         forms = [self.pattern]
         if not variant(self.pattern):
             forms.append(f"{self.pattern}:{DEFAULT_TAG}")
             if free_mode:
                 forms.append(f"{self.pattern}:{FREE_TAG}")
-        return "|".join(map(_glob, forms))
+        return forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,7 @@ class Filters:
         def allows(name: str, model_id: str) -> bool:
             texts = (name.lower(), tagged(model_id).lower())
             return all(
-                (wanted is None or any(map(wanted.fullmatch, texts)))
-                and (unwanted is None or not any(map(unwanted.fullmatch, texts)))
+                (wanted is None or wanted.match(texts)) and (unwanted is None or not unwanted.match(texts))
                 for wanted, unwanted in files
             )
 
@@ -79,12 +78,10 @@ class Filters:
         `models` are (listed name, id) pairs of the whole catalogue, before any filter.
         """
         texts = [text for name, model_id in models for text in (name.lower(), tagged(model_id).lower())]
-        missed = []
+        missed: list[str] = []
         for lines, whole in ((self.names, True), (self.parts, False)):
-            for line in lines:
-                expression = re.compile(line.expression(whole=whole, free_mode=free_mode), re.DOTALL)
-                if not any(map(expression.fullmatch, texts)):
-                    missed.append(line.text)
+            found = [Globs(line.patterns(whole=whole, free_mode=free_mode)).match(texts) for line in lines]
+            missed += [line.text for line, is_found in zip(lines, found, strict=True) if not is_found]
         return missed
 
     @staticmethod
@@ -110,18 +107,14 @@ def parse_lines(text: str) -> tuple[FilterLine, ...]:
     return tuple(lines)
 
 
-def _glob(pattern: str) -> str:
-    return "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in pattern)
-
-
 def _compile(
     lines: tuple[FilterLine, ...], *, whole: bool, free_mode: bool = False
-) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
+) -> tuple[Globs | None, Globs | None]:
     """Return what must match (None: anything does) and what must not match (None: nothing is excluded)."""
 
-    def union(*, excludes: bool) -> re.Pattern[str] | None:
-        chosen = [line.expression(whole=whole, free_mode=free_mode) for line in lines if line.excludes is excludes]
-        return re.compile("|".join(f"(?:{one})" for one in chosen), re.DOTALL) if chosen else None
+    def union(*, excludes: bool) -> Globs | None:
+        chosen = [line.patterns(whole=whole, free_mode=free_mode) for line in lines if line.excludes is excludes]
+        return Globs(pattern for patterns in chosen for pattern in patterns) if chosen else None
 
     return union(excludes=False), union(excludes=True)
 

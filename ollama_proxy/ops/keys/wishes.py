@@ -14,10 +14,9 @@ from typing import Any, Final
 from ollama_proxy.catalog.filters import parse_lines
 from ollama_proxy.errors import BadRequest
 
-#: The most lines of models, the most characters of one, and the most stars in one: each is matched with every model.
+#: The most lines of models, and the most characters of one: each is matched with every model.
 MOST_LINES: Final = 200
 LONGEST_LINE: Final = 200
-MOST_STARS: Final = 8
 #: The most characters of a note.
 LONGEST_NOTE: Final = 300
 
@@ -101,8 +100,8 @@ def _models(value: Any) -> str:
     read = [line.text for line in parse_lines("\n".join(lines[: MOST_LINES + 1]))]
     if len(read) > MOST_LINES:
         raise ValueError(f"{MOST_LINES} lines at most")
-    if any(len(line) > LONGEST_LINE or line.count("*") > MOST_STARS or "\0" in line for line in read):
-        raise ValueError(f"a line has at most {LONGEST_LINE} characters, and {MOST_STARS} stars")
+    if any(len(line) > LONGEST_LINE or "\0" in line for line in read):
+        raise ValueError(f"a line has at most {LONGEST_LINE} characters")
     return "\n".join(read)
 
 

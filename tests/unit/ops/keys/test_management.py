@@ -53,7 +53,7 @@ def test_a_wish_is_a_column(field: str, value: Any, column: str, expected: Any) 
         *[("rpm", bad) for bad in (0, -1, 1.5, True, "5", 10**12, [])],
         *[("usd_per_day", bad) for bad in (-1, "x", "NaN", "Infinity", True, 1e9, "1" * 1000, [])],
         *[("expires", bad) for bad in (5, "tomorrow", "2027-13-01", "2027-01-14", "2020-01-01T00:00Z", "9" * 50)],
-        *[("models", bad) for bad in (5, [5], ["x" * 201], ["*" * 9], ["a"] * 201, None)],
+        *[("models", bad) for bad in (5, [5], ["x" * 201], ["a"] * 201, None)],
         *[("admin", bad) for bad in (1, "yes", None)],
         *[("note", bad) for bad in (5, "a\nb", "x" * 301)],
         ("sha256", "x"),
