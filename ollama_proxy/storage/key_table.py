@@ -172,10 +172,10 @@ class KeyTable:
 
         return self._database.run(read)
 
-    def add(self, values: Mapping[str, Any], event: Event) -> None:
-        """Add a key with these columns; from now on keys are required. Raises NameTaken, TooManyKeys."""
+    def add(self, values: Mapping[str, Any], event: Event) -> KeyRow:
+        """Add a key with these columns, and return it; from now on keys are required. Raises NameTaken, TooManyKeys."""
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> KeyRow:
             moved(connection, NAME)
             if connection.execute(select(API_KEYS.c.id).where(API_KEYS.c.folded == values["folded"])).first():
                 raise NameTaken(values["name"])
@@ -184,20 +184,22 @@ class KeyTable:
             connection.execute(insert(API_KEYS).values(**values))
             _require(connection, required=True)
             _note(connection, event)
+            return _row(connection, values["folded"])
 
-        self._database.run(write, write=True)
+        return self._database.run(write, write=True)
 
-    def change(self, folded: str, values: Mapping[str, Any], event: Event) -> None:
-        """Change columns of a key. Raises NoSuchKey."""
+    def change(self, folded: str, values: Mapping[str, Any], event: Event) -> KeyRow:
+        """Change columns of a key, and return it as it is then. Raises NoSuchKey."""
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> KeyRow:
             moved(connection, NAME)
             done = connection.execute(update(API_KEYS).where(API_KEYS.c.folded == folded).values(**values))
             if not done.rowcount:
                 raise NoSuchKey(folded)
             _note(connection, event)
+            return _row(connection, folded)
 
-        self._database.run(write, write=True)
+        return self._database.run(write, write=True)
 
     def remove(self, folded: str, event: Event) -> None:
         """Remove a key, and what it has used; keys stay required, also if it was the last one. Raises NoSuchKey."""
@@ -229,6 +231,10 @@ def _load(connection: Connection) -> StoredKeys:
     required = connection.execute(select(REQUIREMENT.c.required)).scalar()
     rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.folded)).all()
     return StoredKeys(tuple(KeyRow(*row) for row in rows), None if required is None else bool(required))
+
+
+def _row(connection: Connection, folded: str) -> KeyRow:
+    return KeyRow(*connection.execute(select(API_KEYS).where(API_KEYS.c.folded == folded)).one())
 
 
 def _require(connection: Connection, *, required: bool) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +353,16 @@ def test_a_wish_that_cannot_be_read_is_refused_in_words(guarded: ProxyServer, bo
     answer = requests.post(f"{guarded.url}/api/proxy/keys", data=body, headers=bearer(OPERATOR), timeout=PATIENCE)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_a_body_about_a_key_is_refused_before_it_is_read(guarded: ProxyServer) -> None:
+    connection = HTTPConnection("127.0.0.1", guarded.port, timeout=PATIENCE)
+    with closing(connection):
+        connection.putrequest("POST", "/api/proxy/keys")
+        connection.putheader("Authorization", f"Bearer {OPERATOR}")
+        connection.putheader("Content-Length", "65537")
+        connection.endheaders()
+        assert connection.getresponse().status == 413, "nothing of the body was sent"
 
 
 # A key in the path

@@ -125,12 +125,13 @@ class KeyManagement:
         values = {**DEFAULTS, **columns_of(wishes, now), "name": name, "folded": folded(name), "created": now}
         values |= {"sha256": fingerprint(key.encode()).hex(), "prefix": shown_prefix(key)}
         try:
-            self._table.add(values, self._event(actor, "added", name, _words(wishes)))
+            row = self._table.add(values, self._event(actor, "added", name, _words(wishes)))
         except NameTaken:
             raise KeyExists(f"there is a key called {name!r} already") from None
         except TooManyKeys:
             raise BadRequest(f"there are {MOST_KEYS} keys already, which is the most") from None
-        return {**self.one(name), "key": key}
+        # Nothing that can fail may stand here: the key is made, and nobody else has its text.
+        return {**self.told(row), "key": key}
 
     def change(self, name: str, wishes: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
         """Change what `wishes` name. Returns the key as it is then. What it has used counts on."""
@@ -141,17 +142,19 @@ class KeyManagement:
         if columns.keys() == {"disabled"}:
             action, words = "disabled" if columns["disabled"] else "enabled", ""
         with _key_not_found():
-            self._table.change(row.folded, columns, self._event(actor, action, row.name, words))
-        return self.one(name)
+            return self.told(self._table.change(row.folded, columns, self._event(actor, action, row.name, words)))
 
     def remove(self, name: str, actor: Actor) -> dict[str, Any]:
         """Remove a key, its requests in the log and its sums. Keys stay required, also if it was the last one."""
         row = self._row(name)
-        with _key_not_found():
-            self._table.remove(row.folded, self._event(actor, "removed", row.name, ""))
         # A key of PROXY_API_KEYS may have taken the name meanwhile: what is recorded is then that one's, too.
         shared = row.folded in self._taken
-        return {"removed": row.name, "requests": 0 if shared else self._ledger.clear(row.name, usage=True)}
+        # This goes first: if the second step fails, the key is still there, and removing it again ends the work. The
+        # other way round a later key of that name would find the rows of this one.
+        requests = 0 if shared else self._ledger.clear(row.name, usage=True)
+        with _key_not_found():
+            self._table.remove(row.folded, self._event(actor, "removed", row.name, ""))
+        return {"removed": row.name, "requests": requests}
 
     def require(self, actor: Actor, *, required: bool) -> dict[str, Any]:
         """Say whether keys are required from now on; those that there are stay as they are."""

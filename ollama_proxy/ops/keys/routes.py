@@ -13,7 +13,7 @@ import orjson
 from flask import Response, request
 
 from ollama_proxy.access.keys import Key
-from ollama_proxy.errors import BadRequest, BodyTooLarge, Forbidden
+from ollama_proxy.errors import BadRequest, Forbidden
 from ollama_proxy.ops.keys.management import Actor, KeyManagement, limits_of
 from ollama_proxy.ops.keys.use import left_of, recorded_of, used_by
 from ollama_proxy.ops.moments import moment_or_none
@@ -106,11 +106,8 @@ def _actor() -> Actor:
 
 def _wishes() -> dict[str, Any]:
     """Return the object in the request's body. Raises BadRequest, BodyTooLarge."""
-    data = request_body()
-    if len(data) > _MOST_BYTES:
-        raise BodyTooLarge(f"a key's fields have at most {_MOST_BYTES} bytes")
     try:
-        found = orjson.loads(data)
+        found = orjson.loads(request_body(most_bytes=_MOST_BYTES))
     except orjson.JSONDecodeError:
         raise BadRequest("the body must be a JSON object") from None
     if not isinstance(found, dict):

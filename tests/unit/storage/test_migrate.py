@@ -71,6 +71,17 @@ def test_upgrade_makes_the_tables_once(empty_url: str) -> None:
     database.dispose()
 
 
+def test_a_migration_s_file_its_docstring_and_its_id_agree() -> None:
+    """They are written by hand, and several branches may add one at a time: the file's number is what people see."""
+    scripts = sorted(migrate._scripts().walk_revisions(), key=lambda script: script.revision)
+    assert len(scripts) > 7
+    for script, before in zip(scripts, ["nothing", *(script.revision for script in scripts)], strict=False):
+        assert (script.down_revision or "nothing") == before
+        assert Path(script.path).name.startswith(f"{script.revision}_"), script.path
+        said = [line for line in script.longdoc.splitlines() if line.startswith(("Revision:", "Follows:"))]
+        assert said == [f"Revision: {script.revision}", f"Follows: {before}"], script.path
+
+
 def test_the_migrations_make_what_the_tables_say(empty_url: str) -> None:
     upgrade(empty_url)
     database = Database(empty_url)

@@ -12,8 +12,8 @@ from ollama_proxy.access.key_texts import fingerprint
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ops.keys.management import Actor, KeyExists, KeyManagement, KeyNotFound, unmatched_lines
 from ollama_proxy.ops.keys.wishes import columns_of
-from ollama_proxy.storage.database import Database, sqlalchemy_url
-from ollama_proxy.storage.key_table import KeyTable
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
+from ollama_proxy.storage.key_table import KeyTable, StoredKeys
 from ollama_proxy.storage.migrate import upgrade
 from tests.unit.catalog.test_snapshot import build
 
@@ -104,6 +104,41 @@ def test_a_key_is_told_once_and_only_its_hash_is_stored(table: KeyTable) -> None
     assert told == {name: value for name, value in made.items() if name != "key"}
     assert (told["rpm"], told["usd_per_day"], told["state"]) == (3, 0.25, "active")
     assert made["key"] not in f"{keys.all()} {keys.events(50)} {table.load()}"
+
+
+def test_after_the_write_nothing_is_read_that_could_fail(table: KeyTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes a key gets its text: it is told this once."""
+    keys, _ = managed(table)
+    load, answers = table.load, iter([True])
+
+    def once() -> StoredKeys:
+        if not next(answers, False):
+            raise StorageUnavailable("away")
+        return load()
+
+    monkeypatch.setattr(table, "load", once)
+    assert keys.add("anna", {}, ACTOR)["name"] == keys.change("anna", {"rpm": 2}, ACTOR)["name"] == "anna"
+    with pytest.raises(StorageUnavailable):
+        keys.one("anna")
+
+
+@pytest.mark.parametrize("step", ["the log", "the key"])
+def test_a_removal_that_failed_can_be_made_again(table: KeyTable, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A key is not gone before what is recorded of it: a later one of its name would see that."""
+    keys, ledger = managed(table)
+    keys.add("anna", {}, ACTOR)
+
+    def fails(*_: Any, **__: Any) -> int:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger if step == "the log" else table, "clear" if step == "the log" else "remove", fails)
+        with pytest.raises(StorageUnavailable):
+            keys.remove("anna", ACTOR)
+    assert keys.remove("anna", ACTOR) == {"removed": "anna", "requests": 7}
+    assert ledger.callers[-1] == ("anna", True)
+    with pytest.raises(KeyNotFound):
+        keys.one("anna")
 
 
 def test_changes_are_written_with_who_and_from_where(table: KeyTable) -> None:
