@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import date
 from enum import StrEnum
@@ -57,9 +57,9 @@ class NameKind(StrEnum):
 class Resolution(NamedTuple):
     """The meaning of a name.
 
-    `model` is set for MODEL, FILTERED and the two wrong kinds (not if a virtual model was asked for embeddings),
-    `virtual` for VIRTUAL, `candidates_text` (full ids) for AMBIGUOUS. `persona` is set if the name is a persona's: the
-    rest is then what its base means. `alias` is set if the name means what an alias says.
+    `model` is set for MODEL, FILTERED (not for a model that is gone) and the two wrong kinds (not if a virtual model was
+    asked for embeddings), `virtual` for VIRTUAL, `candidates_text` (full ids) for AMBIGUOUS. `persona` is set if the
+    name is a persona's: the rest is then what its base means. `alias` is set if the name means what an alias says.
     """
 
     kind: NameKind
@@ -106,6 +106,8 @@ class Catalog:
         self._by_id = {model.id: model for model in known}
         self._allowed = allowed
         self._within: dict[Scope, Catalog] = {}
+        #: Of a catalogue for a key: whether an id that is in no list is in the key's scope. None: no scope.
+        self._holds_id: Callable[[str], bool] | None = None
         self._by_name: dict[str, Model] = {}
         short: defaultdict[str, list[str]] = defaultdict(list)
         self._claudes: defaultdict[str, list[Model]] = defaultdict(list)
@@ -194,6 +196,7 @@ class Catalog:
         held = scope.holds(list(self._by_id.values()), free_mode=self.free_mode)
         less = copy.copy(self)
         less._allowed = self._allowed & held
+        less._holds_id = scope.holds_id(free_mode=self.free_mode)
         less.free = tuple(model for model in self.free if model.id in held)
         less.models = less.free if self.free_mode else tuple(model for model in self.models if model.id in held)
         less.embeddings = tuple(model for model in self.embeddings if model.id in held)
@@ -240,7 +243,8 @@ class Catalog:
         return self._listed(name, embedding=embedding)
 
     def resolve_base(self, base: str, *, embedding: bool = False) -> Resolution:
-        """Return what a persona's base means: UNKNOWN if that model is gone, or in free mode not free any more.
+        """Return what a persona's base means: UNKNOWN if that model is gone, or in free mode not free any more; but
+        FILTERED for a key in whose scope it would not be: it is not to learn of it.
 
         In free mode an id without a variant means its own `:free` variant too, as names do.
         """
@@ -250,7 +254,8 @@ class Catalog:
         if self.free_mode and (model is None or not model.is_free) and not variant(base):
             model = self._by_id.get(f"{base}:{FREE_TAG}")
         if model is None or (self.free_mode and not model.is_free):
-            return Resolution(NameKind.UNKNOWN)
+            is_out_of_scope = self._holds_id is not None and not self._holds_id(base)
+            return Resolution(NameKind.FILTERED if is_out_of_scope else NameKind.UNKNOWN)
         return self._judge(model, embedding=embedding)
 
     def _listed(self, name: str, *, embedding: bool) -> Resolution:

@@ -221,6 +221,19 @@ def test_lists_have_what_is_in_scope(guarded: ProxyServer, scoped: str) -> None:
     assert "cirrus" not in guarded.get("/api/experimental/model-recommendations", headers=bearer(scoped)).text
 
 
+def test_ps_shows_a_key_no_word_of_others_that_means_nothing_in_its_scope(guarded: ProxyServer, scoped: str) -> None:
+    # Both are answered by what is in the scope: only the words are others'.
+    for word in ("openai/gpt-5.1", "EMBER-4:free", "tidal/ember-4:free"):
+        assert chat(guarded, OPERATOR, word).ok
+
+    def loaded(key: str) -> set[str]:
+        return {one["name"] for one in guarded.get("/api/ps", headers=bearer(key)).json()["models"]}
+
+    assert {"openai/gpt-5.1:latest", "tidal/ember-4:free"} <= loaded(OPERATOR)
+    assert {"free:latest", "tidal/ember-4:free"} <= loaded(scoped)
+    assert "openai/gpt-5.1:latest" not in loaded(scoped)
+
+
 def test_a_key_for_free_models_pays_nothing_on_a_server_that_pays(start_proxy: Start, simulator: Simulator) -> None:
     server = start_proxy(free_mode="false", proxy_api_keys=OPERATOR, ready=False)
     wait_for(lambda: server.get("/api/tags", headers=bearer(OPERATOR)).ok, what="a catalogue")
@@ -247,6 +260,7 @@ OPEN_TO_ALL_KEYS = {
     ("GET", "/api/proxy/me"),
     ("GET", "/api/proxy/status"),
     ("GET", "/api/proxy/models"),
+    ("GET", "/api/proxy/personas"),
     ("GET", "/api/proxy/log"),
     ("GET", "/api/proxy/log/<request_id>"),
 }

@@ -31,7 +31,7 @@ class _Loaded:
     expires: int
 
 
-def _as_it_is(model: Listed) -> Listed:
+def _as_it_is(_: str, model: Listed) -> Listed:
     return model
 
 
@@ -69,14 +69,15 @@ class Running:
         """Remove the model that is listed as `name`, under all its names; no error if it is not loaded."""
         self._loaded = {key: one for key, one in self._loaded.items() if one.model.name != name}
 
-    def entries(self, seen: Callable[[Listed], Listed | None] = _as_it_is) -> list[dict[str, Any]]:
+    def entries(self, seen: Callable[[str, Listed], Listed | None] = _as_it_is) -> list[dict[str, Any]]:
         """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over.
 
-        `seen` returns what the caller may see of a model; None: nothing.
+        `seen` gets a name and the model that it meant to whoever used it, and returns what the caller may see of it;
+        None: nothing.
         """
         now = self._clock()
         self._loaded = {key: one for key, one in self._loaded.items() if one.expires > now}
-        found = [(one, seen(one.model)) for one in self._latest_first()]
+        found = [(one, seen(one.name, one.model)) for one in self._latest_first()]
         return [_entry(one.name, model, one.expires) for one, model in found if model is not None]
 
     def _latest_first(self) -> list[_Loaded]:

@@ -44,13 +44,18 @@ def ps() -> Response:
     return json_reply({"models": loaded})
 
 
-def _seen(model: Listed) -> Listed | None:
-    """What the caller may see of a model that is loaded, for whomever: what its name means in the caller's scope."""
+def _seen(name: str, model: Listed) -> Listed | None:
+    """What the caller may see of a model that is loaded, for whomever, under the name by which it was called.
+
+    That is what the name means in the caller's scope. A name that means nothing there is another client's word; the
+    model itself is listed under its own name, if it is in scope.
+    """
     models = catalog()
     try:
-        return listing().listed(models, shown_target(model.name, models, strict=True))
+        found = listing().listed(models, shown_target(name, models, strict=True))
     except ProxyError:
         return None
+    return found if found.name == model.name else None
 
 
 def show() -> Response:

@@ -30,7 +30,7 @@ from ollama_proxy.web.query import is_set, number_of, text_of
 _LOOKING = ("GET",)
 
 #: What a key that is no admin's may look at: each shows it only what is its own.
-_OWN = frozenset(f"/api/proxy/{rule}" for rule in ("me", "status", "models", "log", "log/<request_id>"))
+_OWN = frozenset(f"/api/proxy/{rule}" for rule in ("me", "status", "models", "personas", "log", "log/<request_id>"))
 
 
 def proxy_blueprint(error_form: ErrorForm) -> Blueprint:

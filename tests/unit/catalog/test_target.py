@@ -260,3 +260,32 @@ def test_a_keys_scope_holds_for_what_personas_and_aliases_mean(name: str, expect
     scoped = named().within(Scope(("y/twin:free",)))
     assert outcome(name, strict=True, catalog=scoped) == expected
     assert [target.name for target in persona_targets(scoped, strict=True)] == ["best:latest"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "free", "strict", "paid"),
+    [
+        pytest.param("y/*", "ModelNotFound", None, None, id="out of scope: not there, and not named"),
+        pytest.param("c/*", "free:latest None + lost:latest", "c/gone:free", "c/gone:free", id="in scope, by its id"),
+        pytest.param("gone:free", "free:latest None + lost:latest", "c/gone:free", "c/gone:free", id="by its name"),
+        pytest.param("*\n!gone*", "ModelNotFound", None, None, id="kept out"),
+    ],
+)
+def test_the_base_that_is_gone_is_told_to_keys_in_whose_scope_it_was(
+    lines: str, free: str, strict: str | None, paid: str | None
+) -> None:
+    scope = Scope(tuple(lines.split("\n")))
+    assert outcome("lost", strict=False, catalog=named().within(scope)) == free
+    for free_mode, told in ((True, strict), (False, paid)):
+        with pytest.raises(ModelNotFound) as refused:
+            chat_target("lost", named(free_mode=free_mode).within(scope), strict=True)
+        expected = "model 'lost' not found" + (f": its base '{told}' is gone" if told else "")
+        assert refused.value.message == expected
+
+
+def test_what_a_base_that_is_gone_did_cost_its_variant_says() -> None:
+    personas = library(persona("was", "c/gone"), persona("free-one", "c/gone:free"))
+    catalog = named(free_mode=False).with_personas(personas)
+    scoped = catalog.within(Scope(free_only=True))
+    kinds = {name: scoped.resolve(name).kind for name in ("was", "free-one")}
+    assert kinds == {"was": NameKind.FILTERED, "free-one": NameKind.UNKNOWN}
