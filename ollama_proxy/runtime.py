@@ -192,7 +192,7 @@ def build_runtime(settings: Settings, *, instance_path: str, observing: Observin
 
 def _register(settings: Settings, table: KeyTable, revisions: Revisions) -> KeyRegister:
     taken = names_of_settings(settings.proxy_api_keys)
-    register = KeyRegister(table.load, freshen=revisions.freshen, taken=taken, on_warning=_warn)
+    register = KeyRegister(table.in_force, freshen=revisions.freshen, taken=taken, on_warning=_warn)
     revisions.subscribe(KEYS, register.reload, at_least_every=READ_AGAIN)
     return register
 

@@ -57,9 +57,9 @@ class NameKind(StrEnum):
 class Resolution(NamedTuple):
     """The meaning of a name.
 
-    `model` is set for MODEL, FILTERED (not for a model that is gone) and the two wrong kinds (not if a virtual model was
-    asked for embeddings), `virtual` for VIRTUAL, `candidates_text` (full ids) for AMBIGUOUS. `persona` is set if the
-    name is a persona's: the rest is then what its base means. `alias` is set if the name means what an alias says.
+    `model` is set for MODEL, FILTERED (but not for a model that is gone) and the two wrong kinds (but not if a virtual
+    model was asked for embeddings), `virtual` for VIRTUAL, `candidates_text` (full ids) for AMBIGUOUS. `persona` is set
+    if the name is a persona's: the rest is then what its base means. `alias` is set if the name means what one says.
     """
 
     kind: NameKind

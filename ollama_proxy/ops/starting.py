@@ -163,13 +163,14 @@ def migrate_database(settings: Settings, instance: Path) -> Register | None:
         _log(settings).warning(f"the database is used as it is: {error}")
     except StorageUnavailable as error:
         _log(settings).warning(f"the database could not be migrated, going on without it: {error}")
-        return None
+        if not Database(url).is_missing:  # asking one that is away again would cost seconds
+            return None
     return _stored_keys(settings, url)
 
 
 def _stored_keys(settings: Settings, url: str) -> Register | None:
     database = Database(url)
-    register = KeyRegister(KeyTable(database).load, taken=names_of_settings(settings.proxy_api_keys))
+    register = KeyRegister(KeyTable(database).in_force, taken=names_of_settings(settings.proxy_api_keys))
     try:
         register.reload()
     except StorageUnavailable:

@@ -71,6 +71,13 @@ def safe_url(url: URL) -> str:
     return url.set(username=None, password=None, query={}).render_as_string()
 
 
+def sqlite_file(url: URL) -> Path | None:
+    """Return the database file (of a `file:` URI its path), None for PostgreSQL."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database.removeprefix("file:"))
+
+
 @contextmanager
 def storage_errors(url: URL) -> Iterator[None]:
     """Turn every error of SQLAlchemy, the driver or the file system into StorageUnavailable, cause chained."""
@@ -203,6 +210,24 @@ class Database:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._url.get_backend_name()
+
+    @property
+    def is_missing(self) -> bool:
+        """True if it is a SQLite file, and nothing of that name is there. One `lstat`.
+
+        False where that is not certain: for PostgreSQL, a `file:` URI, a folder that may not be read, and a link that
+        leads nowhere, as to a disk that is not mounted.
+        """
+        file = sqlite_file(self._url)
+        if file is None or str(self._url.database).startswith("file:"):
+            return False
+        try:
+            file.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            pass
+        return False
 
     @property
     def degraded(self) -> bool:

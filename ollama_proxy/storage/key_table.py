@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from sqlalchemy import BigInteger, Connection, Table, delete, func, insert, inspect, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ollama_proxy.storage.database import Database, upsert
+from ollama_proxy.storage.database import Database, StorageUnavailable, upsert
 from ollama_proxy.storage.key_usage_table import forget_key
 from ollama_proxy.storage.revisions import moved
 from ollama_proxy.storage.tables import Base, storable
@@ -158,6 +158,19 @@ class KeyTable:
     def load(self) -> StoredKeys:
         """Return all keys. A database that was never migrated so far has none."""
         return self._database.run(_load)
+
+    def in_force(self) -> StoredKeys:
+        """Return all keys, for whoever decides who may call.
+
+        A SQLite file that is not there and cannot be made holds none: there is nobody to ask for them, now or later.
+        Raises StorageUnavailable where there may be keys.
+        """
+        try:
+            return self.load()
+        except StorageUnavailable:
+            if self._database.is_missing:
+                return StoredKeys()
+            raise
 
     def events(self, limit: int, *, before: int | None = None) -> list[tuple[int, Event]]:
         """Return at most `limit` events with their numbers, the newest first; those below the number `before`."""

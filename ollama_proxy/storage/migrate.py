@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import URL, Connection, NullPool, event, func, make_url, select
 
-from ollama_proxy.storage.database import Database, StorageUnavailable, build_engine, safe_url, storage_errors, use_wal
+from ollama_proxy.storage.database import (
+    Database,
+    StorageUnavailable,
+    build_engine,
+    safe_url,
+    sqlite_file,
+    storage_errors,
+    use_wal,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -54,7 +62,7 @@ def upgrade(url: str) -> bool:
     """
     target = make_url(url)
     with storage_errors(target):
-        file = _sqlite_file(target)
+        file = sqlite_file(target)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         engine = build_engine(target, poolclass=NullPool, busy_seconds=LOCK_SECONDS, statement_milliseconds=0)
@@ -159,13 +167,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _sqlite_file(url: URL) -> Path | None:
-    """Return the database file (of a `file:` URI its path), None for PostgreSQL."""
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return None
-    return Path(str(url.database).removeprefix("file:"))
 
 
 @contextmanager

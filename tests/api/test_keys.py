@@ -109,18 +109,29 @@ def test_the_first_key_closes_the_server_and_the_last_one_does_not_open_it(start
 
 
 def test_nobody_is_served_by_a_start_without_the_database(start_proxy: Start, tmp_path: Path) -> None:
-    away = tmp_path / "away"
-    away.write_text("no folder for a database")
-    server = start_proxy(database_url=f"sqlite:///{away}/p.db", ready=False)
+    away = tmp_path / "away.db"
+    away.mkdir()  # something is there, and it cannot be read
+    server = start_proxy(database_url=f"sqlite:///{away}", ready=False)
     for path in ("/api/tags", "/v1/models", "/metrics", "/api/proxy/status"):
         answer = server.get(path, headers=bearer("whatever"))
         assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), path
         assert "who may call" in answer.text
     assert server.get("/").ok
     assert server.get("/health").ok
-    away.unlink()
-    away.mkdir()
+    away.rmdir()
     wait_for(lambda: server.get("/api/tags").ok, what="the database is there, and has no keys")
+
+
+def test_a_database_that_cannot_be_made_has_no_keys_until_it_is_there(start_proxy: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.write_text("no folder for a database")
+    server = start_proxy(database_url=f"sqlite:///{folder}/proxy.db")
+    assert server.chat().ok
+    assert "serves programs on this machine, without a key" in server.log()
+    folder.unlink()
+    folder.mkdir()
+    keys(folder, "add", "anna")
+    wait_for(lambda: server.get("/api/tags").status_code == 401, what="its keys count", seconds=10)
 
 
 def test_a_key_cannot_be_made_by_somebody_without_one(proxy: ProxyServer) -> None:
@@ -219,6 +230,42 @@ def test_lists_have_what_is_in_scope(guarded: ProxyServer, scoped: str) -> None:
     assert "cirrus" not in listed
     assert guarded.get("/v1/models/cirrus-ultra:free", headers=bearer(scoped)).status_code == 404
     assert "cirrus" not in guarded.get("/api/experimental/model-recommendations", headers=bearer(scoped)).text
+
+
+def test_personas_are_in_the_scope_in_which_their_bases_are(start_proxy: Start, simulator: Simulator) -> None:
+    server = start_proxy(proxy_api_keys=OPERATOR, ready=False)
+    wait_for(lambda: server.get("/api/tags", headers=bearer(OPERATOR)).ok, what="a catalogue")
+    for name, base in (("mine", "ember-4:free"), ("theirs", "cirrus-ultra:free")):
+        body = {"model": name, "from": base, "system": f"You are {name}.", "stream": False}
+        assert server.post("/api/create", body, headers=bearer(OPERATOR)).ok
+    key = made(server, "scoped", models=["ember-4:free"])
+    for path, body in PERSONA_ROUTES:
+        answer = server.post(path, {**body, "model": "mine"}, headers=bearer(key))
+        assert answer.status_code == 200, path
+        refused = server.post(path, {**body, "model": "theirs"}, headers=bearer(key))
+        assert (refused.status_code, "cirrus" in refused.text) == (404, False), path
+    assert {sent["model"] for sent in sent_of(simulator)} == {"tidal/ember-4:free"}
+    assert chat(server, OPERATOR, "theirs").ok, "so that it is in use"
+    for path in ("/api/tags", "/v1/models", "/api/ps", "/api/proxy/personas", "/api/proxy/status", "/api/proxy/models"):
+        told = server.get(path, headers=bearer(key))
+        assert told.ok, path
+        assert ("theirs" in told.text, "cirrus" in told.text) == (False, False), path
+        assert "mine" in told.text or path == "/api/proxy/models", path
+    [persona] = server.get("/api/proxy/personas", headers=bearer(key)).json()["personas"]
+    assert (persona["name"], persona["means"]) == ("mine:latest", "tidal/ember-4:free")
+    assert "system" not in persona
+    assert server.get("/v1/models/theirs", headers=bearer(key)).status_code == 404
+    changes = [("POST", "/api/create", {"model": "new", "from": "mine"}), ("DELETE", "/api/delete", {"model": "mine"})]
+    changes.append(("POST", "/api/copy", {"source": "mine", "destination": "new"}))
+    for method, path, body in changes:
+        answer = requests.request(method, server.url + path, json=body, headers=bearer(key), timeout=PATIENCE)
+        assert answer.status_code == 403, path
+    assert server.get("/api/proxy/personas/mine", headers=bearer(key)).status_code == 403
+    assert len(server.get("/api/proxy/personas", headers=bearer(OPERATOR)).json()["personas"]) == 2
+
+
+#: Every route that takes the name of a model that chats.
+PERSONA_ROUTES = [*ROUTES_THAT_ANSWER[:1], *ROUTES_THAT_ANSWER[2:], ("/api/show", {})]
 
 
 def test_ps_shows_a_key_no_word_of_others_that_means_nothing_in_its_scope(guarded: ProxyServer, scoped: str) -> None:

@@ -18,7 +18,10 @@ import requests
 
 from ollama_proxy.ui.views import NAVIGATION
 from simulator.process import Simulator
+from tests.own_postgres import Postgres, postgres
 from tests.servers import PATIENCE, ProxyServer, wait_for
+
+__all__ = ["postgres"]
 
 BEST, SECOND, THIRD = "nimbus/cirrus-ultra:free", "orchid/lumen-vl-32b:free", "quarry/schema-12b:free"
 
@@ -354,8 +357,11 @@ def test_switched_off_there_is_nothing(start_proxy: Start) -> None:
 # With the database away
 
 
-def test_with_the_database_away_it_shows_what_the_process_knows(start_proxy: Start, simulator: Simulator) -> None:
-    server = start_proxy(database_url="sqlite:////proc/none/proxy.db")
+def test_with_the_database_away_it_shows_what_the_process_knows(
+    start_proxy: Start, simulator: Simulator, postgres: Postgres
+) -> None:
+    server = start_proxy(database_url=postgres.url)
+    postgres.kill()
     simulator.scenario(BEST, error_name="pool_429", times=1)
     assert server.chat("any-name").headers["X-OpenRouter-Model"] == SECOND
     now = look(server).text
@@ -372,6 +378,19 @@ def test_with_the_database_away_it_shows_what_the_process_knows(start_proxy: Sta
         assert "the database does not answer now" in answer.text
     assert post(server, "/models/forget", {"model": BEST}).status_code == 303
     assert "Traceback" not in server.log()
+
+
+def test_a_start_without_the_database_says_so_on_each_page(start_proxy: Start, postgres: Postgres) -> None:
+    """Nobody knows who may call. A server that starts beside its database is found so for some seconds."""
+    postgres.kill()
+    server = start_proxy(database_url=postgres.url, ready=False)
+    for path in ("", "/models", "/keys", "/now"):
+        answer = server.get(f"/ui{path}")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "text/html; charset=utf-8"), path
+        assert "does not know yet who may call: its database, which holds the keys" in Page(answer.text).text
+        assert "Retry-After" in answer.headers
+    postgres.start()
+    wait_for(lambda: server.get("/ui").ok, what="the database is there")
 
 
 # With keys

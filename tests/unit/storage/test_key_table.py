@@ -9,7 +9,7 @@ import pytest
 
 from ollama_proxy.ops.keys.management import DEFAULTS
 from ollama_proxy.storage import key_table
-from ollama_proxy.storage.database import Database, sqlalchemy_url
+from ollama_proxy.storage.database import Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.key_table import Event, KeyTable, NameTaken, NoSuchKey, StoredKeys, TooManyKeys
 from ollama_proxy.storage.revisions import Revisions
 from tests.postgres import postgres_url
@@ -111,3 +111,40 @@ def test_a_database_that_was_never_migrated_has_no_keys(tmp_path: Path) -> None:
     assert KeyTable(fresh).load() == StoredKeys()
     assert KeyTable(fresh).events(10) == []
     fresh.dispose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_known"),
+    [
+        ("nothing, in a folder that cannot be made", True),
+        ("a folder", False),
+        ("no database", False),
+        ("a link that leads nowhere", False),
+        ("a URI", False),
+    ],
+)
+def test_only_a_file_that_is_not_there_says_that_there_are_no_keys(tmp_path: Path, kind: str, is_known: bool) -> None:
+    """Where keys may be, nobody is served until they are read."""
+    file, query = tmp_path / "proxy.db", ""
+    match kind:
+        case "a folder":
+            file.mkdir()
+        case "no database":
+            file.write_bytes(b"something else, and long enough to be read as a header of a database" * 20)
+        case "a link that leads nowhere":
+            file.symlink_to(tmp_path / "not" / "mounted.db")
+        case _:
+            (tmp_path / "file").write_bytes(b"")
+            file = tmp_path / "file" / "proxy.db"
+    if kind == "a URI":
+        query = "?uri=true"
+    url = f"sqlite:///{'file:' if query else ''}{file}{query}"
+    database = Database(sqlalchemy_url(url, tmp_path))
+    try:
+        assert KeyTable(database).in_force() == StoredKeys()
+        found = True
+    except StorageUnavailable:
+        found = False
+    database.dispose()
+    assert found is is_known
+    assert database.is_missing is is_known
