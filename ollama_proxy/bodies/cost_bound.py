@@ -180,8 +180,10 @@ def _unknown_price(model: Model) -> BadRequest:
 def _check_limited(model: Model) -> None:
     """Raise BadRequest for a model that takes money for what no field limits: images, speech, searches of its own."""
     pricing, parameters = model.record["pricing"], model.supported_parameters
-    writes_more = _NOT_LIMITED & model.output_modalities or any(_price(pricing.get(n, 0)) for n in _NOT_LIMITED_PRICES)
-    searches = _price(pricing.get("web_search", 0)) and (
+    writes_more = _NOT_LIMITED & model.output_modalities or any(
+        _price(pricing.get(n) or 0) for n in _NOT_LIMITED_PRICES
+    )
+    searches = _price(pricing.get("web_search") or 0) and (
         "search" in model.id or ("web_search_options" in parameters and "tools" not in parameters)
     )
     if writes_more or searches:

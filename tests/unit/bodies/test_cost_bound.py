@@ -181,6 +181,7 @@ def test_the_body_is_limited_to_what_was_reserved(path: str, name: str) -> None:
         "models",
         "speed",
         "Prediction",
+        "Thinking",
         "background",
         "conversation",
         "prompt",
