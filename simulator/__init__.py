@@ -37,7 +37,7 @@ An error or a fixed body
 What is said
     text "a b" | ["a ", "b"], tokens 200 ("t0 t1 ..."), reasoning "..."|[..]|true|false, refusal "...", images [url],
     tool_calls [{"name", "arguments", "id"?}], tool_call_fragments 3 (1 = whole in one), empty true (0 tokens),
-    finish_reason "length", native_finish_reason, usage {overrides}, reported_model "x/y-2026"
+    finish_reason "length", native_finish_reason, usage {overrides}, cost "most" (pricing.py), reported_model "x/y-2026"
 Shape
     comments 1, early_close N [+ rst] (torn down after N events), early_end N (proper end of the body after N events),
     close_without_done, no_finish, no_usage, usage_empty_choices, usage_finish_null, crlf, chunked false, padding false,

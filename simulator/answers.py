@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from simulator.asks import Ask
-from simulator.charges import whole_cost
 from simulator.replies import Reply, ToolCall
 from simulator.scenarios import Scenario, raw_bytes
 
@@ -42,12 +41,12 @@ class Envelope:
     model: str
     id: str
     created: int
-    free: bool = True
+    cost: float = 0.0
 
 
-def new_envelope(model: str, *, free: bool = True) -> Envelope:
+def new_envelope(model: str, *, cost: float = 0.0) -> Envelope:
     now = int(time.time())
-    return Envelope(model, f"gen-{now}-SIM{next(_numbers):017d}", now, free)
+    return Envelope(model, f"gen-{now}-SIM{next(_numbers):017d}", now, cost)
 
 
 def encode(payload: Any) -> bytes:
@@ -63,9 +62,9 @@ def frame(payload: Any, kind: Kind = "other") -> Frame:
     return Frame(b"data: %b\n\n" % encode(payload), kind)
 
 
-def usage_of(reply: Reply, scenario: Scenario, *, free: bool) -> Json:
+def usage_of(reply: Reply, scenario: Scenario, *, cost: float) -> Json:
     """Return the usage object; `scenario.usage` replaces members of it."""
-    made, cost = reply.completion_tokens, whole_cost(free=free)
+    made = reply.completion_tokens
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": made,
@@ -138,7 +137,7 @@ def chat_frames(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) 
     if not scenario.no_finish:
         yield chunk(silent, reply.finish_reason, "finish")
     if not scenario.no_usage:
-        usage = usage_of(reply, scenario, free=envelope.free)
+        usage = usage_of(reply, scenario, cost=envelope.cost)
         if scenario.usage_empty_choices:
             yield frame({**head, "choices": [], "usage": usage}, "usage")
         else:
@@ -191,7 +190,7 @@ def chat_body(envelope: Envelope, ask: Ask, reply: Reply, scenario: Scenario) ->
         "choices": [choice],
     }
     if not scenario.no_usage:
-        body["usage"] = usage_of(reply, scenario, free=envelope.free)
+        body["usage"] = usage_of(reply, scenario, cost=envelope.cost)
     return body
 
 
@@ -211,7 +210,7 @@ def completion_frames(envelope: Envelope, reply: Reply, scenario: Scenario) -> I
     for text in reply.content:
         yield frame({**head, "choices": choices(text, None)}, "content")
     yield frame({**head, "choices": choices("", reply.finish_reason)}, "finish")
-    usage = usage_of(reply, scenario, free=envelope.free)
+    usage = usage_of(reply, scenario, cost=envelope.cost)
     yield frame({**head, "choices": choices("", reply.finish_reason), "usage": usage}, "usage")
     yield Frame(DONE, "done")
 
@@ -226,7 +225,7 @@ def completion_body(envelope: Envelope, reply: Reply, scenario: Scenario) -> Jso
         "model": envelope.model,
         "provider": "Simulated",
         "choices": [choice],
-        "usage": usage_of(reply, scenario, free=envelope.free),
+        "usage": usage_of(reply, scenario, cost=envelope.cost),
     }
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.answers import DONE, Envelope, Frame, encode, frame
-from simulator.charges import whole_cost
 from simulator.replies import Reply, ToolCall
 
 Json = dict[str, Any]
@@ -53,7 +52,7 @@ def _response_usage(envelope: Envelope, reply: Reply) -> Json:
         "output_tokens": made,
         "output_tokens_details": {"reasoning_tokens": len(reply.reasoning)},
         "total_tokens": reply.prompt_tokens + made,
-        "cost": whole_cost(free=envelope.free),
+        "cost": envelope.cost,
     }
 
 
@@ -162,7 +161,7 @@ def _tool_use(call: ToolCall) -> Json:
 def message_body(envelope: Envelope, reply: Reply) -> Json:
     """Return a whole answer of /messages."""
     usage: Json = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
-    usage["cost"] = whole_cost(free=envelope.free)
+    usage["cost"] = envelope.cost
     return {
         "id": envelope.id,
         "type": "message",

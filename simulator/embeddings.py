@@ -12,7 +12,6 @@ from typing import Any
 
 from simulator.answers import Envelope
 from simulator.asks import text_of
-from simulator.charges import whole_cost
 
 Json = dict[str, Any]
 DIMENSIONS = {"lexicon/embed-small:free": 384, "lexicon/embed-large:free": 1024, "vectorworks/embed-3": 1536}
@@ -57,7 +56,7 @@ def embeddings_body(envelope: Envelope, body: Json, texts: list[str]) -> Json:
         "usage": {
             "prompt_tokens": tokens,
             "total_tokens": tokens,
-            "cost": whole_cost(free=envelope.free),
+            "cost": envelope.cost,
             "is_byok": False,
         },
         "provider": "Simulated",

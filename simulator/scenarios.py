@@ -48,6 +48,7 @@ class Scenario:
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     usage: Json | None = None
+    cost: str | None = None
     reported_model: str | None = None
     # the shape of the stream
     comments: int = 1

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from simulator import answers, asks, checks, dialects, embeddings, errors, shapes
+from simulator import answers, asks, checks, dialects, embeddings, errors, pricing, shapes
 from simulator.answers import Envelope, Frame
 from simulator.asks import Ask
 from simulator.catalogue import Catalogue, is_free
@@ -121,6 +121,7 @@ class StandIn:
                 raise Hangup
             answer = self._error(errors.named("503", errors.Circumstances()))
         else:
+            scenario = self._priced(request, path, body, scenario)
             answer = self._answer(request, path, body, scenario, explicit=target == entry.model)
         with self._charged(request, entry, answer, scenario):
             await Player(connection, entry, scenario, self.gates, self.log).play(answer)
@@ -150,6 +151,13 @@ class StandIn:
             charge.cost = cost if ended != "failed" or "cost" in (scenario.usage or {}) else 0
             charge.ended = ended
 
+    def _priced(self, request: Request, path: str, body: Any, scenario: Scenario) -> Scenario:
+        """The scenario, with the most that an answer may cost as its cost, if it wants that."""
+        record = self.catalogue.get(body.get("model") or "") if isinstance(body, dict) else None
+        if scenario.cost != "most" or record is None:
+            return scenario
+        return replace(scenario, usage={"cost": pricing.most(path, body, dict(request.headers), record)})
+
     def _down(self, path: str) -> Any:
         catalogue = path.startswith(("/models", "/model/", "/embeddings/models"))
         group = "models" if catalogue else "key" if path == "/key" else "chat"
@@ -174,7 +182,8 @@ class StandIn:
             return self._raw(scenario)
         record = self.catalogue.get(model)
         self.free_requests += bool(record and is_free(record))
-        envelope = answers.new_envelope(self._reported(model, record, scenario), free=bool(record and is_free(record)))
+        cost = whole_cost(free=bool(record and is_free(record)), usage=scenario.usage)
+        envelope = answers.new_envelope(self._reported(model, record, scenario), cost=cost)
         if scenario.error_in_200_json:
             failed = {"id": envelope.id, "error": self._failure(scenario, model).error}
             return self._json(failed, envelope, padding=scenario.padding)

@@ -73,7 +73,7 @@ def messages() -> Response:
         observation=observation,
         opening=opening(client_asked.get("system"), client_asked["messages"]),
         session=client_session(asked),
-        headers={} if free_mode else _forwarded(),
+        headers={} if context.buys_only_tokens() else _forwarded(),
         catalog=models,
     )
     exchange = Exchange(backend, call)

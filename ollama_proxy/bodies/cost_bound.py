@@ -7,14 +7,16 @@ https://openrouter.ai/docs/features/provider-routing#max-price).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
+from ollama_proxy.bodies.client_tools import tools_of
 from ollama_proxy.bodies.guard import guarded
+from ollama_proxy.bodies.media import media_in
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body
@@ -28,32 +30,46 @@ LEAST_OUTPUT = 256
 IMAGE_TOKENS = 16_384
 #: Tokens of the texts that a chat's form adds, such as a system prompt of the provider for tools.
 FORM_TOKENS = 512
+#: Tokens of the prompt that a provider writes for a tool which it knows by its type, such as Anthropic's bash.
+TOOL_TOKENS = 1024
 
 _MILLION = Decimal(1_000_000)
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+#: The fields that limit the output, by endpoint: the first that says a number counts, else the last is set. Upstream
+#: ignores the other spellings there.
+_LIMITS = {"/chat/completions": ("max_completion_tokens", "max_tokens"), "/responses": ("max_output_tokens",)}
+_LIMIT = ("max_tokens",)
+_ALL_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+#: Fields for several answers.
+_SEVERAL = ("n", "best_of")
+#: Fields that name something stored, of a size that nobody knows here, or a second prompt that is not looked at.
+_STORED = frozenset({"prompt", "previous_response_id", "conversation", "container", "mcp_servers"})
+#: Fields that say how much to think.
+_RECKONED = frozenset({"reasoning", "thinking"})
 #: What a token of the prompt may cost: some providers write it to a cache, at a higher price.
 _INPUT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
+_MEDIA_PRICES = ("audio", "input_audio_cache", "video")
 _OUTPUT_PRICES = ("completion", "internal_reasoning")
+#: Up to this price of an image, in dollars, it is that of a token of it: lists have both.
+_MOST_FOR_A_TOKEN = Decimal("0.0001")
+#: Outputs whose number `max_tokens` does not limit, and their prices.
+_NOT_LIMITED = frozenset({"image", "audio", "video"})
+_NOT_LIMITED_PRICES = ("image_output", "audio_output", "video_output")
 #: A token stands for at least one byte of text; so many bytes are usual, for an estimate.
 _BYTES_A_TOKEN = 3
-
-#: What shows in an encoded body that a part of it is no text. Within a text its quotation marks would be escaped.
-_MEDIA = (b'"image_url"', b'"input_image"', b'"image"', b'"file"', b'"input_file"', b'"document"', b'"input_audio"')
-_IMAGES = frozenset({"image_url", "input_image", "image"})
-_FILES = frozenset({"file", "input_file", "document", "input_audio", "audio", "video_url"})
-#: Members that hold a medium itself, as base64 or as an address, and not a text.
-_HOLD_MEDIA = frozenset({"data", "url", "image_url", "file_data", "file_url"})
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
     """What a model takes, in dollars: for a token in and out, for an image, for a request.
 
-    `input` is the highest that a token of the prompt may cost, `prompt` the price of a plain one.
+    `input` is the highest that a token of the prompt may cost, `prompt` the price of a plain one, `seen` the highest of
+    a token of an image, `media` that of a token of a file. `image` is the price of a whole image.
     """
 
     prompt: Decimal
     input: Decimal
+    seen: Decimal
+    media: Decimal
     output: Decimal
     image: Decimal
     request: Decimal
@@ -74,13 +90,21 @@ def bound_of(body: bytes, model: Model, path: str) -> Bound:
     `body` is what `encode_body` has written. Raises BadRequest for a model whose price is not known beforehand.
     """
     prices = prices_of(model)
+    _check_limited(model)
     parsed: dict[str, Any] = orjson.loads(body)
-    text, images, files = _measured(body, parsed)
-    prompt = text + FORM_TOKENS + images * IMAGE_TOKENS
-    if files:
-        prompt = max(prompt, model.context_length) if model.context_length else prompt + len(body)
-    output = 0 if path == "/embeddings" else _output_tokens(parsed, model, text)
-    dollars = prices.request + images * prices.image + prompt * prices.input + _answers(parsed) * output * prices.output
+    media = media_in(parsed)
+    text = max(len(body) - media.held, 0)
+    tools = sum(not _is_described(tool) for tool in tools_of(parsed))
+    words = text + FORM_TOKENS + tools * TOOL_TOKENS
+    pixels = media.images * IMAGE_TOKENS
+    prompt = words * prices.input + pixels * prices.seen
+    if media.files:
+        if not (window := _window(model)):
+            raise _unknown_price(model)
+        prompt = max(words + pixels, window) * prices.media
+    output = 0 if path == "/embeddings" else _output_tokens(parsed, model, path, text)
+    written = output + _thinking_besides(parsed, model, output)
+    dollars = prices.request + media.images * prices.image + prompt + _answers(parsed) * written * prices.output
     return Bound(micro(dollars), output, prices)
 
 
@@ -88,16 +112,18 @@ def bounded(body: bytes, model: Model, path: str, bound: Bound) -> bytes:
     """Return `body` with what keeps its cost below `bound`, whichever provider answers.
 
     It is guarded as in free mode, so that it buys nothing but tokens; it asks for as many output tokens as were
-    reserved, at the prices that were reckoned with.
+    reserved, at the prices that were reckoned with, in the field that this endpoint reads. Fields whose cost is not
+    known here are removed, in whatever spelling.
     """
-    safe = guarded(orjson.loads(body), model, free_mode=True)
-    prices = {"prompt": _per_million(bound.prices.prompt), "completion": _per_million(bound.prices.output)}
-    safe["provider"] = {**safe["provider"], "max_price": prices}
+    parsed: dict[str, Any] = orjson.loads(body)
+    refused = _ALL_LIMITS.union(_SEVERAL, _STORED - {"prompt"} if path == "/completions" else _STORED)
+    known = {name: value for name, value in parsed.items() if not _is_refused(name, refused)}
+    safe = guarded(known, model, free_mode=True)
+    safe["provider"] = {**safe["provider"], "max_price": _max_price(bound.prices, parsed)}
     if bound.output_tokens:
-        given = [name for name in _LIMITS if name in safe]
-        for name in given or ["max_output_tokens" if path == "/responses" else "max_tokens"]:
-            asked = _count(safe.get(name))
-            safe[name] = min(asked, bound.output_tokens) if asked else bound.output_tokens
+        name, asked = _limit(parsed, path)
+        safe[name] = min(asked, bound.output_tokens) if asked else bound.output_tokens
+        safe |= {several: count for several in _SEVERAL if (count := _count(parsed.get(several)))}
     return encode_body(safe)
 
 
@@ -121,19 +147,21 @@ def prices_of(model: Model) -> Prices:
     found = [pricing] if isinstance(pricing, Mapping) else []
     overrides = found[0].get("overrides") if found else None
     found += [one for one in overrides if isinstance(one, Mapping)] if isinstance(overrides, list) else []
-    highest = {name: _highest(found, name) for name in (*_INPUT_PRICES, *_OUTPUT_PRICES, "image", "request")}
+    names = (*_INPUT_PRICES, *_MEDIA_PRICES, *_OUTPUT_PRICES, "image", "request")
+    highest = {name: _highest(found, name) for name in names}
     if highest["prompt"] is None or highest["completion"] is None or any(one < 0 for one in highest.values() if one):
-        raise BadRequest(
-            f'"{model.name}" has no price that is known beforehand: this key, which has a limit in dollars, '
-            "cannot use it"
-        )
+        raise _unknown_price(model)
     known = {name: price or Decimal(0) for name, price in highest.items()}
+    text = max(known[name] for name in _INPUT_PRICES)
+    seen = max(text, known["image"]) if known["image"] <= _MOST_FOR_A_TOKEN else text
     return Prices(
-        known["prompt"],
-        max(known[name] for name in _INPUT_PRICES),
-        max(known[name] for name in _OUTPUT_PRICES),
-        known["image"],
-        known["request"],
+        prompt=known["prompt"],
+        input=text,
+        seen=seen,
+        media=max(seen, *(known[name] for name in _MEDIA_PRICES)),
+        output=max(known[name] for name in _OUTPUT_PRICES),
+        image=known["image"],
+        request=known["request"],
     )
 
 
@@ -141,6 +169,46 @@ def micro(dollars: Decimal | float) -> int:
     """Return an amount in dollars as millionths, rounded up."""
     amount = dollars if isinstance(dollars, Decimal) else Decimal(repr(dollars))
     return int((amount * _MILLION).to_integral_value(rounding=ROUND_CEILING))
+
+
+def _unknown_price(model: Model) -> BadRequest:
+    return BadRequest(
+        f'"{model.name}" has no price that is known beforehand: this key, which has a limit in dollars, cannot use it'
+    )
+
+
+def _check_limited(model: Model) -> None:
+    """Raise BadRequest for a model that takes money for what no field limits: images, speech, searches of its own."""
+    pricing, parameters = model.record["pricing"], model.supported_parameters
+    writes_more = _NOT_LIMITED & model.output_modalities or any(
+        _price(pricing.get(n) or 0) for n in _NOT_LIMITED_PRICES
+    )
+    searches = _price(pricing.get("web_search") or 0) and (
+        "search" in model.id or ("web_search_options" in parameters and "tools" not in parameters)
+    )
+    if writes_more or searches:
+        raise _unknown_price(model)
+
+
+def _is_refused(name: str, refused: Set[str]) -> bool:
+    """Whether a field must not go up: by its name, or as another spelling of one that is reckoned with."""
+    plain = name.strip().lower()
+    return plain in refused or (plain in _RECKONED and plain != name)
+
+
+def _max_price(prices: Prices, body: Mapping[str, Any]) -> dict[str, str]:
+    """The highest prices that a provider may take: for a million tokens, a request, and the media that there are."""
+    media = media_in(body)
+    allowed = {
+        "prompt": _per_million(prices.prompt),
+        "completion": _per_million(prices.output),
+        "request": f"{prices.request:f}",
+    }
+    if media.images or media.files:
+        allowed["image"] = f"{max(prices.seen, prices.image):f}"
+    if media.files:
+        allowed["audio"] = f"{prices.media:f}"
+    return allowed
 
 
 def _highest(pricings: list[Mapping[str, Any]], name: str) -> Decimal | None:
@@ -169,57 +237,49 @@ def _count(value: Any) -> int:
     return int(value) if is_number and 0 < value < 2**53 else 0
 
 
-def _output_tokens(body: Mapping[str, Any], model: Model, text: int) -> int:
+def _limit(body: Mapping[str, Any], path: str) -> tuple[str, int]:
+    """The field that limits the output on this endpoint, and what the client says in it (0: nothing)."""
+    names = _LIMITS.get(path, _LIMIT)
+    for name in names:
+        if asked := _count(body.get(name)):
+            return name, asked
+    return names[-1], 0
+
+
+def _output_tokens(body: Mapping[str, Any], model: Model, path: str, text: int) -> int:
     """The output tokens of one answer: the client's number, else the default, within what the model can write."""
     ceiling = model.max_completion_tokens or 2**53
-    if asked := max(_count(body.get(name)) for name in _LIMITS):
+    if asked := _limit(body, path)[1]:
         return min(asked, ceiling)
-    reasoning = body.get("reasoning")
-    thinking = _count(reasoning.get("max_tokens")) if isinstance(reasoning, Mapping) else 0
     if model.context_length:
         ceiling = min(ceiling, max(model.context_length - text // _BYTES_A_TOKEN, LEAST_OUTPUT))
-    return min(DEFAULT_OUTPUT + thinking, ceiling)
+    return min(DEFAULT_OUTPUT + _thinking(body), ceiling)
+
+
+def _thinking(body: Mapping[str, Any]) -> int:
+    """The tokens for thinking that the client asks for: in OpenRouter's words, or in those of the Messages API."""
+    fields = (("reasoning", "max_tokens"), ("thinking", "budget_tokens"))
+    return max(_count(one.get(name)) if isinstance(one := body.get(field), Mapping) else 0 for field, name in fields)
+
+
+def _thinking_besides(body: Mapping[str, Any], model: Model, output: int) -> int:
+    """The tokens for thinking where they cannot be a part of so small an output: it may be made larger for them."""
+    thinking = _thinking(body)
+    return min(thinking, _window(model) or thinking) if thinking >= output > 0 else 0
 
 
 def _answers(body: Mapping[str, Any]) -> int:
     """How many answers are asked for at once."""
-    return max(_count(body.get("n")), _count(body.get("best_of")), 1)
+    return max(1, *(_count(body.get(name)) for name in _SEVERAL))
 
 
-def _measured(body: bytes, parsed: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The bytes of all that is text, and the number of images and of files."""
-    if not any(mark in body for mark in _MEDIA):
-        return len(body), 0, 0
-    kinds = [kind for kind, _ in _media(parsed)]
-    media = sum(size for _, size in _media(parsed))
-    images = sum(kind in _IMAGES for kind in kinds)
-    return max(len(body) - media, 0), images, len(kinds) - images
+def _window(model: Model) -> int:
+    """The largest window that the record names, in tokens: another provider may have a larger one than the first."""
+    top = model.record.get("top_provider")
+    named = (model.record.get("context_length"), top.get("context_length") if isinstance(top, Mapping) else None)
+    return max(model.context_length, *map(_count, named))
 
 
-def _media(parsed: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Each part of the body that is no text: its type, and the bytes of what it holds.
-
-    It is a loop and not a recursion, because the client decides how deep a body is nested.
-    """
-    left: list[Any] = [parsed]
-    while left:
-        one = left.pop()
-        if isinstance(one, list):
-            left += one
-        elif isinstance(one, dict):
-            kind = one.get("type")
-            if isinstance(kind, str) and (kind in _IMAGES or kind in _FILES) and _held(one) is not None:
-                yield kind, _held(one) or 0
-            left += one.values()
-
-
-def _held(part: Mapping[str, Any]) -> int | None:
-    """The bytes that a part with a medium holds of it, directly or one object below; None if it holds only text."""
-    found: int | None = None
-    for one in (part, *(value for value in part.values() if isinstance(value, dict))):
-        if one.get("type") == "text":
-            continue  # a document that is a text
-        for name in _HOLD_MEDIA & one.keys():
-            if isinstance(one[name], str):
-                found = (found or 0) + len(one[name])
-    return found
+def _is_described(tool: Any) -> bool:
+    """Whether all that a model is told of a tool is in the body."""
+    return isinstance(tool, Mapping) and tool.get("type", "function") in ("function", "custom", "namespace")

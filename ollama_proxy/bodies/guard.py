@@ -17,7 +17,8 @@ from ollama_proxy.catalog.records import Model
 #: Fields that name models, or a stored setting that names them.
 _CHOOSE_A_MODEL = frozenset({"model", "models", "route", "preset", "fallbacks"})
 
-#: Fields that buy more than the model's own tokens: plugins, searches, images and speech, a faster service.
+#: Fields that buy more than the model's own tokens: plugins, searches, images and speech, a faster service, guessed
+#: tokens (those that are wrong are paid for), answers that go on being written when nobody waits.
 _COST_MONEY = frozenset(
     {
         "plugins",
@@ -27,6 +28,9 @@ _COST_MONEY = frozenset(
         "modalities",
         "image_config",
         "audio",
+        "speed",
+        "prediction",
+        "background",
     }
 )
 
@@ -45,9 +49,9 @@ def guarded(body: Mapping[str, Any], model: Model, *, free_mode: bool) -> dict[s
     """Return `body` for `model` and no other; in free mode nothing in it can make the request cost money.
 
     Always: `model` is set, and `models`, `route`, `preset` and `fallbacks` are removed. In free mode also: plugins,
-    tools that a server runs, searches, outputs other than text and service tiers are removed, files are read by the
-    free parser, and `provider.max_price` is zero; other provider preferences stay. Field names match without case and
-    without white space around them. `body` itself is not changed.
+    tools that a server runs, searches, outputs other than text, a faster service, predictions and background answers
+    are removed, files are read by the free parser, and `provider.max_price` is zero; other provider preferences stay.
+    Field names match without case and without white space around them. `body` itself is not changed.
     """
     refused = _CHOOSE_A_MODEL | _COST_MONEY if free_mode else _CHOOSE_A_MODEL
     safe: dict[str, Any] = {"model": model.id}

@@ -60,6 +60,14 @@ def pays_nothing() -> bool:
     return runtime().settings.free_mode or (key is not None and key.free_only)
 
 
+def buys_only_tokens() -> bool:
+    """Return True if no request of this caller may buy more than tokens at their usual price: nothing of the client's
+    that could change the price goes up.
+    """
+    key = caller().holds
+    return pays_nothing() or (key is not None and key.limits.caps_money)
+
+
 def asked_for(name: str) -> None:
     """Note the model name that the client sent, for the log, the ledger and the metrics: "" if it may be a key."""
     note_asked(name, observation(), runtime())

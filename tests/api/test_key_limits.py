@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import signal
@@ -43,6 +44,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "hello"},
     "/v1/messages": {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 100},
 }
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(3000)).decode()
 EMBEDDING_ROUTES: dict[str, dict[str, Any]] = {
     "/api/embed": {"input": "hello"},
     "/api/embeddings": {"prompt": "hello"},
@@ -217,6 +220,76 @@ def test_every_route_is_counted_and_bounded(shared: Servers, simulator: Simulato
     assert {row["microusd"] for row in rows} == {CHARGED}
     assert {row["period"][0] for row in rows} == {"d", "m"}
     assert {row["requests"] for row in rows} == {1}
+
+
+#: Requests that try to cost more than is reserved: path, body, headers.
+DEAR: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    **{path: (path, body, {}) for path, body in {**ROUTES, **EMBEDDING_ROUTES}.items()},
+    "a chat's limit in a response": ("/v1/responses", {"input": "hello", "max_tokens": 1}, {}),
+    "a response's limit in a chat": ("/v1/chat/completions", {**CHAT, "max_output_tokens": 1}, {}),
+    "several answers": ("/v1/chat/completions", {**CHAT, "n": 3, "max_completion_tokens": 500}, {}),
+    "several completions": ("/v1/completions", {"prompt": "hello", "n": 3, "best_of": 4}, {}),
+    "thinking": ("/api/chat", {**CHAT, "think": "high", "options": {"num_predict": 10}}, {}),
+    "a budget for thinking": (
+        "/v1/messages",
+        {**CHAT, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 2000}},
+        {},
+    ),
+    "fast": (
+        "/v1/messages",
+        {**CHAT, "max_tokens": 9000, "speed": "fast"},
+        {"anthropic-beta": "fast-mode-2026-02-01", "anthropic-version": "2023-06-01"},
+    ),
+    "a prediction": ("/v1/chat/completions", {**CHAT, "prediction": {"type": "content", "content": "a" * 9000}}, {}),
+    "words in a schema": (
+        "/v1/chat/completions",
+        {
+            **CHAT,
+            "max_tokens": 1,
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {"name": "f", "parameters": {"x": {"type": "image", "url": "word " * 9000}}},
+                }
+            ],
+        },
+        {},
+    ),
+    "a picture": ("/api/chat", {"messages": [{"role": "user", "content": "see", "images": [PNG]}]}, {}),
+    "a file": (
+        "/v1/chat/completions",
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "file", "file": {"filename": "a", "file_data": "https://a/b"}}]}
+            ],
+            "max_tokens": 1,
+        },
+        {},
+    ),
+}
+
+
+def test_the_most_that_upstream_can_take_is_below_what_was_reserved(shared: Servers, simulator: Simulator) -> None:
+    headers = shared.key("dear", usd_per_month=1000)
+    query = (
+        "SELECT microusd FROM key_usage u JOIN api_keys k ON k.id = u.key_id WHERE name = 'dear' AND period LIKE 'm%'"
+    )
+    before = 0
+    for case, (path, body, own) in DEAR.items():
+        model = "vectorworks/embed-3" if path in EMBEDDING_ROUTES else "vertex/omni-4"
+        simulator.scenario(model, times=1, cost="most", text="hello")
+        answer = shared.all[0].post(path, {"stream": False, **body, "model": model}, headers={**headers, **own})
+        assert answer.status_code == 200, (case, answer.text)
+        reserved = 10**9 - before - round(float(answer.headers["X-Key-Remaining-Usd"]) * 1e6)
+
+        def counted(before: int = before) -> int:
+            return sum(row["microusd"] for row in shared.rows(query)) - before
+
+        cost = wait_for(counted, what=f"{case} is counted")
+        assert 0 < cost <= reserved, case
+        before += cost
+        sent = simulator.chats()[-1]["headers"]
+        assert not {"anthropic-beta", "anthropic-version"} & sent.keys(), case
 
 
 #: Models that end in some way, whoever asks: their scenarios.

@@ -98,7 +98,7 @@ def test_the_most_that_it_can_cost_is_reserved_before_anything_is_sent() -> None
     assert exchange.left_headers == {"X-Key-Remaining-Usd": "1"}
     [sent] = world.upstream.asked
     assert sent["max_tokens"] == 100
-    assert sent["provider"]["max_price"] == {"prompt": "1.000000", "completion": "10.00000"}
+    assert sent["provider"]["max_price"] == {"prompt": "1.000000", "completion": "10.00000", "request": "0"}
     exchange.close()
 
 
