@@ -230,7 +230,11 @@ class KeyCounting:
     def _put(self, held: Held, counts: Counts, generation: str = "") -> None:
         now = self._clock.time()
         due = now + ASK_AFTER if generation else 0.0
-        settlement = Settlement(held.id, held.key_id, held.windows, held.is_reserved, counts, now, generation, due)
+        # One without limits has no id of its own: most of them need none.
+        awaited_id = (held.id or uuid.uuid4().hex) if generation else ""
+        settlement = Settlement(
+            held.id, held.key_id, held.windows, held.is_reserved, counts, now, generation, due, awaited_id
+        )
         if held.id:
             self.limited.add(settlement)
             self._soon.wanted()

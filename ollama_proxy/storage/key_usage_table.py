@@ -144,8 +144,8 @@ class Counts(NamedTuple):
 class Settlement(NamedTuple):
     """What a request used that ended at `at`. `id` is that of its reservation, "" for a key without limits.
 
-    `reserved` says whether there is a reservation. If `generation` is not "", the cost is an estimate, and is asked for
-    at `due`.
+    `reserved` says whether there is a reservation. If `generation` is not "", a part of the cost is an estimate, and is
+    asked for at `due`; it waits for that as `awaited_id`, which no other request has.
     """
 
     id: str
@@ -156,6 +156,7 @@ class Settlement(NamedTuple):
     at: float
     generation: str = ""
     due: float = 0.0
+    awaited_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,8 @@ class KeyUsageTable:
                     awaited.append(_awaited(one))
             _add(connection, {which: Counts(*sums) for which, sums in added.items()})
             if awaited:
-                connection.execute(insert(AWAITED), awaited)
+                # Of a key without limits they may be there already: this write was made before, and nobody heard of it.
+                connection.execute(upsert(connection, AWAITED).on_conflict_do_nothing(), awaited)
 
         return write
 
@@ -385,7 +387,7 @@ def _not_settled_yet(connection: Connection, settlements: Sequence[Settlement]) 
 
 def _awaited(one: Settlement) -> dict[str, Any]:
     return {
-        "id": one.id,
+        "id": one.awaited_id,
         "key_id": one.key_id,
         "period": one.windows.day,
         "generation": one.generation,

@@ -413,6 +413,24 @@ def test_a_cost_is_asked_for_by_the_clock(
     assert awaited(process) == 0
 
 
+def test_costs_of_a_key_without_limits_are_asked_for_too(process: Process, clock: Clock) -> None:
+    """Each of its own, also of two at once, and if the write is made twice: nothing else in that write is lost."""
+    process.lookup.look_if_due()
+    for number in range(3):
+        spent = Spent(microusd=100, estimated=True, generation=f"gen-{number}")
+        process.counting.admit(key(), microusd=0, free=False).settle(spent)
+        if number:
+            [write] = process.taken()
+            for _ in range(number):
+                process.database.run(write, write=True)
+    process.answers = {f"gen-{number}": 30 for number in range(3)}
+    clock.now += ASK_AFTER
+    process.lookup.look_if_due()
+    assert sorted(process.asked) == ["gen-0", "gen-1", "gen-2"]
+    assert process.used()[2:] == (90 + 100, 100), "what was counted twice stays an estimate"
+    assert awaited(process) == 0
+
+
 def test_another_process_asks_for_what_a_dead_one_waited_for(database: Database, clock: Clock) -> None:
     dead = Process(database, clock)
     dead.counting.admit(DOLLARS, microusd=300, free=False).settle(
