@@ -126,13 +126,12 @@ class Spending:
         tokens_in = count_of(usage, "prompt_tokens", "input_tokens")
         tokens_out = count_of(usage, "completion_tokens", "output_tokens")
         cost = cost_of(usage)
-        microusd, estimated, generation = 0, False, ""
+        microusd, estimated, generation = 0, 0, ""
         # An answer may begin with what it has cost until then: nothing. That is not its cost if it breaks off.
         if cost is not None and (complete or cost > 0):
             microusd = micro(cost)
         elif model is not None and not model.is_free:
-            estimated = True
-            microusd = self._estimate(model, tokens_in, tokens_out if complete else None)
+            microusd = estimated = self._estimate(model, tokens_in, tokens_out if complete else None)
             generation = attempt.generation if attempt is not None else ""
         return Spent(
             microusd + self._failed_microusd,

@@ -223,7 +223,7 @@ class KeyCounting:
             spent.tokens_in,
             spent.tokens_out,
             spent.microusd,
-            spent.microusd if spent.estimated else 0,
+            spent.estimated,
         )
         self._put(held, counts, spent.generation)
 

@@ -84,6 +84,11 @@ def usage(**members: Any) -> bytes:
 EMPTY = Reply([(0, ROLE + event({"choices": [], "usage": {"cost": 0.00002}}) + DONE)])
 
 
+FEWER = (
+    "This request requires more credits, or fewer max_tokens. You requested up to 100 tokens, but can only afford 40"
+)
+
+
 # What is reserved
 
 
@@ -244,7 +249,7 @@ ENDINGS = {
     "no cost is said: by the tokens": (
         [cost(prompt_tokens=5, completion_tokens=6)],
         ended_whole,
-        Spent(65, 0, 5, 6, True, "gen-1"),
+        Spent(65, 0, 5, 6, 65, "gen-1"),
     ),
     "nothing is said": ([Reply([(0, delta("a") + DONE)], headers=GENERATION)], ended_whole, None),
     "failed": ([refusal(502, "Bad gateway")], ended_in_an_error, Spent()),
@@ -269,7 +274,7 @@ def test_every_ending_is_settled_once(ending: str) -> None:
     if expected is not None:
         assert spent == expected
     else:
-        assert spent.estimated
+        assert spent.estimated == spent.microusd
         assert PROMPT < spent.microusd <= gate.admitted[0][0]
         assert spent.generation == "gen-1"
 
@@ -282,7 +287,8 @@ def test_a_whole_answer_that_nobody_waited_for_costs_all_that_was_reserved() -> 
     next(iter(exchange))  # a heartbeat
     exchange.close()
     exchange.settle({})
-    assert gate.settled == [Spent(gate.admitted[0][0], estimated=True)]
+    most = gate.admitted[0][0]
+    assert gate.settled == [Spent(most, estimated=most)]
 
 
 def test_attempts_behind_a_fallback_belong_to_the_key() -> None:
@@ -297,6 +303,21 @@ def test_attempts_behind_a_fallback_belong_to_the_key() -> None:
     exchange.settle({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0})
     assert world.upstream.models == [A, B, C]
     assert gate.settled == [Spent(20, 2, 3, 4)]
+
+
+def test_a_cost_that_was_told_is_no_estimate() -> None:
+    """What a failed attempt was charged for stays, when the estimate behind it is corrected."""
+    world, gate = make_world()
+    error = {"code": 402, "message": FEWER}
+    charged = event({"error": error, "choices": [], "usage": {"cost": 0.5}})
+    world.upstream.replies[PAID_MODEL] += [Reply([(0, ROLE + charged)]), LONG]
+    exchange = exchange_of(world)
+    left_by_the_client(exchange)
+    exchange.close()
+    exchange.settle({})
+    [spent] = gate.settled
+    assert (spent.microusd - spent.estimated, spent.generation) == (500_000, "gen-1")
+    assert spent.estimated > PROMPT
 
 
 def test_a_first_usage_is_no_last_one() -> None:
@@ -326,11 +347,7 @@ def test_a_whole_body_tells_its_usage() -> None:
 
 def test_a_retry_with_fewer_tokens_stays_within_what_was_reserved() -> None:
     world, _ = make_world()
-    fewer = (
-        "This request requires more credits, or fewer max_tokens. You requested up to 100 tokens, but can only afford"
-    )
-    fewer += " 40"
-    world.upstream.replies[PAID_MODEL] += [refusal(402, fewer), good()]
+    world.upstream.replies[PAID_MODEL] += [refusal(402, FEWER), good()]
     exchange = exchange_of(world)
     ended_whole(exchange)
     exchange.close()

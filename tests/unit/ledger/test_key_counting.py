@@ -397,7 +397,7 @@ def test_a_cost_is_asked_for_by_the_clock(
 ) -> None:
     process.lookup.look_if_due()
     held = process.counting.admit(DOLLARS, microusd=300, free=False)
-    held.settle(Spent(microusd=100, estimated=True, generation="gen-1"))
+    held.settle(Spent(microusd=100, estimated=100, generation="gen-1"))
     process.write()
     assert process.used()[2:] == (100, 100)
     process.lookup.look_if_due()
@@ -413,11 +413,23 @@ def test_a_cost_is_asked_for_by_the_clock(
     assert awaited(process) == 0
 
 
+def test_only_what_was_guessed_is_corrected(process: Process, clock: Clock) -> None:
+    process.lookup.look_if_due()
+    held = process.counting.admit(DOLLARS, microusd=300, free=False)
+    held.settle(Spent(microusd=250, estimated=50, generation="gen-1"))
+    process.write()
+    assert process.used()[2:] == (250, 50)
+    process.answers["gen-1"] = 10
+    clock.now += ASK_AFTER
+    process.lookup.look_if_due()
+    assert process.used()[2:] == process.used("m2026-11")[2:] == (210, 0)
+
+
 def test_costs_of_a_key_without_limits_are_asked_for_too(process: Process, clock: Clock) -> None:
     """Each of its own, also of two at once, and if the write is made twice: nothing else in that write is lost."""
     process.lookup.look_if_due()
     for number in range(3):
-        spent = Spent(microusd=100, estimated=True, generation=f"gen-{number}")
+        spent = Spent(microusd=100, estimated=100, generation=f"gen-{number}")
         process.counting.admit(key(), microusd=0, free=False).settle(spent)
         if number:
             [write] = process.taken()
@@ -434,7 +446,7 @@ def test_costs_of_a_key_without_limits_are_asked_for_too(process: Process, clock
 def test_another_process_asks_for_what_a_dead_one_waited_for(database: Database, clock: Clock) -> None:
     dead = Process(database, clock)
     dead.counting.admit(DOLLARS, microusd=300, free=False).settle(
-        Spent(microusd=100, estimated=True, generation="gen-1")
+        Spent(microusd=100, estimated=100, generation="gen-1")
     )
     dead.write()
     clock.now += ASK_AFTER
