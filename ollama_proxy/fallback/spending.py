@@ -99,14 +99,20 @@ class Spending:
         self._free_attempts += model.is_free
         self._payloads = self._bytes = self._shortest = 0
 
-    def failed(self, *, is_counted: bool) -> None:
-        """The attempt failed. It costs nothing, unless it said what it used. Not every free one is counted upstream."""
+    def failed(self, *, is_counted: bool, is_unfinished: bool) -> None:
+        """The attempt failed. It costs nothing, unless it said what it used, or `is_unfinished`: a model may go on with
+        it. Not every free one is counted upstream.
+        """
         if self._trying is None or self._attempt is None:
             return
         self._free_attempts -= self._trying.is_free and not is_counted
-        if not self._payloads:  # else the client got a part of the answer, which is paid for
-            self._failed_microusd += micro(cost_of(self._attempt.usage) or 0.0)
-            self._trying = None
+        if self._payloads:
+            return  # the client got a part of the answer, which is paid for
+        cost = cost_of(self._attempt.usage)
+        if is_unfinished and not cost:
+            return  # its cost is estimated at the end: no other model is tried behind one that costs
+        self._failed_microusd += micro(cost or 0.0)
+        self._trying = None
 
     def received(self, burst: Burst) -> None:
         """A part of the answer came."""

@@ -254,7 +254,7 @@ ENDINGS = {
     "nothing is said": ([Reply([(0, delta("a") + DONE)], headers=GENERATION)], ended_whole, None),
     "failed": ([refusal(502, "Bad gateway")], ended_in_an_error, Spent()),
     "failed, and charged": ([EMPTY], ended_in_an_error, Spent(20)),
-    "unreachable": ([unreachable(sent=True)], ended_in_an_error, Spent()),
+    "unreachable": ([unreachable(), unreachable()], ended_in_an_error, Spent()),
     "broken": ([BROKEN], ended_early, None),
     "the client left": ([LONG], left_by_the_client, None),
     "a mistake, or the server's end": ([LONG], ended_by_a_mistake, None),
@@ -289,6 +289,55 @@ def test_a_whole_answer_that_nobody_waited_for_costs_all_that_was_reserved() -> 
     exchange.settle({})
     most = gate.admitted[0][0]
     assert gate.settled == [Spent(most, estimated=most)]
+
+
+JSON = {"Content-Type": "application/json", "X-Generation-Id": "gen-1"}
+SLOWLY = [(1.0, b" ")] * 1000
+
+
+@pytest.mark.parametrize(
+    ("reply", "streamed", "takes_all"),
+    [
+        (unreachable(sent=True), True, False),
+        (unreachable(sent=True), False, True),
+        (Reply(headers_after=1e9), True, False),
+        (Reply(headers_after=1e9), False, True),
+        (Reply(SLOWLY, headers=JSON), False, True),
+        (Reply([(0, b"{")], headers=JSON), False, True),
+        (Reply([(0, ROLE)], headers=GENERATION), True, False),
+    ],
+    ids=[
+        "sent, no answer",
+        "sent, no whole answer",
+        "silence",
+        "silence, not streamed",
+        "too slow",
+        "broken JSON",
+        "the stream ended early",
+    ],
+)
+def test_what_the_proxy_itself_gives_up_may_be_paid_for(reply: Reply, streamed: bool, takes_all: bool) -> None:
+    """It costs as much as where the client gave up: the model may go on."""
+    world, gate = make_world()
+    world.upstream.replies[PAID_MODEL] += [reply]
+    exchange = exchange_of(world, streamed=streamed)
+    assert ended_in_an_error(exchange) == {}
+    exchange.close()
+    exchange.settle({})
+    most = gate.admitted[0][0]
+    expected = most if takes_all else PROMPT
+    assert gate.settled == [Spent(expected, estimated=expected, generation=reply.headers.get("X-Generation-Id", ""))]
+
+
+def test_a_page_of_another_server_costs_nothing() -> None:
+    world, gate = make_world()
+    page = Reply([(0, b"<html>log in</html>")], headers={"Content-Type": "text/html"})
+    world.upstream.replies[PAID_MODEL] += [page]
+    exchange = exchange_of(world, streamed=False)
+    ended_in_an_error(exchange)
+    exchange.close()
+    exchange.settle({})
+    assert gate.settled == [Spent()]
 
 
 def test_attempts_behind_a_fallback_belong_to_the_key() -> None:
