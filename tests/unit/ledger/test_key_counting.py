@@ -16,7 +16,7 @@ from ollama_proxy.access.allowance import Spent
 from ollama_proxy.access.keys import Key, Limits
 from ollama_proxy.errors import KeyLimitReached, Unavailable
 from ollama_proxy.ledger.cost_lookup import ASK_AGAIN_AFTER, CostLookup
-from ollama_proxy.ledger.key_counting import ASK_AFTER, LEASE, RENEW_AFTER, KeyCounting
+from ollama_proxy.ledger.key_counting import ASK_AFTER, LEASE, LONGEST_RENEWED, RENEW_AFTER, KeyCounting
 from ollama_proxy.ledger.key_windows import windows_at
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import Database, StorageUnavailable
@@ -224,6 +224,17 @@ def test_a_long_request_keeps_its_reservation(process: Process, clock: Clock) ->
     held.settle(Spent(microusd=5))
     process.write()
     assert (process.used()[2], process.reserved()) == (5, 0)
+
+
+def test_one_that_nobody_settles_is_not_renewed_for_ever(process: Process, clock: Clock) -> None:
+    held = process.counting.admit(DOLLARS, microusd=CAP, free=False)
+    for _ in range(int((LONGEST_RENEWED + LEASE) / RENEW_AFTER)):
+        clock.now += RENEW_AFTER
+        process.counting.renew_if_due()
+    process.counting.admit(DOLLARS, microusd=CAP, free=False).settle(Spent())
+    held.settle(Spent(microusd=5))
+    process.write()
+    assert (process.used()[2], process.reserved()) == (5, 0), "if it ends all the same, it is counted"
 
 
 def test_one_that_ends_after_its_reservation_is_counted_all_the_same(process: Process, clock: Clock) -> None:
