@@ -11,12 +11,13 @@ from typing import Any
 
 from ollama_proxy.access.allowance import Allowance, Gate, Spent
 from ollama_proxy.access.keys import Key
-from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing, micro
+from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import KeyLimitReached
 from ollama_proxy.fallback.attempt import Attempt, Burst
 from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.call import Call
+from ollama_proxy.money import micro
 from ollama_proxy.openrouter.answers.chunks import cost_of, count_of
 
 #: Bytes of text in one token, for an estimate.
