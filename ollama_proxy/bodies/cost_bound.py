@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -18,7 +18,6 @@ from ollama_proxy.bodies.guard import guarded
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body
-from ollama_proxy.money import micro
 
 #: Output tokens that are reserved, and asked for, if the client named no number.
 DEFAULT_OUTPUT = 4096
@@ -136,6 +135,12 @@ def prices_of(model: Model) -> Prices:
         known["image"],
         known["request"],
     )
+
+
+def micro(dollars: Decimal | float) -> int:
+    """Return an amount in dollars as millionths, rounded up."""
+    amount = dollars if isinstance(dollars, Decimal) else Decimal(repr(dollars))
+    return int((amount * _MILLION).to_integral_value(rounding=ROUND_CEILING))
 
 
 def _highest(pricings: list[Mapping[str, Any]], name: str) -> Decimal | None:
