@@ -13,17 +13,17 @@ from ollama_proxy.access.keys import Key
 
 
 class Spent(NamedTuple):  # quicker to make than a frozen dataclass: one is made for each request
-    """What a request used. `microusd` is millionths of a dollar, rounded up; `estimated` says that it is a guess.
+    """What a request used. `microusd` is millionths of a dollar, rounded up; `estimated` is the part that is a guess.
 
-    `free_requests` counts the attempts with free models that OpenRouter counts. `generation` is OpenRouter's id of an
-    answer whose true cost can be asked for later, "" for none.
+    `free_requests` counts the attempts with free models that OpenRouter counts. `generation` is OpenRouter's id of the
+    answer whose cost was guessed, "" for none: its true cost can be asked for later, and takes the place of the guess.
     """
 
     microusd: int = 0
     free_requests: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    estimated: bool = False
+    estimated: int = 0
     generation: str = ""
 
 

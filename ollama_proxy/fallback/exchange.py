@@ -364,7 +364,9 @@ class Exchange:
         if model.is_free and not is_counted:
             self._backend.free_requests.not_counted()
         if self._spending is not None:
-            self._spending.failed(is_counted=is_counted)
+            # A page of some other server is no answer of a model.
+            is_unfinished = failure.is_unfinished and verdict.blame is Blame.MODEL_FAILING
+            self._spending.failed(is_counted=is_counted, is_unfinished=is_unfinished)
         if self._backend.explainer is not None and self._attempt is not None:
             tell_attempt(self._backend.explainer, self._call.observation, self.tried[-1], self._attempt)
         return verdict

@@ -11,12 +11,13 @@ from typing import Any
 
 from ollama_proxy.access.allowance import Allowance, Gate, Spent
 from ollama_proxy.access.keys import Key
-from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing, micro
+from ollama_proxy.bodies.cost_bound import Bound, bound_of, bounded, cost_of_tokens, costing_nothing
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import KeyLimitReached
 from ollama_proxy.fallback.attempt import Attempt, Burst
 from ollama_proxy.fallback.backend import Backend
 from ollama_proxy.fallback.call import Call
+from ollama_proxy.money import micro
 from ollama_proxy.openrouter.answers.chunks import cost_of, count_of
 
 #: Bytes of text in one token, for an estimate.
@@ -99,14 +100,20 @@ class Spending:
         self._free_attempts += model.is_free
         self._payloads = self._bytes = self._shortest = 0
 
-    def failed(self, *, is_counted: bool) -> None:
-        """The attempt failed. It costs nothing, unless it said what it used. Not every free one is counted upstream."""
+    def failed(self, *, is_counted: bool, is_unfinished: bool) -> None:
+        """The attempt failed. It costs nothing, unless it said what it used, or `is_unfinished`: a model may go on with
+        it. Not every free one is counted upstream.
+        """
         if self._trying is None or self._attempt is None:
             return
         self._free_attempts -= self._trying.is_free and not is_counted
-        if not self._payloads:  # else the client got a part of the answer, which is paid for
-            self._failed_microusd += micro(cost_of(self._attempt.usage) or 0.0)
-            self._trying = None
+        if self._payloads:
+            return  # the client got a part of the answer, which is paid for
+        cost = cost_of(self._attempt.usage)
+        if is_unfinished and not cost:
+            return  # its cost is estimated at the end: no other model is tried behind one that costs
+        self._failed_microusd += micro(cost or 0.0)
+        self._trying = None
 
     def received(self, burst: Burst) -> None:
         """A part of the answer came."""
@@ -126,13 +133,12 @@ class Spending:
         tokens_in = count_of(usage, "prompt_tokens", "input_tokens")
         tokens_out = count_of(usage, "completion_tokens", "output_tokens")
         cost = cost_of(usage)
-        microusd, estimated, generation = 0, False, ""
+        microusd, estimated, generation = 0, 0, ""
         # An answer may begin with what it has cost until then: nothing. That is not its cost if it breaks off.
         if cost is not None and (complete or cost > 0):
             microusd = micro(cost)
         elif model is not None and not model.is_free:
-            estimated = True
-            microusd = self._estimate(model, tokens_in, tokens_out if complete else None)
+            microusd = estimated = self._estimate(model, tokens_in, tokens_out if complete else None)
             generation = attempt.generation if attempt is not None else ""
         return Spent(
             microusd + self._failed_microusd,

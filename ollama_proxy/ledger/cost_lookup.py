@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ollama_proxy.bodies.cost_bound import micro
+from ollama_proxy.money import micro
 from ollama_proxy.openrouter.answers.chunks import cost_of
 from ollama_proxy.openrouter.http.client import Client, UpstreamError
 from ollama_proxy.storage.key_usage_table import Awaited, KeyUsageTable

@@ -30,6 +30,8 @@ BACK_SHORTLY = 5
 LEASE = 180.0
 #: Reservations older than this are renewed, so that a long request does not outlive its own.
 RENEW_AFTER = 60.0
+#: And no longer than so many seconds: no answer takes that long, so whoever should settle it never will.
+LONGEST_RENEWED = 6 * 3600.0
 
 #: Seconds in which settlements are collected: one transaction for many costs each of them a fiftieth.
 SETTLE_WITHIN = 0.05
@@ -59,13 +61,13 @@ class Clock(Protocol):
 class Held:
     """The Allowance of one request: what it has reserved, until it is settled."""
 
-    __slots__ = ("_counting", "headers", "id", "is_reserved", "key_id", "renewed_at", "windows")
+    __slots__ = ("_counting", "began_at", "headers", "id", "is_reserved", "key_id", "renewed_at", "windows")
 
     def __init__(self, counting: KeyCounting, key_id: int, request_id: str, windows: Windows, now: float) -> None:
         self._counting: KeyCounting | None = counting
         self.key_id, self.id, self.windows = key_id, request_id, windows
         self.is_reserved = False
-        self.renewed_at = now
+        self.began_at = self.renewed_at = now
         self.headers: Mapping[str, str] = {}
 
     def settle(self, spent: Spent) -> None:
@@ -223,14 +225,18 @@ class KeyCounting:
             spent.tokens_in,
             spent.tokens_out,
             spent.microusd,
-            spent.microusd if spent.estimated else 0,
+            spent.estimated,
         )
         self._put(held, counts, spent.generation)
 
     def _put(self, held: Held, counts: Counts, generation: str = "") -> None:
         now = self._clock.time()
         due = now + ASK_AFTER if generation else 0.0
-        settlement = Settlement(held.id, held.key_id, held.windows, held.is_reserved, counts, now, generation, due)
+        # One without limits has no id of its own: most of them need none.
+        awaited_id = (held.id or uuid.uuid4().hex) if generation else ""
+        settlement = Settlement(
+            held.id, held.key_id, held.windows, held.is_reserved, counts, now, generation, due, awaited_id
+        )
         if held.id:
             self.limited.add(settlement)
             self._soon.wanted()
@@ -241,8 +247,10 @@ class KeyCounting:
             self._on_awaited(due)
 
     def renew_if_due(self) -> None:
-        """Renew the reservations of long requests. Raises StorageUnavailable."""
+        """Renew the reservations of long requests, until they are `LONGEST_RENEWED` old. Raises StorageUnavailable."""
         now = self._clock.time()
+        for held in [held for held in self._open.values() if now - held.began_at >= LONGEST_RENEWED]:
+            del self._open[held.id]
         old = [held for held in self._open.values() if held.is_reserved and now - held.renewed_at >= RENEW_AFTER]
         if old:
             self._table.renew([held.id for held in old], now + LEASE)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from ollama_proxy.access.keys import Limits
 from ollama_proxy.errors import KeyLimitReached
 from ollama_proxy.ledger.key_windows import day_end, minute_end, month_end
+from ollama_proxy.money import MICRO, in_dollars
 from ollama_proxy.openrouter.errors.retry_times import DAY, clock_time, in_words
 from ollama_proxy.storage.key_usage_table import Standing
 
@@ -23,7 +24,6 @@ LEFT_FREE = "X-Key-Remaining-Free"
 #: Seconds, for Retry-After where requests under way are in the way: nobody knows when they end.
 SHORTLY = 5
 
-_MICRO = 1_000_000
 #: Above two days a wait is told in days.
 _IN_DAYS = 2 * DAY
 
@@ -136,7 +136,7 @@ def left_headers(limits: Limits, standing: Standing, *, microusd: int = 0, free:
     if limits.microusd_per_month is not None:
         left.append(limits.microusd_per_month - standing.month - standing.reserved_month - microusd)
     if left:
-        headers[LEFT_USD] = f"{max(min(left), 0) / _MICRO:.6f}"
+        headers[LEFT_USD] = f"{in_dollars(max(min(left), 0)):.6f}"
     if limits.free_per_day is not None:
         headers[LEFT_FREE] = str(max(limits.free_per_day - standing.free - standing.reserved_free - int(free), 0))
     return headers
@@ -144,9 +144,9 @@ def left_headers(limits: Limits, standing: Standing, *, microusd: int = 0, free:
 
 def dollars(microusd: int, *, up: bool = False) -> str:
     """Return an amount as people write it: "2.00", and with more places if it is below a cent or not whole cents."""
-    if up and microusd > _MICRO:
+    if up and microusd > MICRO:
         microusd = math.ceil(microusd / 10_000) * 10_000
-    text = f"{microusd / _MICRO:.6f}".rstrip("0")
+    text = f"{in_dollars(microusd):.6f}".rstrip("0")
     whole, _, part = text.partition(".")
     return f"{whole}.{part.ljust(2, '0')}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ollama_proxy.money import micro_nearest
 from ollama_proxy.observation import Observation, ObservedExchange, Outcome
 
 #: The routes that ask a model; requests to others (lists, health, metrics, pages) leave no record. A request that is
@@ -30,8 +31,6 @@ ASKING_ROUTES = frozenset(
 
 #: Statuses where none went out: the client left before (as in nginx), or the server broke.
 _CLIENT_GONE, _BROKE = 499, 500
-
-_MICRO = 1_000_000
 
 
 class Step(NamedTuple):
@@ -105,7 +104,7 @@ def record_of(observation: Observation, *, ended_at: float, seconds: float) -> R
         seconds,
         observation.prompt_tokens,
         observation.completion_tokens,
-        None if cost is None else round(cost * _MICRO),
+        None if cost is None else micro_nearest(cost),
         observation.status or (_CLIENT_GONE if observation.left else _BROKE),
         observation.outcome,
         observation.streamed,

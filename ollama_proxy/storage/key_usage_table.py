@@ -144,8 +144,8 @@ class Counts(NamedTuple):
 class Settlement(NamedTuple):
     """What a request used that ended at `at`. `id` is that of its reservation, "" for a key without limits.
 
-    `reserved` says whether there is a reservation. If `generation` is not "", the cost is an estimate, and is asked for
-    at `due`.
+    `reserved` says whether there is a reservation. If `generation` is not "", a part of the cost is an estimate, and is
+    asked for at `due`; it waits for that as `awaited_id`, which no other request has.
     """
 
     id: str
@@ -156,6 +156,7 @@ class Settlement(NamedTuple):
     at: float
     generation: str = ""
     due: float = 0.0
+    awaited_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,12 @@ _STANDING = union_all(
     .where(RESERVATIONS.c.key_id == _KEY, RESERVATIONS.c.until > _NOW)
     .group_by(RESERVATIONS.c.period),
 )
+# Made once: SQLAlchemy takes longer to put a statement together than to run it.
 _RESERVE = insert(RESERVATIONS)
+_END = delete(RESERVATIONS).where(RESERVATIONS.c.id.in_(bindparam("ids", expanding=True))).returning(RESERVATIONS.c.id)
 _COUNTED: Final = Counts._fields
+#: The statement that adds to windows, by the dialect that it is written in.
+_ADDING: dict[str, Any] = {}
 _NOTHING: Final = Counts()
 
 
@@ -271,7 +276,8 @@ class KeyUsageTable:
                     awaited.append(_awaited(one))
             _add(connection, {which: Counts(*sums) for which, sums in added.items()})
             if awaited:
-                connection.execute(insert(AWAITED), awaited)
+                # Of a key without limits they may be there already: this write was made before, and nobody heard of it.
+                connection.execute(upsert(connection, AWAITED).on_conflict_do_nothing(), awaited)
 
         return write
 
@@ -371,7 +377,7 @@ def _not_settled_yet(connection: Connection, settlements: Sequence[Settlement]) 
     found: set[str] = set()
     c = RESERVATIONS.c
     for some in _parts([one.id for one in settlements if one.id and one.reserved]):
-        found.update(connection.execute(delete(RESERVATIONS).where(c.id.in_(some)).returning(c.id)).scalars())
+        found.update(connection.execute(_END, {"ids": some}).scalars())
     for one in settlements:
         if one.id and not one.reserved:
             row = {"id": one.id, "key_id": one.key_id, "period": one.windows.day, "microusd": 0, "free": 0}
@@ -385,7 +391,7 @@ def _not_settled_yet(connection: Connection, settlements: Sequence[Settlement]) 
 
 def _awaited(one: Settlement) -> dict[str, Any]:
     return {
-        "id": one.id,
+        "id": one.awaited_id,
         "key_id": one.key_id,
         "period": one.windows.day,
         "generation": one.generation,
@@ -400,9 +406,12 @@ def _add(connection: Connection, added: dict[tuple[int, str], Counts]) -> None:
     if not added:
         return
     rows = [{"key_id": which[0], "period": which[1], **added[which]._asdict()} for which in sorted(added)]
-    new = upsert(connection, USE)
-    sums = {name: USE.c[name] + new.excluded[name] for name in _COUNTED}
-    connection.execute(new.on_conflict_do_update(index_elements=["key_id", "period"], set_=sums), rows)
+    dialect = connection.dialect.name
+    if dialect not in _ADDING:
+        new = upsert(connection, USE)
+        sums = {name: USE.c[name] + new.excluded[name] for name in _COUNTED}
+        _ADDING[dialect] = new.on_conflict_do_update(index_elements=["key_id", "period"], set_=sums)
+    connection.execute(_ADDING[dialect], rows)
 
 
 def _parts(ids: list[str]) -> Iterable[list[str]]:

@@ -82,7 +82,9 @@ class Servers:
 
     @staticmethod
     def _knows(server: ProxyServer, headers: dict[str, str]) -> bool:
-        return all(server.get("/api/tags", headers=headers).ok for _ in range(12))
+        # At once: one after the other, all of them may meet the same worker.
+        with ThreadPoolExecutor(12) as threads:
+            return all(threads.map(lambda _: server.get("/api/tags", headers=headers).ok, range(24)))
 
     def change(self, name: str, **fields: Any) -> None:
         changed = self._call(self.all[0], "PATCH", f"/api/proxy/keys/{name}", fields)

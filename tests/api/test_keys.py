@@ -213,6 +213,26 @@ def test_a_model_out_of_scope_is_not_there(
     assert sent_of(simulator) == []
 
 
+def test_what_others_called_a_model_is_not_shown(guarded: ProxyServer, scoped: str) -> None:
+    """Unknown names mean a stand-in: they may be words that are nobody else's. A client looks its own ones up."""
+    words = {
+        "ember-4:free": OPERATOR,
+        "their-own-word": OPERATOR,
+        "my-own-word": scoped,
+        "tidal/ember-4:free": OPERATOR,
+    }
+    for word, key in words.items():
+        assert chat(guarded, key, word).ok
+
+    def shown(key: str) -> set[str]:
+        names = [one["name"] for one in guarded.get("/api/ps", headers=bearer(key)).json()["models"]]
+        return {name.removesuffix(":latest") for name in names}
+
+    assert shown(OPERATOR) >= {*words}
+    assert "their-own-word" not in shown(scoped)
+    assert shown(scoped) >= {"ember-4:free", "my-own-word", "tidal/ember-4:free"}
+
+
 def test_lists_have_what_is_in_scope(guarded: ProxyServer, scoped: str) -> None:
     assert chat(guarded, OPERATOR, "cirrus-ultra:free").ok
     assert chat(guarded, scoped, "ember-4:free").ok

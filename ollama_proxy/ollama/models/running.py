@@ -23,16 +23,20 @@ _MOST_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A name under which a model counts as loaded; `expires` is epoch nanoseconds."""
+class Loaded:
+    """A name under which a model counts as loaded; `expires` is epoch nanoseconds.
+
+    `caller` is who called it so last, "" for the model's own name.
+    """
 
     name: str
     model: Listed
     expires: int
+    caller: str = ""
 
 
-def _as_it_is(_: str, model: Listed) -> Listed:
-    return model
+def _as_it_is(loaded: Loaded) -> Listed:
+    return loaded.model
 
 
 class Running:
@@ -44,11 +48,11 @@ class Running:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
-        self._loaded: dict[str, _Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}
 
-    def used(self, model: Listed, keep_alive: float | None = None, *, asked: str = "") -> None:
-        """Note that a request to a model ended, or that it was loaded. `asked` is what the client called it, "" if that
-        may be no name: /api/ps shows it to everybody.
+    def used(self, model: Listed, keep_alive: float | None = None, *, asked: str = "", caller: str = "") -> None:
+        """Note that a request to a model ended, or that it was loaded. `asked` is what `caller` called it, "" if that
+        may be no name: /api/ps shows it to others.
 
         `keep_alive` is in seconds: None is the default, a negative number means forever, 0 unloads.
         """
@@ -57,10 +61,10 @@ class Running:
             self.unload(model.name)
             return
         span = _FOREVER if seconds < 0 or seconds * NANOSECONDS >= _FOREVER else int(seconds * NANOSECONDS)
-        loaded = _Loaded(model.name, model, self._clock() + span)
+        loaded = Loaded(model.name, model, self._clock() + span)
         if asked:
             key, name = _keyed(tagged(asked.strip()))
-            self._loaded[key] = replace(loaded, name=name)
+            self._loaded[key] = replace(loaded, name=name, caller=caller)
         self._loaded[_keyed(model.name)[0]] = loaded
         if len(self._loaded) > _MOST_NAMES:
             self._loaded = {name_key(one.name): one for one in self._latest_first()[:_MOST_NAMES]}
@@ -69,18 +73,17 @@ class Running:
         """Remove the model that is listed as `name`, under all its names; no error if it is not loaded."""
         self._loaded = {key: one for key, one in self._loaded.items() if one.model.name != name}
 
-    def entries(self, seen: Callable[[str, Listed], Listed | None] = _as_it_is) -> list[dict[str, Any]]:
+    def entries(self, seen: Callable[[Loaded], Listed | None] = _as_it_is) -> list[dict[str, Any]]:
         """Return the entries of /api/ps, the last to be unloaded first, and remove those whose time is over.
 
-        `seen` gets a name and the model that it meant to whoever used it, and returns what the caller may see of it;
-        None: nothing.
+        `seen` returns what its caller may see of the model under that name; None: nothing.
         """
         now = self._clock()
         self._loaded = {key: one for key, one in self._loaded.items() if one.expires > now}
-        found = [(one, seen(one.name, one.model)) for one in self._latest_first()]
+        found = [(one, seen(one)) for one in self._latest_first()]
         return [_entry(one.name, model, one.expires) for one, model in found if model is not None]
 
-    def _latest_first(self) -> list[_Loaded]:
+    def _latest_first(self) -> list[Loaded]:
         return sorted(self._loaded.values(), key=lambda one: one.expires, reverse=True)
 
 

@@ -104,7 +104,7 @@ def _unloaded(asked: AnswerRequest, model: Listed) -> Response:
 
 def _loaded(asked: AnswerRequest, model: Listed) -> Response:
     """Count the model as loaded from now on. There is nothing to answer, and OpenRouter is not asked."""
-    running().used(model, asked.keep_alive, asked=observation().asked)
+    running().used(model, asked.keep_alive, asked=observation().asked, caller=observation().caller)
     return json_reply(load_reply(asked.asked, generate=isinstance(asked, GenerateRequest)))
 
 
@@ -140,7 +140,7 @@ def _answered(
     )
     if translation.stops:
         reader = StoppedReader(reader, CHAT_STOPS, translation.stops, translation.needs.prompt_tokens)
-    used = partial(running().used, model, asked.keep_alive, asked=asker.asked)
+    used = partial(running().used, model, asked.keep_alive, asked=asker.asked, caller=asker.caller)
     used()
     if asked.stream:
         return respond_streamed(exchange, reader, content_type=NDJSON, ended=used)

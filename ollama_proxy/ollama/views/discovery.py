@@ -6,12 +6,13 @@ from flask import Response, request
 
 from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.ollama.models.lookup import shown_target
+from ollama_proxy.ollama.models.running import Loaded
 from ollama_proxy.ollama.models.show import UNKNOWN_WIDTH
 from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
-from ollama_proxy.web.context import catalog, has_scope, request_body, runtime
+from ollama_proxy.web.context import caller, catalog, has_scope, request_body, runtime
 from ollama_proxy.web.embedding import widths
 
 #: How the User-Agent of Ktor begins, with which koog asks: it fails on the whole list if one model tells no width.
@@ -44,18 +45,23 @@ def ps() -> Response:
     return json_reply({"models": loaded})
 
 
-def _seen(name: str, model: Listed) -> Listed | None:
-    """What the caller may see of a model that is loaded, for whomever, under the name by which it was called.
+def _seen(loaded: Loaded) -> Listed | None:
+    """What the caller may see of a model that is loaded, for whomever: what its name means in the caller's scope.
 
-    That is what the name means in the caller's scope. A name that means nothing there is another client's word; the
-    model itself is listed under its own name, if it is in scope.
+    Another caller's name for it is only shown if it means the same there: it may be a word that is nobody else's.
     """
-    models = catalog()
     try:
-        found = listing().listed(models, shown_target(name, models, strict=True))
+        model = _named(loaded.model.name)
+        is_own = loaded.name == loaded.model.name or loaded.caller == caller().name
+        return model if is_own or _named(loaded.name).name == model.name else None
     except ProxyError:
         return None
     return found if found.name == model.name else None
+
+
+def _named(name: str) -> Listed:
+    models = catalog()
+    return listing().listed(models, shown_target(name, models, strict=True))
 
 
 def show() -> Response:

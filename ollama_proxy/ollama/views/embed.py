@@ -63,7 +63,7 @@ def _serve(asked: EmbedRequest | EmbeddingRequest, reply: Reply, *, truncate: bo
         fitting(texts, target.model.context_length, truncate=truncate)
         return _vectors(asked, target, reply, truncate=truncate)
     finally:
-        running().used(target.model, asked.keep_alive, asked=observation().asked)
+        running().used(target.model, asked.keep_alive, asked=observation().asked, caller=observation().caller)
 
 
 def _vectors(asked: EmbedRequest | EmbeddingRequest, target: Target, reply: Reply, *, truncate: bool) -> Response:

@@ -27,6 +27,17 @@ class FailureKind(StrEnum):
     NOT_HTTP = "not HTTP"  # what listens at the address speaks something else
 
 
+_UNFINISHED = frozenset(
+    {
+        FailureKind.EARLY_CLOSE,
+        FailureKind.FIRST_TOKEN_TIMEOUT,
+        FailureKind.READ_TIMEOUT,
+        FailureKind.TOTAL_TIMEOUT,
+        FailureKind.MALFORMED,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failed attempt as it was seen on the wire.
@@ -42,6 +53,11 @@ class Failure:
     body: bytes | Mapping[str, Any] | None = None
     detail: str = ""
     sent: bool = True
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Nobody refused the request, and its answer's end was not seen: a model may go on with it, and be paid."""
+        return self.kind in _UNFINISHED or (self.kind is FailureKind.NETWORK and self.sent)
 
 
 class Blame(StrEnum):

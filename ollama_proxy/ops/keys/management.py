@@ -19,6 +19,7 @@ from ollama_proxy.catalog.scope import Scope
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import BadRequest, ProxyError
 from ollama_proxy.ledger.ledger import Ledger
+from ollama_proxy.money import in_dollars
 from ollama_proxy.ops.keys.wishes import FIELDS, columns_of
 from ollama_proxy.ops.moments import moment, moment_or_none
 from ollama_proxy.storage.key_table import MOST_KEYS, Event, KeyRow, KeyTable, NameTaken, NoSuchKey, TooManyKeys
@@ -26,7 +27,6 @@ from ollama_proxy.storage.key_table import MOST_KEYS, Event, KeyRow, KeyTable, N
 #: Who did it, where a command was given on the machine itself.
 COMMAND_LINE: Final = "command line"
 
-_MICRO: Final = 1_000_000
 #: The columns of a key of which nothing was said.
 DEFAULTS: Final[Mapping[str, Any]] = {
     "models": "",
@@ -186,7 +186,7 @@ class KeyManagement:
             "rpm": row.per_minute,
             "parallel": row.parallel,
             "free_per_day": row.free_per_day,
-            **{name: None if value is None else value / _MICRO for name, value in dollars.items()},
+            **{name: None if value is None else in_dollars(value) for name, value in dollars.items()},
             "expires": moment_or_none(row.expires),
             "disabled": bool(row.disabled),
             "admin": bool(row.admin),
@@ -227,8 +227,8 @@ def limits_of(key: Key) -> dict[str, Any]:
         "rpm": limits.per_minute,
         "parallel": limits.parallel,
         "free_per_day": limits.free_per_day,
-        "usd_per_day": None if day is None else day / _MICRO,
-        "usd_per_month": None if month is None else month / _MICRO,
+        "usd_per_day": None if day is None else in_dollars(day),
+        "usd_per_month": None if month is None else in_dollars(month),
     }
 
 

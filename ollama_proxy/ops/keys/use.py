@@ -10,10 +10,10 @@ from typing import Any, Final
 from ollama_proxy.access.keys import Limits
 from ollama_proxy.ledger.key_limits import limit_states
 from ollama_proxy.ledger.key_windows import day_begin, day_end, month_begin, month_end, windows_at
+from ollama_proxy.money import MICRO, in_dollars
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.runtime import Runtime
 
-_MICRO: Final = 1_000_000
 _SUMS: Final = ("requests", "free_attempts", "tokens_in", "tokens_out")
 
 
@@ -32,8 +32,8 @@ def used_by(parts: Runtime, key_id: int, now: float) -> dict[str, Any]:
             "free_attempts": one.free_requests,
             "tokens_in": one.tokens_in,
             "tokens_out": one.tokens_out,
-            "usd": one.microusd / _MICRO,
-            "estimated_usd": one.estimated / _MICRO,
+            "usd": in_dollars(one.microusd),
+            "estimated_usd": in_dollars(one.estimated),
             "resets_at": moment(ends[window]),
         }
         for window, one in counts.items()
@@ -49,7 +49,7 @@ def recorded_of(parts: Runtime, name: str, now: float) -> dict[str, Any]:
     for window, begin in begins.items():
         counted = [row for row in rows if row.hour >= begin]
         found[window] = {name: sum(getattr(row, name) for row in counted) for name in _SUMS}
-        usd = sum(row.microusd for row in counted) / _MICRO
+        usd = in_dollars(sum(row.microusd for row in counted))
         found[window] |= {"usd": usd, "estimated_usd": 0.0, "resets_at": moment(ends[window])}
     return found
 
@@ -65,7 +65,7 @@ def left_of(parts: Runtime, key_id: int, limits: Limits, now: float) -> dict[str
     states = limit_states(limits, parts.counting.standing(key_id), now)
     found: dict[str, dict[str, Any]] = {}
     for name, state in states.items():
-        unit = _MICRO if name.startswith("usd") else 1
+        unit = MICRO if name.startswith("usd") else 1
         values = {"limit": state.limit, "used": state.used, "reserved": state.reserved, "left": state.left}
         found[name] = {key: value / unit if unit > 1 else value for key, value in values.items()}
         found[name]["resets_at"] = None if state.resets is None else moment(state.resets)

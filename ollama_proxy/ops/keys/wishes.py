@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ollama_proxy.catalog.filters import parse_lines
 from ollama_proxy.errors import BadRequest
+from ollama_proxy.money import micro_allowed
 
 #: The most lines of models, and the most characters of one: each is matched with every model.
 MOST_LINES: Final = 200
@@ -22,7 +23,6 @@ LONGEST_NOTE: Final = 300
 
 _MOST_COUNT: Final = 1_000_000_000
 _MOST_DOLLARS: Final = 1_000_000
-_MICRO: Final = 1_000_000
 
 
 def columns_of(wishes: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _dollars(value: Any) -> int | None:
         raise ValueError(words) from None
     if not amount.is_finite() or not 0 <= amount <= _MOST_DOLLARS:
         raise ValueError(words)
-    return int(amount * _MICRO)
+    return micro_allowed(amount)
 
 
 def _moment(value: Any) -> float | None:

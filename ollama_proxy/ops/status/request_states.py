@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ollama_proxy.errors import Forbidden, ProxyError
 from ollama_proxy.ledger.record import RequestRecord
+from ollama_proxy.money import in_dollars
 from ollama_proxy.ops.moments import moment
 from ollama_proxy.ops.status.failure_states import model_named
 from ollama_proxy.ops.status.views import View
@@ -21,7 +22,6 @@ PAGE = 50
 #: How many callers and models the sums name, those with the most requests.
 MOST_NAMED = 20
 
-_MICRO = 1_000_000
 _SUMS = ("requests", "whole", "failed", "broken", "left", "refused", "attempts", "free_attempts")
 
 
@@ -86,7 +86,7 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
         "seconds": round(record.seconds, 3),
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
-        "cost": None if record.cost is None else record.cost / _MICRO,
+        "cost": None if record.cost is None else in_dollars(record.cost),
         "status": record.status,
         "outcome": record.outcome.value,
         "streamed": record.streamed,
@@ -141,7 +141,7 @@ def sums(row: HourlyUsage) -> dict[str, Any]:
         "failed_share": round(bad / row.requests, 4) if row.requests else 0.0,
         "tokens_in": row.tokens_in,
         "tokens_out": row.tokens_out,
-        "cost": row.microusd / _MICRO,
+        "cost": in_dollars(row.microusd),
         "first_token": {"p50": quantile(row.first_token, 0.5), "p95": quantile(row.first_token, 0.95)},
     }
 

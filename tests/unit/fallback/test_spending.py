@@ -84,6 +84,11 @@ def usage(**members: Any) -> bytes:
 EMPTY = Reply([(0, ROLE + event({"choices": [], "usage": {"cost": 0.00002}}) + DONE)])
 
 
+FEWER = (
+    "This request requires more credits, or fewer max_tokens. You requested up to 100 tokens, but can only afford 40"
+)
+
+
 # What is reserved
 
 
@@ -244,12 +249,12 @@ ENDINGS = {
     "no cost is said: by the tokens": (
         [cost(prompt_tokens=5, completion_tokens=6)],
         ended_whole,
-        Spent(65, 0, 5, 6, True, "gen-1"),
+        Spent(65, 0, 5, 6, 65, "gen-1"),
     ),
     "nothing is said": ([Reply([(0, delta("a") + DONE)], headers=GENERATION)], ended_whole, None),
     "failed": ([refusal(502, "Bad gateway")], ended_in_an_error, Spent()),
     "failed, and charged": ([EMPTY], ended_in_an_error, Spent(20)),
-    "unreachable": ([unreachable(sent=True)], ended_in_an_error, Spent()),
+    "unreachable": ([unreachable(), unreachable()], ended_in_an_error, Spent()),
     "broken": ([BROKEN], ended_early, None),
     "the client left": ([LONG], left_by_the_client, None),
     "a mistake, or the server's end": ([LONG], ended_by_a_mistake, None),
@@ -269,7 +274,7 @@ def test_every_ending_is_settled_once(ending: str) -> None:
     if expected is not None:
         assert spent == expected
     else:
-        assert spent.estimated
+        assert spent.estimated == spent.microusd
         assert PROMPT < spent.microusd <= gate.admitted[0][0]
         assert spent.generation == "gen-1"
 
@@ -282,7 +287,57 @@ def test_a_whole_answer_that_nobody_waited_for_costs_all_that_was_reserved() -> 
     next(iter(exchange))  # a heartbeat
     exchange.close()
     exchange.settle({})
-    assert gate.settled == [Spent(gate.admitted[0][0], estimated=True)]
+    most = gate.admitted[0][0]
+    assert gate.settled == [Spent(most, estimated=most)]
+
+
+JSON = {"Content-Type": "application/json", "X-Generation-Id": "gen-1"}
+SLOWLY = [(1.0, b" ")] * 1000
+
+
+@pytest.mark.parametrize(
+    ("reply", "streamed", "takes_all"),
+    [
+        (unreachable(sent=True), True, False),
+        (unreachable(sent=True), False, True),
+        (Reply(headers_after=1e9), True, False),
+        (Reply(headers_after=1e9), False, True),
+        (Reply(SLOWLY, headers=JSON), False, True),
+        (Reply([(0, b"{")], headers=JSON), False, True),
+        (Reply([(0, ROLE)], headers=GENERATION), True, False),
+    ],
+    ids=[
+        "sent, no answer",
+        "sent, no whole answer",
+        "silence",
+        "silence, not streamed",
+        "too slow",
+        "broken JSON",
+        "the stream ended early",
+    ],
+)
+def test_what_the_proxy_itself_gives_up_may_be_paid_for(reply: Reply, streamed: bool, takes_all: bool) -> None:
+    """It costs as much as where the client gave up: the model may go on."""
+    world, gate = make_world()
+    world.upstream.replies[PAID_MODEL] += [reply]
+    exchange = exchange_of(world, streamed=streamed)
+    assert ended_in_an_error(exchange) == {}
+    exchange.close()
+    exchange.settle({})
+    most = gate.admitted[0][0]
+    expected = most if takes_all else PROMPT
+    assert gate.settled == [Spent(expected, estimated=expected, generation=reply.headers.get("X-Generation-Id", ""))]
+
+
+def test_a_page_of_another_server_costs_nothing() -> None:
+    world, gate = make_world()
+    page = Reply([(0, b"<html>log in</html>")], headers={"Content-Type": "text/html"})
+    world.upstream.replies[PAID_MODEL] += [page]
+    exchange = exchange_of(world, streamed=False)
+    ended_in_an_error(exchange)
+    exchange.close()
+    exchange.settle({})
+    assert gate.settled == [Spent()]
 
 
 def test_attempts_behind_a_fallback_belong_to_the_key() -> None:
@@ -297,6 +352,21 @@ def test_attempts_behind_a_fallback_belong_to_the_key() -> None:
     exchange.settle({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0})
     assert world.upstream.models == [A, B, C]
     assert gate.settled == [Spent(20, 2, 3, 4)]
+
+
+def test_a_cost_that_was_told_is_no_estimate() -> None:
+    """What a failed attempt was charged for stays, when the estimate behind it is corrected."""
+    world, gate = make_world()
+    error = {"code": 402, "message": FEWER}
+    charged = event({"error": error, "choices": [], "usage": {"cost": 0.5}})
+    world.upstream.replies[PAID_MODEL] += [Reply([(0, ROLE + charged)]), LONG]
+    exchange = exchange_of(world)
+    left_by_the_client(exchange)
+    exchange.close()
+    exchange.settle({})
+    [spent] = gate.settled
+    assert (spent.microusd - spent.estimated, spent.generation) == (500_000, "gen-1")
+    assert spent.estimated > PROMPT
 
 
 def test_a_first_usage_is_no_last_one() -> None:
@@ -326,11 +396,7 @@ def test_a_whole_body_tells_its_usage() -> None:
 
 def test_a_retry_with_fewer_tokens_stays_within_what_was_reserved() -> None:
     world, _ = make_world()
-    fewer = (
-        "This request requires more credits, or fewer max_tokens. You requested up to 100 tokens, but can only afford"
-    )
-    fewer += " 40"
-    world.upstream.replies[PAID_MODEL] += [refusal(402, fewer), good()]
+    world.upstream.replies[PAID_MODEL] += [refusal(402, FEWER), good()]
     exchange = exchange_of(world)
     ended_whole(exchange)
     exchange.close()

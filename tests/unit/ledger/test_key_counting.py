@@ -16,7 +16,7 @@ from ollama_proxy.access.allowance import Spent
 from ollama_proxy.access.keys import Key, Limits
 from ollama_proxy.errors import KeyLimitReached, Unavailable
 from ollama_proxy.ledger.cost_lookup import ASK_AGAIN_AFTER, CostLookup
-from ollama_proxy.ledger.key_counting import ASK_AFTER, LEASE, RENEW_AFTER, KeyCounting
+from ollama_proxy.ledger.key_counting import ASK_AFTER, LEASE, LONGEST_RENEWED, RENEW_AFTER, KeyCounting
 from ollama_proxy.ledger.key_windows import windows_at
 from ollama_proxy.storage.batches import Batches
 from ollama_proxy.storage.database import Database, StorageUnavailable
@@ -226,6 +226,17 @@ def test_a_long_request_keeps_its_reservation(process: Process, clock: Clock) ->
     assert (process.used()[2], process.reserved()) == (5, 0)
 
 
+def test_one_that_nobody_settles_is_not_renewed_for_ever(process: Process, clock: Clock) -> None:
+    held = process.counting.admit(DOLLARS, microusd=CAP, free=False)
+    for _ in range(int((LONGEST_RENEWED + LEASE) / RENEW_AFTER)):
+        clock.now += RENEW_AFTER
+        process.counting.renew_if_due()
+    process.counting.admit(DOLLARS, microusd=CAP, free=False).settle(Spent())
+    held.settle(Spent(microusd=5))
+    process.write()
+    assert (process.used()[2], process.reserved()) == (5, 0), "if it ends all the same, it is counted"
+
+
 def test_one_that_ends_after_its_reservation_is_counted_all_the_same(process: Process, clock: Clock) -> None:
     held = process.counting.admit(DOLLARS, microusd=CAP, free=False)
     clock.now += 10 * LEASE
@@ -397,7 +408,7 @@ def test_a_cost_is_asked_for_by_the_clock(
 ) -> None:
     process.lookup.look_if_due()
     held = process.counting.admit(DOLLARS, microusd=300, free=False)
-    held.settle(Spent(microusd=100, estimated=True, generation="gen-1"))
+    held.settle(Spent(microusd=100, estimated=100, generation="gen-1"))
     process.write()
     assert process.used()[2:] == (100, 100)
     process.lookup.look_if_due()
@@ -413,10 +424,40 @@ def test_a_cost_is_asked_for_by_the_clock(
     assert awaited(process) == 0
 
 
+def test_only_what_was_guessed_is_corrected(process: Process, clock: Clock) -> None:
+    process.lookup.look_if_due()
+    held = process.counting.admit(DOLLARS, microusd=300, free=False)
+    held.settle(Spent(microusd=250, estimated=50, generation="gen-1"))
+    process.write()
+    assert process.used()[2:] == (250, 50)
+    process.answers["gen-1"] = 10
+    clock.now += ASK_AFTER
+    process.lookup.look_if_due()
+    assert process.used()[2:] == process.used("m2026-11")[2:] == (210, 0)
+
+
+def test_costs_of_a_key_without_limits_are_asked_for_too(process: Process, clock: Clock) -> None:
+    """Each of its own, also of two at once, and if the write is made twice: nothing else in that write is lost."""
+    process.lookup.look_if_due()
+    for number in range(3):
+        spent = Spent(microusd=100, estimated=100, generation=f"gen-{number}")
+        process.counting.admit(key(), microusd=0, free=False).settle(spent)
+        if number:
+            [write] = process.taken()
+            for _ in range(number):
+                process.database.run(write, write=True)
+    process.answers = {f"gen-{number}": 30 for number in range(3)}
+    clock.now += ASK_AFTER
+    process.lookup.look_if_due()
+    assert sorted(process.asked) == ["gen-0", "gen-1", "gen-2"]
+    assert process.used()[2:] == (90 + 100, 100), "what was counted twice stays an estimate"
+    assert awaited(process) == 0
+
+
 def test_another_process_asks_for_what_a_dead_one_waited_for(database: Database, clock: Clock) -> None:
     dead = Process(database, clock)
     dead.counting.admit(DOLLARS, microusd=300, free=False).settle(
-        Spent(microusd=100, estimated=True, generation="gen-1")
+        Spent(microusd=100, estimated=100, generation="gen-1")
     )
     dead.write()
     clock.now += ASK_AFTER
