@@ -48,7 +48,7 @@ def messages() -> Response:
     backend = context.runtime().backend
     free_mode, streamed = context.pays_nothing(), bool(asked.get("stream"))
     models = context.catalog()
-    target = chat_target(asked["model"], models, strict=backend.settings.strict_models)
+    target = chat_target(asked["model"], models, strict=backend.settings.strict_models, newer=context.newest_catalog)
     if free_mode and (kind := needed_server_tool(asked)) is not None:
         return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
