@@ -54,7 +54,8 @@ def messages() -> Response:
 
     client_asked = asked
     if target.persona is not None:
-        asked = with_persona(asked, target.persona)
+        own_model = target.model is not None and target.model.id.startswith("anthropic/")
+        asked = with_persona(asked, target.persona, own_model=own_model)
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode, may_defer=deferred))

@@ -7,9 +7,10 @@ catalogue in, a Target or a refusal out. The wording of a refusal may be changed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
@@ -115,6 +116,16 @@ def persona_targets(catalog: Catalog, *, strict: bool) -> list[Target]:
         except ProxyError:
             continue
     return found
+
+
+def models_beside(personas: Iterable[Target], catalog: Catalog) -> list[Model]:
+    """The models to list behind these personas: without those whose listed name one of them has.
+
+    Such a model appeared later. It can be asked for by its full id.
+    """
+    taken = {name_key(target.name) for target in personas}
+    models = (*catalog.models, *catalog.embeddings)
+    return [model for model in models if name_key(model.name) not in taken] if taken else list(models)
 
 
 def _why(resolution: Resolution) -> str:
