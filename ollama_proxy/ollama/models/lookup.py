@@ -1,6 +1,6 @@
 """What a model name of the Ollama API means, and the refusal in Ollama's words if it means nothing.
 
-Each route has its own words for the same mistake, and clients match on them. Ollama's `:local` and `:cloud` are dealt
+Each route has its own words for the same mistake, and clients match on them. Ollama's `:cloud` is dealt
 with here; the rest is what names mean in all APIs (`catalog.target`). Pure: names and a catalogue in, Targets out
 (docs/contract.md, "Names").
 """
@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import re
 
-from ollama_proxy.catalog.names import tagged
+from ollama_proxy.catalog.names import tagged, without_source
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
+from ollama_proxy.catalog.target import Newer, Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 
 #: What Ollama says of a model that its registry does not have; the command line searches for it.
 NO_MANIFEST = "pull model manifest: file does not exist"
 
 
-def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def answering_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to chat and generate; an embedding model is found too, because it may be unloaded.
 
     A name of a model at ollama.com is never taken for an unknown one: the CLI asks for `x:cloud` when it found no `x`,
     and then for a sign-in. Raises BadRequest for a text that cannot be a name, ModelNotFound for an unknown one.
     """
     name = without_source(asked)
-    return chat_target(name, catalog, strict=strict or _is_cloud(name), may_embed=True)
+    return chat_target(name, catalog, strict=strict or _is_cloud(name), may_embed=True, newer=newer)
 
 
-def shown_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def shown_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to show: as for chat. Its refusal names the tag, as Ollama's does here and only here."""
     try:
-        return answering_target(asked, catalog, strict=strict)
+        return answering_target(asked, catalog, strict=strict, newer=newer)
     except ModelNotFound as error:
         unqualified = f"model '{without_source(asked)}' not found"
         tagged_name = f"model '{tagged(asked.strip())}' not found"
@@ -43,7 +43,7 @@ def embedding_model(asked: str, catalog: Catalog) -> Target:
     return embedding_target(without_source(asked), catalog)
 
 
-def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def pulled_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to pull: what chat would answer with, if anything. Raises BadRequest for an invalid name.
 
     ModelNotFound has Ollama's own text for a model that its registry does not have, which the CLI searches for; behind
@@ -51,7 +51,7 @@ def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
     """
     name = without_source(asked)
     try:
-        return served_target(name, catalog, strict=strict or _is_cloud(name))
+        return served_target(name, catalog, strict=strict or _is_cloud(name), newer=newer)
     except ModelNotFound as error:
         more = error.message.partition(" not found: ")[2]
         raise ModelNotFound(NO_MANIFEST + (f" ({more})" if more else "")) from error
@@ -71,16 +71,3 @@ def check_name(asked: str, catalog: Catalog) -> None:
 def _is_cloud(name: str) -> bool:
     """Return True if Ollama would look for the name at ollama.com: `x:cloud`, `x:20b-cloud`."""
     return re.search(r":(?:[^:/]*-)?cloud$", name, re.IGNORECASE) is not None
-
-
-def without_source(asked: str) -> str:
-    """Return the name without Ollama's `:local`, which means a model on this machine.
-
-    `:cloud` means a model of ollama.com; it stays, and so the name is unknown in this catalogue. Raises BadRequest if
-    the name has both.
-    """
-    name = asked.strip()
-    words = name.lower().split(":")[1:]
-    if "local" in words and "cloud" in words:
-        raise BadRequest(f'use either :local or :cloud, not both: "{asked}"')
-    return name[: -len(":local")] if words and words[-1] == "local" else name

@@ -12,7 +12,7 @@ from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
-from ollama_proxy.web.context import caller, catalog, has_scope, request_body, runtime
+from ollama_proxy.web.context import caller, catalog, has_scope, newest_catalog, request_body, runtime
 from ollama_proxy.web.embedding import widths
 
 #: How the User-Agent of Ktor begins, with which koog asks: it fails on the whole list if one model tells no width.
@@ -56,7 +56,6 @@ def _seen(loaded: Loaded) -> Listed | None:
         return model if is_own or _named(loaded.name).name == model.name else None
     except ProxyError:
         return None
-    return found if found.name == model.name else None
 
 
 def _named(name: str) -> Listed:
@@ -70,7 +69,7 @@ def show() -> Response:
     if not asked.asked.strip():
         raise BadRequest("model is required")
     models = catalog()
-    target = shown_target(asked.asked, models, strict=runtime().settings.strict_models)
+    target = shown_target(asked.asked, models, strict=runtime().settings.strict_models, newer=newest_catalog)
     shown = listing().listed(models, target)
     agent = request.headers.get("User-Agent", "")
     copilot = agent.startswith("GitHubCopilotChat/")
