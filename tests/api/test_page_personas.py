@@ -153,6 +153,38 @@ def test_editing_keeps_what_the_form_does_not_show(server: ProxyServer) -> None:
     assert 'think                          "high"' in told["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/personas/edit", {"base": "ember-4:free", "system": "mine"}),
+        ("/personas/modelfile", {"anew": "1", "modelfile": "FROM ember-4:free\nSYSTEM mine"}),
+    ],
+)
+def test_an_old_form_does_not_undo_what_another_admin_did(
+    server: ProxyServer, path: str, fields: dict[str, str]
+) -> None:
+    name = f"raced{len(path)}"
+    body = {"model": name, "from": "ember-4:free", "stream": False}
+    assert server.post("/api/create", body | {"system": "first"}).ok
+    opened = _digest_on(look(server, f"{path}?name={name}"))
+    assert server.post("/api/create", body | {"system": "theirs"}).ok
+    if path.endswith("edit"):
+        more = send(server, path, fields | {"name": name, "digest": opened, "more": "1"})
+        assert _digest_on(more) == opened, "a form with more messages is as old as it was"
+    refused = send(server, path, fields | {"name": name, "digest": opened})
+    assert refused.status_code == 409
+    assert "somebody else has changed this persona meanwhile" in text_of(refused)
+    assert "mine" in refused.text, "the form is still filled"
+    wait_for(lambda: _if(shown(server, name), system="theirs"), what="theirs is still there")
+    again = send(server, path, fields | {"name": name, "digest": _digest_on(refused)})
+    assert went(again).endswith("&done=changed"), "who has read it may do it"
+
+
+def _digest_on(answer: requests.Response) -> str:
+    [digest] = re.findall(r'name="digest" value="([0-9a-f]{64})"', answer.text)
+    return str(digest)
+
+
 def _if(told: dict[str, Any], **members: Any) -> dict[str, Any]:
     return told if all(told[name] == value for name, value in members.items()) else {}
 

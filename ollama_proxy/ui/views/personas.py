@@ -47,6 +47,18 @@ _DONE: Final = {
 _REFUSALS: Final = (ProxyError, StorageUnavailable)
 
 
+class _ChangedMeanwhile(ProxyError):
+    """Somebody else has made the persona anew since the form was opened."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "somebody else has changed this persona meanwhile. Below is what you wrote: save again to have it so all "
+            "the same, or open the persona to see what is new"
+        )
+
+
 def personas() -> Response:
     """GET /ui/personas: all personas, the last changed first, and the aliases."""
     library = _known()
@@ -88,32 +100,37 @@ def edit() -> Response:
 
 
 def change() -> Response:
-    """POST /ui/personas/edit: makes the persona `name` anew; what the form does not show stays."""
+    """POST /ui/personas/edit: makes the persona `name` anew; what the form does not show stays.
+
+    `digest` is that of the persona when the form was opened: it is refused once if that is another by now.
+    """
     fields = _form()
     return _saved(fields, _persona(fields.get("name", "")))
 
 
 def _saved(fields: Mapping[str, str], kept: Persona | None) -> Response:
-    asked = sent(fields)
+    asked, seen = sent(fields), fields.get("digest", "")
     if "more" in fields:
-        return _shown_form(asked, kept=kept, more=_MORE_ROWS)
+        return _shown_form(asked, kept=kept, seen=seen, more=_MORE_ROWS)
     try:
         if kept is None:
             _check_new(asked.name)
+        else:
+            _check_same(kept, seen)
         body = create_body(asked, kept)
         if kept is not None and asked.base == _base_name(kept):
             body["from"] = kept.base  # its id means the same model, whatever is listed by then
         create_as_asked(read_create(orjson.dumps(body)))
     except _REFUSALS as error:
-        return _shown_form(asked, kept=kept, error=error)
+        return _shown_form(asked, kept=kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(asked.name, "created" if kept is None else "changed")
 
 
 def _shown_form(
-    asked: PersonaForm, *, kept: Persona | None = None, more: int = 0, error: Exception | None = None
+    asked: PersonaForm, *, kept: Persona | None = None, seen: str = "", more: int = 0, error: Exception | None = None
 ) -> Response:
-    rows, bases = asked.with_rows(more), _listed_names()
-    return shown("persona_form.html", form=rows, kept=kept, roles=ROLES, bases=bases, **_told(error))
+    values = {"form": asked.with_rows(more), "kept": kept, "digest": _digest(kept, seen)}
+    return shown("persona_form.html", **values, roles=ROLES, bases=_listed_names(), **_told(error))
 
 
 def modelfile() -> Response:
@@ -129,19 +146,24 @@ def create_from_modelfile() -> Response:
     fields = _form()
     name, uploaded = fields.get("name", "").strip(), fields.get("file", "")
     text = uploaded if uploaded.strip() else fields.get("modelfile", "")
-    kept = _persona(name) if fields.get("anew") == "1" else None
+    kept, seen = _persona(name) if fields.get("anew") == "1" else None, fields.get("digest", "")
     try:
         if kept is None:
             _check_new(name)
+        else:
+            _check_same(kept, seen)
         body, warnings = modelfile_body(text, name)
         create_as_asked(read_create(orjson.dumps(body)))
     except _REFUSALS as error:
-        return _shown_modelfile(name, text, kept, error)
+        return _shown_modelfile(name, text, kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(name, "created" if kept is None else "changed", warnings)
 
 
-def _shown_modelfile(name: str, text: str, kept: Persona | None, error: Exception | None = None) -> Response:
-    return shown("persona_modelfile.html", name=name, text=text, kept=kept, **_told(error))
+def _shown_modelfile(
+    name: str, text: str, kept: Persona | None, *, seen: str = "", error: Exception | None = None
+) -> Response:
+    values = {"name": name, "text": text, "kept": kept, "digest": _digest(kept, seen)}
+    return shown("persona_modelfile.html", **values, **_told(error))
 
 
 def download() -> Response:
@@ -217,6 +239,22 @@ def _check_new(name: str) -> None:
     """
     if name_key(without_source(name)) in runtime().library.latest():
         raise BadRequest(f'there is a persona called "{name}": change that one, or choose another name')
+
+
+def _check_same(persona: Persona, seen: str) -> None:
+    """Raise _ChangedMeanwhile if the form was made of another state of the persona. "": it does not say of which."""
+    if seen and seen != persona.digest:
+        raise _ChangedMeanwhile
+
+
+def _seen(seen: str, error: Exception) -> str:
+    """The digest that the form holds when it is shown again: who was told of a change may replace it."""
+    return "" if isinstance(error, _ChangedMeanwhile) else seen
+
+
+def _digest(kept: Persona | None, seen: str) -> str:
+    """The digest that the form holds: of the persona as it was `seen`; as it is, if the form was not open before."""
+    return "" if kept is None else seen or kept.digest
 
 
 def _base_name(persona: Persona) -> str:
