@@ -28,11 +28,21 @@ from ollama_proxy.ollama.views.personas import copy_as_asked, create_as_asked, d
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.ui.page import Page, PageNotFound, Route, form, look, shown, went_to
-from ollama_proxy.ui.persona_form import PersonaForm, create_body, form_of, modelfile_body, says, sent
+from ollama_proxy.ui.persona_form import (
+    MOST_CHARACTERS,
+    PersonaForm,
+    create_body,
+    form_of,
+    modelfile_body,
+    says,
+    sent,
+)
 from ollama_proxy.web.context import MEGABYTE, runtime
 
 #: Bytes of a form: a persona may say a megabyte, and a browser writes up to three for one.
 _MOST_BYTES: Final = 4 * MEGABYTE
+#: Bytes of the form of a Modelfile, which is sent as it is: the text in the field, an uploaded one, and what is around.
+_MOST_BYTES_OF_FILES: Final = 2 * MOST_CHARACTERS + 64 * 1024
 #: Fields of a form: role and text of a thousand messages, and the others.
 _MOST_FIELDS: Final = 2100
 #: So many messages more are asked for by the button "More messages".
@@ -129,7 +139,7 @@ def _saved(fields: Mapping[str, str], kept: Persona | None) -> Response:
 def _shown_form(
     asked: PersonaForm, *, kept: Persona | None = None, seen: str = "", more: int = 0, error: Exception | None = None
 ) -> Response:
-    values = {"form": asked.with_rows(more), "kept": kept, "digest": _digest(kept, seen)}
+    values: dict[str, Any] = {"form": asked.with_rows(more), "kept": kept, "digest": _digest(kept, seen)}
     return shown("persona_form.html", **values, roles=ROLES, bases=_listed_names(), **_told(error))
 
 
@@ -143,7 +153,7 @@ def modelfile() -> Response:
 
 def create_from_modelfile() -> Response:
     """POST /ui/personas/modelfile: makes a persona of a Modelfile, or with `anew` the persona `name` anew."""
-    fields = _form()
+    fields = form(most_bytes=_MOST_BYTES_OF_FILES)
     name, uploaded = fields.get("name", "").strip(), fields.get("file", "")
     text = uploaded if uploaded.strip() else fields.get("modelfile", "")
     kept, seen = _persona(name) if fields.get("anew") == "1" else None, fields.get("digest", "")
@@ -162,7 +172,7 @@ def create_from_modelfile() -> Response:
 def _shown_modelfile(
     name: str, text: str, kept: Persona | None, *, seen: str = "", error: Exception | None = None
 ) -> Response:
-    values = {"name": name, "text": text, "kept": kept, "digest": _digest(kept, seen)}
+    values: dict[str, Any] = {"name": name, "text": text, "kept": kept, "digest": _digest(kept, seen)}
     return shown("persona_modelfile.html", **values, **_told(error))
 
 
