@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from ollama_proxy import limits
+from ollama_proxy.errors import BadRequest
 
 #: The tag that Ollama adds to a name without one.
 DEFAULT_TAG = "latest"
@@ -68,6 +69,19 @@ def bare(name: str) -> str:
 def name_key(name: str) -> str:
     """Return a key that is equal for all spellings of a name: the tagged name in lower case."""
     return tagged(name.strip()).lower()
+
+
+def without_source(asked: str) -> str:
+    """Return the name without Ollama's `:local`, which means a model on this machine.
+
+    `:cloud` means a model of ollama.com; it stays, and so the name is unknown in this catalogue. Raises BadRequest if
+    the name has both.
+    """
+    name = asked.strip()
+    words = name.lower().split(":")[1:]
+    if "local" in words and "cloud" in words:
+        raise BadRequest(f'use either :local or :cloud, not both: "{asked}"')
+    return name[: -len(":local")] if words and words[-1] == "local" else name
 
 
 def anthropic_keys(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ollama_proxy.catalog.making import Draft, Origin, check_free, check_template, copied, made, origin_of, spelled
+from ollama_proxy.catalog.names import without_source
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.errors import BadRequest, ModelNotFound, Unavailable
 from ollama_proxy.ops.checks import find_catalog
@@ -32,9 +33,12 @@ def create_stored(view: View, asked: Mapping[str, Any]) -> dict[str, Any]:
         parser=asked.get("parser", ""),
         requires=asked.get("requires", ""),
     )
+    if not asked.get("from"):
+        raise BadRequest("neither 'from' or 'files' was specified")
+    origin = _origin(asked["from"], catalog)
     check_template(draft.template)
     with _room():
-        view.runtime.library.save(made(draft, _origin(asked["from"], catalog), name, time.time()))
+        view.runtime.library.save(made(draft, origin, name, time.time()))
     return {"personas": []}
 
 
@@ -48,8 +52,10 @@ def copy_stored(view: View, source: str, destination: str) -> dict[str, Any]:
 
 
 def remove_stored(view: View, name: str) -> dict[str, Any]:
-    """Do what DELETE /api/delete does. Raises ModelNotFound, StorageUnavailable."""
-    if not view.runtime.library.remove(name):
+    """Do what DELETE /api/delete does. Raises ModelNotFound, BadRequest, StorageUnavailable."""
+    library = view.runtime.library
+    # A name with `:local` may have been stored by an earlier version.
+    if not library.remove(name) and not library.remove(without_source(name)):
         raise ModelNotFound(f"no persona is called {name!r}")
     return {"personas": []}
 
@@ -64,15 +70,16 @@ def _catalog(view: View) -> Catalog:
 
 
 def _free_name(name: str, catalog: Catalog) -> str:
+    asked, name = name, without_source(name)
     if not catalog.may_be_name(name):
-        raise BadRequest(f"invalid model name: {name!r}")
+        raise BadRequest(f"invalid model name: {asked!r}")
     check_free(name, catalog)
     return spelled(name, catalog.personas)
 
 
 def _origin(name: str, catalog: Catalog) -> Origin:
     try:
-        return origin_of(name, catalog)
+        return origin_of(without_source(name), catalog)
     except ModelNotFound as error:
         raise ModelNotFound(f"no model is called {name!r}" + (f": {error.message}" if error.message else "")) from None
 

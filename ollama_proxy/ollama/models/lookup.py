@@ -1,6 +1,6 @@
 """What a model name of the Ollama API means, and the refusal in Ollama's words if it means nothing.
 
-Each route has its own words for the same mistake, and clients match on them. Ollama's `:local` and `:cloud` are dealt
+Each route has its own words for the same mistake, and clients match on them. Ollama's `:cloud` is dealt
 with here; the rest is what names mean in all APIs (`catalog.target`). Pure: names and a catalogue in, Targets out
 (docs/contract.md, "Names").
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ollama_proxy.catalog.names import tagged
+from ollama_proxy.catalog.names import tagged, without_source
 from ollama_proxy.catalog.snapshot import Catalog
 from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
@@ -71,16 +71,3 @@ def check_name(asked: str, catalog: Catalog) -> None:
 def _is_cloud(name: str) -> bool:
     """Return True if Ollama would look for the name at ollama.com: `x:cloud`, `x:20b-cloud`."""
     return re.search(r":(?:[^:/]*-)?cloud$", name, re.IGNORECASE) is not None
-
-
-def without_source(asked: str) -> str:
-    """Return the name without Ollama's `:local`, which means a model on this machine.
-
-    `:cloud` means a model of ollama.com; it stays, and so the name is unknown in this catalogue. Raises BadRequest if
-    the name has both.
-    """
-    name = asked.strip()
-    words = name.lower().split(":")[1:]
-    if "local" in words and "cloud" in words:
-        raise BadRequest(f'use either :local or :cloud, not both: "{asked}"')
-    return name[: -len(":local")] if words and words[-1] == "local" else name

@@ -67,9 +67,9 @@ class CreateRequest(ModelRequest):
         if self.remote_host:
             raise BadRequest("this server cannot run this remote model" if _is_url(self.remote_host) else "bad remote")
 
-    def check_source(self) -> None:
+    def check_source(self, *, has_base: bool) -> None:
         """The checks after the base was found, if there is one, of what it is to be made of. Raises BadRequest."""
-        if not self.base:
+        if not has_base:
             self._check_source_without_base()
         if self.draft_files:
             raise BadRequest("DRAFT cannot be used with remote models")

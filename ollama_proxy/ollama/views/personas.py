@@ -21,12 +21,12 @@ from ollama_proxy.catalog.making import (
     spelled,
     stored_layers,
 )
-from ollama_proxy.catalog.names import name_key
+from ollama_proxy.catalog.names import name_key, without_source
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.snapshot import Catalog, NameKind
 from ollama_proxy.errors import BadRequest, DatabaseAway, ModelNotFound, NotImplementedHere
 from ollama_proxy.gojson.text import quote
-from ollama_proxy.ollama.models.lookup import NO_MANIFEST, check_name, without_source
+from ollama_proxy.ollama.models.lookup import NO_MANIFEST
 from ollama_proxy.ollama.request.create_body import CreateRequest, read_create
 from ollama_proxy.ollama.request.library_bodies import CopyRequest, DeleteRequest, read_copy, read_delete
 from ollama_proxy.ollama.views.replies import STREAM_JSON, json_reply, status_lines
@@ -43,34 +43,38 @@ def create() -> Response:
     return create_as_asked(read_create(request_body()))
 
 
-def create_as_asked(asked: CreateRequest) -> Response:
-    """Make the persona, and answer as POST /api/create. Raises ProxyError in Ollama's words."""
+def create_as_asked(asked: CreateRequest, origin: Origin | None = None) -> Response:
+    """Make the persona, and answer as POST /api/create. Raises ProxyError in Ollama's words.
+
+    `origin` is what to make it from instead of the name in `asked.base`: a persona keeps a base that is gone, and
+    that no name means any more.
+    """
     asked_for(asked.asked)
     asked.check_files()
+    name = _valid(asked.asked)
     catalog = _catalog()
-    check_name(asked.asked, catalog)
-    name = without_source(asked.asked)
     check_free(name, catalog)
     observation().streamed = True  # what is found wrong from here on is an event of the stream in Ollama
+    base = _valid(asked.base) if asked.base and origin is None else ""
     asked.check_remote()
-    origin = _origin(asked.base, catalog) if asked.base else None
-    if isinstance(origin, str):
-        return _not_pulled(asked, origin)
-    asked.check_source()
+    try:
+        origin = origin_of(base, catalog) if base else origin
+    except ModelNotFound as error:
+        return _not_pulled(asked, NO_MANIFEST + (f" ({error.message})" if error.message else ""))
+    asked.check_source(has_base=origin is not None)
     assert origin is not None
     return _created(asked, origin, name, catalog)
 
 
-def _origin(base: str, catalog: Catalog) -> Origin | str:
-    """What a new persona is made from, or the text that says why there is no such model. Raises BadRequest."""
+def _valid(asked: str) -> str:
+    """The name without `:local`. Raises BadRequest if it cannot be a name."""
     try:
-        name = without_source(base)
+        name = without_source(asked)
     except BadRequest:
-        raise BadRequest("invalid model name") from None
-    try:
-        return origin_of(name, catalog)
-    except ModelNotFound as error:
-        return NO_MANIFEST + (f" ({error.message})" if error.message else "")
+        name = ""
+    if not runtime().backend.catalog().may_be_name(name):
+        raise BadRequest("invalid model name")
+    return name
 
 
 def _not_pulled(asked: CreateRequest, error: str) -> Response:
@@ -120,24 +124,29 @@ def copy() -> Response:
 def copy_as_asked(asked: CopyRequest) -> Response:
     """Copy, and answer as POST /api/copy. Raises ProxyError in Ollama's words."""
     asked_for(asked.source)
+    source, destination = _copyable("source", asked.source), _copyable("destination", asked.destination)
     catalog = _catalog()
-    for field, name in (("source", asked.source), ("destination", asked.destination)):
-        if not catalog.may_be_name(name):
-            raise BadRequest(f"{field} {quote(name)} is invalid")
-    origin = _source(asked.source, catalog)
-    if name_key(asked.source) != name_key(asked.destination):
-        check_free(asked.destination, catalog)
+    origin = _source(source, asked.source, catalog)
+    if name_key(source) != name_key(destination):
+        check_free(destination, catalog)
         with _storing():
-            runtime().library.save(copied(origin, spelled(asked.destination, catalog.personas), time.time()))
+            runtime().library.save(copied(origin, spelled(destination, catalog.personas), time.time()))
     return _nothing()
 
 
-def _source(name: str, catalog: Catalog) -> Origin:
+def _copyable(field: str, asked: str) -> str:
+    try:
+        return _valid(asked)
+    except BadRequest:
+        raise BadRequest(f"{field} {quote(asked)} is invalid") from None
+
+
+def _source(name: str, asked: str, catalog: Catalog) -> Origin:
     try:
         return origin_of(name, catalog)
     except ModelNotFound as error:
         more = f": {error.message}" if error.message else ""
-        raise ModelNotFound(f'model "{name}" not found{more}') from None
+        raise ModelNotFound(f'model "{asked}" not found{more}') from None
 
 
 def delete() -> Response:
@@ -151,11 +160,12 @@ def delete_as_asked(asked: DeleteRequest) -> Response:
     asked_for(asked.asked)
     if not asked.asked.strip():
         raise BadRequest("model is required")
-    catalog = _catalog()
     name = without_source(asked.asked)
-    if not catalog.may_be_name(name):
+    if not runtime().backend.catalog().may_be_name(name):
         raise BadRequest(f"name {quote(asked.asked)} is invalid")
-    persona = catalog.personas.get(name_key(name))
+    catalog = _catalog()
+    # A name with `:local` may have been stored by an earlier version.
+    persona = catalog.personas.get(name_key(asked.asked)) or catalog.personas.get(name_key(name))
     if persona is None:
         raise _not_deletable(name, asked.asked, catalog)
     _remove(persona, asked.asked)

@@ -12,14 +12,13 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, request
 
-from ollama_proxy.catalog.names import name_key
+from ollama_proxy.catalog.names import name_key, without_source
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.errors import BadRequest, DatabaseAway, ProxyError, Unavailable
 from ollama_proxy.modelfile.modelfile import ROLES
 from ollama_proxy.modelfile.parameters import DEPRECATED
 from ollama_proxy.modelfile.writer import write
 from ollama_proxy.ollama.models.listing import base_name
-from ollama_proxy.ollama.models.lookup import without_source
 from ollama_proxy.ollama.models.show import modelfile_of
 from ollama_proxy.ollama.request.create_body import read_create
 from ollama_proxy.ollama.request.library_bodies import CopyRequest, DeleteRequest

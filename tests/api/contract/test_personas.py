@@ -14,7 +14,9 @@ import pytest
 from ollama_proxy.modelfile.parser import parse
 from simulator.process import Simulator
 from tests.api.contract.wire import JSON, NDJSON, PLAIN_JSON, Row, check, post, send
+from tests.personas import library_of
 from tests.servers import ProxyServer
+from tests.unit.catalog.personas import persona
 
 CREATE = "/api/create"
 ABSENT = "pull model manifest: file does not exist"
@@ -112,6 +114,7 @@ REFUSED = {
     ),
     "5 no name": early({"from": BASE}, "invalid model name"),
     "5 not a name": early({"model": "a b", "from": "!"}, "invalid model name"),
+    "5 here and there": early({"model": "x:local:cloud", "from": BASE}, "invalid model name"),
     "the virtual model": early({"model": "free", "from": BASE}, '"free" is this server\'s own: choose another name'),
     "a name like it": early({"name": "FREE:mine"}, '"FREE:mine" is this server\'s own: choose another name'),
     "a listed name": early({"model": "ember-4:free"}, '"ember-4:free" is OpenRouter\'s model: choose another name'),
@@ -126,6 +129,8 @@ REFUSED = {
     "6 a base that is no name": first({"from": "!"}, "invalid model name"),
     "6 a base here and there": first({"from": "x:local:cloud"}, "invalid model name"),
     "7 a remote host": first({"from": BASE, "remote_host": "http://[x"}, "bad remote"),
+    "6 before 7": first({"from": "!", "remote_host": "http://[x"}, "invalid model name"),
+    "7 before 8": first({"from": "nosuch", "remote_host": "http://[x"}, "bad remote"),
     "7 another host": first(
         {"from": BASE, "remote_host": "https://ollama.com"}, "this server cannot run this remote model"
     ),
@@ -346,6 +351,8 @@ COPIES = {
     "no body": post("/api/copy", b"", 400, "missing request body"),
     "no source": post("/api/copy", {"destination": "x"}, 400, 'source "" is invalid'),
     "no destination": post("/api/copy", {"source": "x"}, 400, 'destination "" is invalid'),
+    "here and there": post("/api/copy", {"source": "free", "destination": "x:local:cloud"}, 400,
+                           'destination "x:local:cloud" is invalid'),
     "no name": post("/api/copy", {"source": 'a"b', "destination": "x"}, 400, 'source "a\\"b" is invalid'),
     "an unknown source": post("/api/copy", {"source": "nosuch", "destination": "x"}, 404, 'model "nosuch" not found'),
     "a paid source": post("/api/copy", {"source": "omni-4", "destination": "x"}, 404, 'model "omni-4" not found'),
@@ -377,6 +384,23 @@ def test_a_copy_has_the_same_digest_and_a_time_of_its_own(server: ProxyServer) -
     check(server, copied("mario", "mario"))
     check(server, copied("ember-4", "ember-4"))
     assert entry(server, "mario:latest") == before
+
+
+def test_a_copy_to_a_name_on_this_machine_is_one_that_can_be_used(server: ProxyServer) -> None:
+    create(server, "mario", system="x")
+    check(server, copied("mario:local", "luigi:local"))
+    assert personas(server) == ["luigi:latest", "mario:latest"]
+    assert show(server, "luigi:local")["system"] == "x"
+    assert delete(server, "luigi:local").status == 200
+    check(server, copied("mario:local", "mario"))
+
+
+def test_one_that_was_stored_with_that_tag_can_be_deleted(server: ProxyServer) -> None:
+    create(server, "mario")
+    with library_of(f"sqlite:///{server.directory / 'proxy.db'}") as library:
+        library.save(persona("mario:local"))
+    assert delete(server, "mario:local").status == 200
+    assert personas(server) == ["mario:latest"]
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "claude-haiku-4-5", "beacon-24b", "llama3"])

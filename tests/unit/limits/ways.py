@@ -114,7 +114,7 @@ def _create(data: bytes) -> None:
     asked.check_remote()
     origin = making.origin_of(asked.base, FREE)
     with suppress(ProxyError):  # whatever comes of the files
-        asked.check_source()
+        asked.check_source(has_base=bool(asked.base))
     making.check_template(asked.template)
     asked.check_end()
     draft = asked.draft()
