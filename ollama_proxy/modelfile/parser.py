@@ -1,6 +1,7 @@
 """Reads a Modelfile by the grammar of Ollama's command line, and refuses it in its words (docs/contract.md).
 
-Linear in the length of the text, and bounded in the number of commands. More tolerant in one point: there may be several blanks before a parameter's name.
+Linear in the length of the text, and bounded in the number of commands. More tolerant in one point: there may be
+several blanks before a parameter's name.
 """
 
 from __future__ import annotations

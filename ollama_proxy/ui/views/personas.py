@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, request
 
+from ollama_proxy.catalog.making import Origin
 from ollama_proxy.catalog.names import name_key, without_source
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.errors import BadRequest, DatabaseAway, ProxyError, Unavailable
@@ -19,6 +20,7 @@ from ollama_proxy.modelfile.modelfile import ROLES
 from ollama_proxy.modelfile.parameters import DEPRECATED
 from ollama_proxy.modelfile.writer import write
 from ollama_proxy.ollama.models.listing import base_name
+from ollama_proxy.ollama.models.lookup import NO_MANIFEST
 from ollama_proxy.ollama.models.show import modelfile_of
 from ollama_proxy.ollama.request.create_body import read_create
 from ollama_proxy.ollama.request.library_bodies import CopyRequest, DeleteRequest
@@ -126,13 +128,24 @@ def _saved(fields: Mapping[str, str], kept: Persona | None) -> Response:
             _check_new(asked.name)
         else:
             _check_same(kept, seen)
-        body = create_body(asked, kept)
-        if kept is not None and asked.base == _base_name(kept):
-            body["from"] = kept.base  # its id means the same model, whatever is listed by then
-        create_as_asked(read_create(orjson.dumps(body)))
+        _make(create_body(asked, kept), kept)
     except _REFUSALS as error:
         return _shown_form(asked, kept=kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(asked.name, "created" if kept is None else "changed")
+
+
+def _make(body: Mapping[str, Any], kept: Persona | None) -> None:
+    """Make the persona that a body of POST /api/create asks for. `kept`, the persona as it was, keeps its base if the
+    body names it: also one that is gone since, or whose name another persona has taken. Raises what _REFUSALS has.
+    """
+    origin = Origin(kept.base) if kept is not None and body["from"] == _base_name(kept) else None
+    try:
+        create_as_asked(read_create(orjson.dumps(body)), origin)
+    except BadRequest as error:
+        if not error.message.startswith(NO_MANIFEST):
+            raise
+        more = error.message.removeprefix(NO_MANIFEST)
+        raise BadRequest(f'no model is called "{body["from"]}" here{more}') from None
 
 
 def _shown_form(
@@ -162,7 +175,7 @@ def create_from_modelfile() -> Response:
         else:
             _check_same(kept, seen)
         body, warnings = modelfile_body(text, name)
-        create_as_asked(read_create(orjson.dumps(body)))
+        _make(body, kept)
     except _REFUSALS as error:
         return _shown_modelfile(name, text, kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(name, "created" if kept is None else "changed", warnings)
