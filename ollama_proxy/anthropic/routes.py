@@ -48,13 +48,14 @@ def messages() -> Response:
     backend = context.runtime().backend
     free_mode, streamed = context.pays_nothing(), bool(asked.get("stream"))
     models = context.catalog()
-    target = chat_target(asked["model"], models, strict=backend.settings.strict_models)
+    target = chat_target(asked["model"], models, strict=backend.settings.strict_models, newer=context.newest_catalog)
     if free_mode and (kind := needed_server_tool(asked)) is not None:
         return respond_told(unavailable.message(asked, kind), MESSAGES, MessageStream() if streamed else None)
 
     client_asked = asked
     if target.persona is not None:
-        asked = with_persona(asked, target.persona)
+        own_model = target.model is not None and target.model.id.startswith("anthropic/")
+        asked = with_persona(asked, target.persona, own_model=own_model)
 
     def prepared(model: Model, without: frozenset[str], at_most: int | None) -> bytes:
         return encode_body(body_for(asked, model, without, at_most, free_mode=free_mode, may_defer=deferred))

@@ -35,12 +35,12 @@ class Defaults(NamedTuple):
 
 
 def said_by(persona: Persona) -> list[Said]:
-    """Return the messages of a persona. Empty ones are left out, because providers refuse them."""
+    """Return the messages of a persona. Those of blanks only are left out, because providers refuse them."""
     given = ((message.get("role"), message.get("content")) for message in persona.messages)
     return [
         Said(role if isinstance(role, str) and role in _ROLES else "user", text)
         for role, text in given
-        if isinstance(text, str) and text
+        if isinstance(text, str) and text.strip()
     ]
 
 

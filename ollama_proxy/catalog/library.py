@@ -15,6 +15,7 @@ from typing import Any
 
 from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.persona import Persona
+from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.storage.persona_table import NAME, PersonaRow, PersonaRows, PersonaTable
 from ollama_proxy.storage.revisions import Revisions
 
@@ -25,9 +26,9 @@ MOST_BYTES_OF_ALL = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """The table at one revision; `personas` by the key of their names."""
+    """The table at one revision, None before it was read; `personas` by the key of their names."""
 
-    revision: int = 0
+    revision: int | None = None
     personas: Mapping[str, Persona] = field(default_factory=dict)
 
 
@@ -54,12 +55,24 @@ class Library:
         self.reload()
         return self._copy.personas
 
+    def look(self, since: float) -> None:
+        """Know all that was written before `since`, in seconds of the monotonic clock.
+
+        While the database is away what was known last goes on. Raises StorageUnavailable while nothing was ever read:
+        then nobody can say that a name is no persona's.
+        """
+        self._revisions.freshen_since(since)
+        if self._copy.revision is None:
+            raise StorageUnavailable("the personas have not been read yet")
+
     def reload(self) -> None:
-        """Read the table again. Raises StorageUnavailable."""
+        """Read the table again if it has changed. Raises StorageUnavailable."""
         known = self._copy.revision
+        if known is not None and self._table.revision() == known:
+            return
         found = self._table.load()
         # What is read after a revision was seen is not older, or it is another database, such as one from a backup.
-        self._take(found, anyway=found.revision < known)
+        self._take(found, anyway=known is not None and found.revision < known)
 
     def save(self, persona: Persona) -> None:
         """Write a persona, in the place of one with its name. Raises StorageUnavailable, NoRoom.
@@ -77,7 +90,8 @@ class Library:
     def _take(self, found: PersonaRows, *, anyway: bool = False) -> None:
         """Make `found` the copy, unless a newer one is there already."""
         with self._lock:
-            if anyway or found.revision >= self._copy.revision:
+            known = self._copy.revision
+            if anyway or known is None or found.revision > known:
                 personas = _personas(found.rows, self._copy.personas)
                 self._copy = _Copy(found.revision, MappingProxyType(personas))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -36,6 +36,8 @@ class Persona:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    #: Kept by `layers`, because lists ask for their sizes at each call.
+    _layers: tuple[Layer, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def says_nothing(self) -> bool:
@@ -54,8 +56,15 @@ class Layer(NamedTuple):
     size: int
 
 
-def layers(persona: Persona) -> list[Layer]:
-    """Return the parts of a persona that it has, in Ollama's order."""
+def layers(persona: Persona) -> Sequence[Layer]:
+    """Return the parts of a persona that it has, in Ollama's order. Worked out once for each persona."""
+    if persona._layers is None:
+        object.__setattr__(persona, "_layers", tuple(_layers_of(persona)))  # two threads would set the same
+        assert persona._layers is not None
+    return persona._layers
+
+
+def _layers_of(persona: Persona) -> list[Layer]:
     parts = [("template", persona.template), ("system", persona.system)]
     parts += [("license", text) for text in persona.licenses]
     parts += [("params", canonical(persona.parameters)), ("messages", canonical(persona.messages))]

@@ -7,13 +7,18 @@ catalogue in, a Target or a refusal out. The wording of a refusal may be changed
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ollama_proxy.catalog.names import name_key
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog, NameKind, Resolution
 from ollama_proxy.catalog.virtual import FREE, VirtualModel
 from ollama_proxy.errors import BadRequest, ModelNotFound, ProxyError
+
+#: Gives the catalogue with all personas that there are now. Raises ProxyError while nobody knows them.
+Newer = Callable[[], Catalog]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,17 @@ class Target:
         return self.model is not None and self.model.is_embedding
 
 
-def chat_target(name: str, catalog: Catalog, *, strict: bool, may_embed: bool = False) -> Target:
+def chat_target(
+    name: str, catalog: Catalog, *, strict: bool, may_embed: bool = False, newer: Newer | None = None
+) -> Target:
     """What `name` means on a route that chats.
 
     In free mode an unknown name means the free models, unless `strict`; so does a persona whose base is gone or costs
-    money now: what it says goes along to whoever answers. Raises BadRequest for a text that cannot be a
-    name and, unless `may_embed`, for an embedding model; ModelNotFound for any other name that means nothing here.
+    money now: what it says goes along to whoever answers. `newer` is asked before a name is called unknown: another
+    process may have made a persona of that name a moment ago, and its system prompt must not be missing.
+
+    Raises BadRequest for a text that cannot be a name and, unless `may_embed`, for an embedding model; ModelNotFound
+    for any other name that means nothing here; what `newer` raises.
     """
     resolution = catalog.resolve(name)
     persona = resolution.persona
@@ -53,6 +63,8 @@ def chat_target(name: str, catalog: Catalog, *, strict: bool, may_embed: bool = 
             return Target(name, resolution.model, persona=persona)
         case NameKind.VIRTUAL if resolution.virtual is not None:
             return Target(name, None, resolution.virtual, resolution.virtual.order, persona)
+        case NameKind.UNKNOWN if newer is not None and persona is None:
+            return chat_target(name, newer(), strict=strict, may_embed=may_embed)
         case NameKind.UNKNOWN if catalog.free_mode and not strict:
             return Target(name, virtual=FREE, persona=persona)
         case NameKind.EMBEDDING_ON_CHAT:
@@ -81,12 +93,12 @@ def embedding_target(name: str, catalog: Catalog) -> Target:
             raise ModelNotFound(f'model "{name}" not found{_why(resolution) or ", try pulling it first"}')
 
 
-def served_target(name: str, catalog: Catalog, *, strict: bool) -> Target:
+def served_target(name: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `name` means to those who ask before they chat or embed: the model of any kind that would answer.
 
     Raises as `chat_target` does, and ModelNotFound too where the free models are meant and there is none.
     """
-    target = chat_target(name, catalog, strict=strict, may_embed=True)
+    target = chat_target(name, catalog, strict=strict, may_embed=True, newer=newer)
     if target.virtual is not None and not catalog.free:
         raise ModelNotFound(f"model '{name}' not found")
     return target
@@ -104,6 +116,16 @@ def persona_targets(catalog: Catalog, *, strict: bool) -> list[Target]:
         except ProxyError:
             continue
     return found
+
+
+def models_beside(personas: Iterable[Target], catalog: Catalog) -> list[Model]:
+    """The models to list behind these personas: without those whose listed name one of them has.
+
+    Such a model appeared later. It can be asked for by its full id.
+    """
+    taken = {name_key(target.name) for target in personas}
+    models = (*catalog.models, *catalog.embeddings)
+    return [model for model in models if name_key(model.name) not in taken] if taken else list(models)
 
 
 def _why(resolution: Resolution) -> str:

@@ -12,7 +12,7 @@ from ollama_proxy.catalog.names import tagged
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import persona_targets, served_target
+from ollama_proxy.catalog.target import Newer, models_beside, persona_targets, served_target
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.errors import ModelNotFound
 
@@ -42,13 +42,13 @@ class ModelList:
         """Return the body of `/v1/models`: the names of `/api/tags`, in the same order."""
         return self._for(catalog, strict).models
 
-    def model(self, catalog: Catalog, name: str, *, strict: bool) -> bytes:
+    def model(self, catalog: Catalog, name: str, *, strict: bool, newer: Newer | None = None) -> bytes:
         """Return the body of `/v1/models/NAME`, which repeats the name. Raises ModelNotFound, BadRequest.
 
         Programs ask before they chat, so there is an answer for every name that a chat is answered for.
         """
         try:
-            target = served_target(name, catalog, strict=strict)
+            target = served_target(name, catalog, strict=strict, newer=newer)
         except ModelNotFound as error:
             asked = f"model '{name}' not found"
             raise ModelNotFound(error.message.replace(asked, f"model '{tagged(name)}' not found")) from None
@@ -73,9 +73,9 @@ def _replies(catalog: Catalog, *, strict: bool) -> _Replies:
     virtual = {
         name: {"id": name, "object": "model", "created": created, "owned_by": _FREE_OWNER} for name in VIRTUAL_MODELS
     }
-    personas = [target.persona for target in persona_targets(catalog, strict=strict) if target.persona is not None]
-    data = [_persona_entry(persona) for persona in personas]
-    data += [_entry(model) for model in (*catalog.models, *catalog.embeddings)]
+    targets = persona_targets(catalog, strict=strict)
+    data = [_persona_entry(target.persona) for target in targets if target.persona is not None]
+    data += [_entry(model) for model in models_beside(targets, catalog)]
     if catalog.free_mode and catalog.free:
         data = [*virtual.values(), *data]
     return _Replies(orjson.dumps({"object": "list", "data": data}), virtual)

@@ -50,7 +50,8 @@ def response_with(asked: PassedRequest, persona: Persona) -> PassedRequest:
     fields = defaults_of(persona).fields
     body = {_OF_RESPONSES[name]: value for name, value in fields.items() if name in _OF_RESPONSES} | asked.body
     given = body.get("input")
-    items = given if isinstance(given, list) else [_message("user", given)]
+    # With a stored `prompt` there need be no input.
+    items = given if isinstance(given, list) else [] if given is None else [_message("user", given)]
     if persona.system and not body.get("instructions") and not (items and _is_system(items[0])):
         body["instructions"] = persona.system
     if own := [_item(place, *said) for place, said in enumerate(said_by(persona))]:

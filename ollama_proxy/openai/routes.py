@@ -74,7 +74,7 @@ def models() -> Response:
 def model(name: str) -> Response:
     """GET /v1/models/NAME."""
     strict = context.runtime().settings.strict_models
-    return _json(_model_list().model(context.catalog(), name, strict=strict))
+    return _json(_model_list().model(context.catalog(), name, strict=strict, newer=context.newest_catalog))
 
 
 @blueprint.post("/chat/completions")
@@ -149,7 +149,7 @@ def _loaded(asked: PassedRequest, body_for: Callable[..., bytes]) -> Response:
     runtime, observation = context.runtime(), context.observation()
     context.asked_for(asked.name)
     observation.streamed = asked.stream
-    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models)
+    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models, newer=context.newest_catalog)
     body = body_for(asked.name, stream=asked.stream)
     return Response(body, content_type=SSE if asked.stream else error_form.CONTENT_TYPE)
 
@@ -158,7 +158,7 @@ def _told(asked: PassedRequest, answer: Json, dialect: Dialect, stream: StreamRe
     """The answer that is known without asking a model. Raises ProxyError as a model's name demands."""
     runtime = context.runtime()
     context.asked_for(asked.name)
-    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models)
+    chat_target(asked.name, context.catalog(), strict=runtime.settings.strict_models, newer=context.newest_catalog)
     return respond_told(answer, dialect, stream if asked.stream else None)
 
 
@@ -169,7 +169,7 @@ def _answer(
     runtime, observation = context.runtime(), context.observation()
     context.note_asked(asked.name, observation, runtime)
     settings, models = runtime.settings, context.catalog()
-    target = chat_target(asked.name, models, strict=settings.strict_models)
+    target = chat_target(asked.name, models, strict=settings.strict_models, newer=context.newest_catalog)
     client_body = asked.body
     if target.persona is not None:
         asked = _WITH_PERSONA[path](asked, target.persona)

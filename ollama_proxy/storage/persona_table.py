@@ -83,6 +83,10 @@ class PersonaTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def revision(self) -> int:
+        """Return how often the table has changed: one row is read, however many personas there are."""
+        return self._database.run(_revision)
+
     def load(self) -> PersonaRows:
         """Return all rows."""
         return self._database.run(_all)
@@ -119,8 +123,13 @@ class PersonaTable:
         return self._database.run(write, write=True)
 
 
+def _revision(connection: Connection) -> int:
+    number = connection.execute(select(REVISIONS.c.revision).where(REVISIONS.c.name == NAME)).scalar()
+    return int(number or 0)
+
+
 def _all(connection: Connection) -> PersonaRows:
     # The number first: in PostgreSQL each statement sees what was committed before it.
-    number = connection.execute(select(REVISIONS.c.revision).where(REVISIONS.c.name == NAME)).scalar()
+    number = _revision(connection)
     rows = connection.execute(select(*PERSONAS.c).order_by(PERSONAS.c.key)).all()
-    return PersonaRows(number or 0, [PersonaRow(*row) for row in rows])
+    return PersonaRows(number, [PersonaRow(*row) for row in rows])

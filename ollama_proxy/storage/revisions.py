@@ -35,6 +35,9 @@ REVISIONS = cast(Table, Revision.__table__)
 #: Numbers older than this (seconds) are read again by the request that finds them so.
 FRESH_SECONDS = 1.0
 
+#: Looks begin so many seconds apart at least, also for requests that need to know what was written before they came.
+AT_ONCE_SECONDS = 0.05
+
 #: The longest that a request waits for that, in seconds.
 PATIENCE = 0.25
 
@@ -103,6 +106,18 @@ class Revisions:
         if self._monotonic() - self._read_at > FRESH_SECONDS:
             self._wait_for_look()
 
+    def freshen_since(self, since: float) -> None:
+        """Look whether anything has moved, unless a look has begun after `since`, in seconds of the monotonic clock.
+
+        Give it the time at which a request came: it then knows all that was written before. It waits for a look that
+        is under way and for one more, a quarter of a second for each at most. Looks begin AT_ONCE_SECONDS apart,
+        whoever asks, so a flood of such requests makes twenty small queries a second.
+        """
+        for _ in range(2):
+            if self._read_at >= since:
+                return
+            self._wait_for_look()
+
     def _wait_for_look(self) -> None:
         if self._monotonic() < self._rest_until:
             return
@@ -118,6 +133,8 @@ class Revisions:
     # In the background, one at a time
 
     def _look(self) -> None:
+        if (pause := self._read_at + AT_ONCE_SECONDS - self._monotonic()) > 0:
+            time.sleep(min(pause, AT_ONCE_SECONDS))  # whoever comes meanwhile joins this look
         # The time before the reading counts: what is committed during it may be missing.
         began = self._monotonic()
         try:

@@ -10,8 +10,10 @@ from flask import current_app, request
 from ollama_proxy.access.caller import CALLER_KEY, Caller
 from ollama_proxy.catalog.scope import scope_of
 from ollama_proxy.catalog.snapshot import Catalog
+from ollama_proxy.errors import DatabaseAway
 from ollama_proxy.observation import ENVIRON_KEY, Observation
 from ollama_proxy.runtime import Runtime
+from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.web.request_body import decoded_zstd, read_body
 
 MEGABYTE = 1024 * 1024
@@ -46,6 +48,18 @@ def catalog() -> Catalog:
     whole = runtime().backend.catalog()
     key = caller().holds
     return whole if key is None else whole.within(scope_of(key.models, free_only=key.free_only))
+
+
+def newest_catalog() -> Catalog:
+    """Return the catalogue with all personas that were there when this request came. Raises DatabaseAway.
+
+    It costs a small query, so it is for names that mean nothing in `catalog()`.
+    """
+    try:
+        runtime().library.look(observation().began)
+    except StorageUnavailable as error:
+        raise DatabaseAway from error
+    return catalog()
 
 
 def has_scope() -> bool:

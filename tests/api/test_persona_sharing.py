@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from simulator.process import Simulator
 from tests.servers import PATIENCE, ProxyServer, wait_for
 
 #: Seconds within which every process knows of a change; twice the promise, because the machine is busy.
@@ -46,6 +47,24 @@ def test_what_one_worker_makes_the_other_knows(start_proxy: Callable[..., ProxyS
     wait_for(lambda: systems(server, "mario") == {"two"}, what="both know the change", seconds=SOON)
     assert delete(server, "mario").ok
     wait_for(lambda: systems(server, "mario") == {""}, what="both know that it is gone", seconds=SOON)
+
+
+def test_a_worker_that_does_not_know_it_yet_never_answers_without_its_system_prompt(
+    start_proxy: Callable[..., ProxyServer], simulator: Simulator
+) -> None:
+    server = start_proxy(web_concurrency=2)
+
+    def ask(name: str) -> None:
+        with ThreadPoolExecutor(8) as threads:  # connections of their own, which fall to both workers
+            assert all(threads.map(lambda _: server.chat(name, f"who is {name}?").ok, range(8)))
+
+    ask("nobody")  # an unknown name stays the free models'
+    for name in ("mario", "luigi", "peach"):
+        assert create(server, name, system=f"You are {name}.").ok
+        ask(name)
+        asked = [call["body"]["messages"] for call in simulator.log() if f"who is {name}?" in str(call["body"])]
+        assert len(asked) >= 8
+        assert all(messages[0] == {"role": "system", "content": f"You are {name}."} for messages in asked)
 
 
 def test_fifty_writes_and_deletes_at_once_leave_one_whole_state(start_proxy: Callable[..., ProxyServer]) -> None:

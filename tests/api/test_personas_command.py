@@ -118,3 +118,13 @@ def test_nothing_is_changed_in_a_real_ollama(run: Run, words: tuple[str, ...]) -
     with serving(REAL_OLLAMA) as port:
         ended = run(*words, "--url", f":{port}", port=free_port(), code=1)
     assert "a real Ollama answers" in ended.stderr
+
+
+def test_what_is_missing_is_said_without_a_server_too(start_proxy: Callable[..., ProxyServer], run: Run) -> None:
+    server = start_proxy()
+    server.terminate()
+    for name in ("x", "free", "a b"):
+        run("create", name, "--from", "", port=server.port, code=1)
+    assert "'from'" in run("create", "x", "--from", "", port=server.port, code=1).stderr
+    run("copy", "free", "mario:local", port=server.port)
+    assert run("remove", "mario:local", port=server.port).stdout == "removed: mario:local\n"

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import Target, persona_targets
+from ollama_proxy.catalog.target import Target, models_beside, persona_targets
 from ollama_proxy.catalog.virtual import VIRTUAL_MODELS
 from ollama_proxy.ollama.answer.lines import json_line
 from ollama_proxy.ollama.models.show import basenames, show, show_persona
@@ -50,9 +50,10 @@ class Listing:
         """Return the body of `/api/tags`: virtual models, personas with the last changed first, then the models."""
         replies = self._for(catalog)
         if replies.tags is None:
-            personas = (self.listed(catalog, target) for target in persona_targets(catalog, strict=strict))
+            targets = persona_targets(catalog, strict=strict)
+            personas = (self.listed(catalog, target) for target in targets)
             virtual = replies.virtual.values() if catalog.free_mode and catalog.free else ()
-            replies.tags = json_line(tags([*virtual, *personas, *catalog.models, *catalog.embeddings]))
+            replies.tags = json_line(tags([*virtual, *personas, *models_beside(targets, catalog)]))
         return replies.tags
 
     def listed(self, catalog: Catalog, target: Target) -> Listed:

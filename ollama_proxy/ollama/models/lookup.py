@@ -11,27 +11,27 @@ import re
 
 from ollama_proxy.catalog.names import tagged, without_source
 from ollama_proxy.catalog.snapshot import Catalog
-from ollama_proxy.catalog.target import Target, chat_target, embedding_target, served_target
+from ollama_proxy.catalog.target import Newer, Target, chat_target, embedding_target, served_target
 from ollama_proxy.errors import BadRequest, ModelNotFound
 
 #: What Ollama says of a model that its registry does not have; the command line searches for it.
 NO_MANIFEST = "pull model manifest: file does not exist"
 
 
-def answering_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def answering_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to chat and generate; an embedding model is found too, because it may be unloaded.
 
     A name of a model at ollama.com is never taken for an unknown one: the CLI asks for `x:cloud` when it found no `x`,
     and then for a sign-in. Raises BadRequest for a text that cannot be a name, ModelNotFound for an unknown one.
     """
     name = without_source(asked)
-    return chat_target(name, catalog, strict=strict or _is_cloud(name), may_embed=True)
+    return chat_target(name, catalog, strict=strict or _is_cloud(name), may_embed=True, newer=newer)
 
 
-def shown_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def shown_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to show: as for chat. Its refusal names the tag, as Ollama's does here and only here."""
     try:
-        return answering_target(asked, catalog, strict=strict)
+        return answering_target(asked, catalog, strict=strict, newer=newer)
     except ModelNotFound as error:
         unqualified = f"model '{without_source(asked)}' not found"
         tagged_name = f"model '{tagged(asked.strip())}' not found"
@@ -43,7 +43,7 @@ def embedding_model(asked: str, catalog: Catalog) -> Target:
     return embedding_target(without_source(asked), catalog)
 
 
-def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
+def pulled_target(asked: str, catalog: Catalog, *, strict: bool, newer: Newer | None = None) -> Target:
     """What `asked` means to pull: what chat would answer with, if anything. Raises BadRequest for an invalid name.
 
     ModelNotFound has Ollama's own text for a model that its registry does not have, which the CLI searches for; behind
@@ -51,7 +51,7 @@ def pulled_target(asked: str, catalog: Catalog, *, strict: bool) -> Target:
     """
     name = without_source(asked)
     try:
-        return served_target(name, catalog, strict=strict or _is_cloud(name))
+        return served_target(name, catalog, strict=strict or _is_cloud(name), newer=newer)
     except ModelNotFound as error:
         more = error.message.partition(" not found: ")[2]
         raise ModelNotFound(NO_MANIFEST + (f" ({more})" if more else "")) from error

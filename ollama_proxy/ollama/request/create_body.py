@@ -114,9 +114,9 @@ class CreateRequest(ModelRequest):
             parameters=self.parameters,
             # Tool calls and results, images and thoughts of a saved session are not kept: they mean nothing later.
             messages=tuple(
-                {"role": message.role, "content": message.text.replace("\0", "")}
+                {"role": message.role, "content": text}
                 for message in self.messages
-                if message.text and message.role != "tool"
+                if (text := message.text.replace("\0", "")).strip() and message.role != "tool"
             ),
             renderer=self.renderer,
             parser=self.parser,

@@ -38,7 +38,7 @@ from ollama_proxy.ollama.request.to_openrouter import Translation, translate_cha
 from ollama_proxy.ollama.views.replies import JSON, NDJSON, json_reply
 from ollama_proxy.ollama.views.state import listing, running
 from ollama_proxy.openrouter.answers.stop_forms import CHAT as CHAT_STOPS
-from ollama_proxy.web.context import caller, catalog, note_asked, observation, request_body, runtime
+from ollama_proxy.web.context import caller, catalog, newest_catalog, note_asked, observation, request_body, runtime
 from ollama_proxy.web.conversation import client_session
 from ollama_proxy.web.pump import respond_streamed, respond_whole
 from ollama_proxy.web.stopped import StoppedReader
@@ -72,7 +72,7 @@ def _serve(
     parts = runtime()
     note_asked(asked.asked, observation(), parts)
     models = catalog()
-    target = answering_target(asked.asked, models, strict=parts.settings.strict_models)
+    target = answering_target(asked.asked, models, strict=parts.settings.strict_models, newer=newest_catalog)
     shown = listing().listed(models, target)
     if asked.is_load and asked.keep_alive == 0:
         return _unloaded(asked, shown)

@@ -11,7 +11,7 @@ from ollama_proxy.ollama.models.tags import Listed
 from ollama_proxy.ollama.request.library_bodies import read_show
 from ollama_proxy.ollama.views.replies import json_reply
 from ollama_proxy.ollama.views.state import listing, running
-from ollama_proxy.web.context import catalog, has_scope, request_body, runtime
+from ollama_proxy.web.context import catalog, has_scope, newest_catalog, request_body, runtime
 from ollama_proxy.web.embedding import widths
 
 #: How the User-Agent of Ktor begins, with which koog asks: it fails on the whole list if one model tells no width.
@@ -59,7 +59,7 @@ def show() -> Response:
     if not asked.asked.strip():
         raise BadRequest("model is required")
     models = catalog()
-    target = shown_target(asked.asked, models, strict=runtime().settings.strict_models)
+    target = shown_target(asked.asked, models, strict=runtime().settings.strict_models, newer=newest_catalog)
     shown = listing().listed(models, target)
     agent = request.headers.get("User-Agent", "")
     copilot = agent.startswith("GitHubCopilotChat/")

@@ -18,7 +18,7 @@ from ollama_proxy.ollama.models.tags import Listed, size
 from ollama_proxy.ollama.request.library_bodies import read_pull, read_push
 from ollama_proxy.ollama.views.replies import STREAM_JSON, json_reply, status_lines
 from ollama_proxy.ollama.views.state import listing
-from ollama_proxy.web.context import asked_for, catalog, observation, request_body, runtime
+from ollama_proxy.web.context import asked_for, catalog, newest_catalog, observation, request_body, runtime
 
 _SUCCESS = "success"
 _STANDS_IN = "there is no model of this name: the free models answer in its place"
@@ -32,7 +32,7 @@ def pull() -> Response:
     asked_for(asked.asked)
     models = catalog()
     try:
-        target = pulled_target(asked.asked, models, strict=runtime().settings.strict_models)
+        target = pulled_target(asked.asked, models, strict=runtime().settings.strict_models, newer=newest_catalog)
     except ModelNotFound as error:
         raise _refused(error.message) from error
     if not asked.stream:

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -325,6 +326,22 @@ def test_listed_newest_first_behind_the_virtual_models(server: ProxyServer) -> N
     assert mine["details"] == entry(server, BASE)["details"]
     assert entry(server, "b:latest")["capabilities"] == ["embedding"]
     assert [model["id"] for model in server.get("/v1/models").json()["data"]] == listed
+
+
+def test_a_model_whose_name_a_persona_has_is_not_listed_twice(server: ProxyServer) -> None:
+    with library_of(f"sqlite:///{server.directory / 'proxy.db'}") as library:  # the model appeared later
+        library.save(persona(BASE, "free:fast", modified=time.time()))
+    create(server, "mario")  # whoever writes knows all that was written
+    delete(server, "mario")
+    listed = [model["name"] for model in server.get("/api/tags").json()["models"]]
+    assert listed.count(BASE) == 1
+    assert [model["id"] for model in server.get("/v1/models").json()["data"]] == listed
+    assert server.chat("tidal/ember-4:free").headers["X-OpenRouter-Model"] == "tidal/ember-4:free"
+
+
+def test_messages_of_blanks_are_not_kept(server: ProxyServer) -> None:
+    create(server, "mario", messages=[{"role": "user", "content": " \n"}, {"role": "user", "content": "hi"}])
+    assert show(server, "mario")["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_a_loaded_persona_is_in_ps_until_it_is_deleted(server: ProxyServer) -> None:

@@ -67,6 +67,24 @@ def test_what_goes_upstream(says: dict[str, Any], fields: dict[str, Any], expect
     assert body(says, **fields) == expected
 
 
+@pytest.mark.parametrize(
+    ("temperature", "fields", "expected"),
+    [
+        pytest.param(1.5, {}, {"temperature": 1, "top_k": 9}, id="too warm"),
+        pytest.param(0.5, {}, {"temperature": 0.5, "top_k": 9}, id="as it is"),
+        pytest.param(0.5, {"thinking": {"type": "disabled"}}, {"temperature": 0.5, "top_k": 9}, id="it does not think"),
+        pytest.param(0.5, {"thinking": {"type": "enabled", "budget_tokens": 1024}}, {}, id="it thinks"),
+        pytest.param(0.5, {"thinking": {"type": "adaptive"}, "top_p": 0.95}, {"top_p": 0.95}, id="the client's own"),
+    ],
+)
+def test_anthropics_own_models_take_less(temperature: float, fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    asked = read_messages(orjson.dumps({"model": "mario", "max_tokens": 9, "messages": [HI], **fields}))
+    says = persona(parameters={"temperature": temperature, "top_k": 9})
+    made = with_persona(asked, says, own_model=True)
+    assert {name: made[name] for name in ("temperature", "top_k", "top_p") if name in made} == expected
+    assert with_persona(asked, says)["temperature"] == temperature
+
+
 def test_what_it_says_counts_in_the_needs() -> None:
     says = {"system": "x" * 400, "messages": ({"role": "user", "content": "y" * 4000},)}
     assert needs_of(body(says) | {"max_tokens": 9}).prompt_tokens == 1100

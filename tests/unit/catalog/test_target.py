@@ -64,6 +64,21 @@ def test_what_means_nothing_to_chat(name: str, kind: type[Exception], words: str
     assert words in str(caught.value)
 
 
+def test_a_name_is_unknown_only_if_nobody_has_made_a_persona_of_it_meanwhile() -> None:
+    known, asked = catalog(), []
+
+    def newer() -> Catalog:
+        asked.append(1)
+        return known.with_personas(library(persona("mario:latest", "a/note:free", system="It's me.")))
+
+    for name in ("note", "free", "mario"):
+        target = chat_target(name, known, strict=False, newer=newer)
+        assert (target.persona is not None) is (name == "mario")
+    assert chat_target("mario", known, strict=True, newer=newer).persona is not None
+    assert chat_target("nosuch", known, strict=False, newer=newer).virtual is FREE
+    assert len(asked) == 3, "it is not asked for names that are known"
+
+
 def test_an_embedding_model_may_be_meant_where_it_can_be_unloaded() -> None:
     assert chat_target("embed", catalog(), strict=True, may_embed=True).embeds
 

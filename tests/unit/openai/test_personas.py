@@ -132,6 +132,12 @@ def test_items(says: dict[str, Any], fields: dict[str, Any], expected: dict[str,
     assert respond(says, **fields).body == {"model": "mario", **expected}
 
 
+def test_a_stored_prompt_needs_no_input() -> None:
+    data = orjson.dumps({"model": "mario", "prompt": {"id": "p"}})
+    asked = response_with(request.read_responses(data, free_mode=False), persona(messages=(ASK, SAY)))
+    assert asked.body["input"] == [ITEM_ASK, ITEM_SAY]
+
+
 def test_all_parameters_of_a_response() -> None:
     asked = respond({"parameters": EVERYTHING}, temperature=0)
     assert {name: value for name, value in asked.body.items() if name not in ("model", "input")} == {

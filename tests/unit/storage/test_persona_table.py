@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -65,6 +66,39 @@ def test_what_a_process_writes_is_known_to_it_at_once_and_to_others_at_their_nex
     assert mine.remove("mario")
     assert mine.current() == {}
     assert not mine.remove("mario")
+
+
+def test_a_look_for_a_request_finds_what_was_written_a_moment_ago(database: Database) -> None:
+    mine, others = library(database), library(database)
+    assert others.current() == {}
+    mine.save(MARIO)
+    others.look(time.monotonic())
+    assert list(others.current()) == ["mario:latest"]
+
+
+def test_while_nothing_was_read_nobody_can_say_that_a_name_is_no_personas(database: Database) -> None:
+    away = ScriptedDatabase(database.url)
+    away.away = True
+    mine = library(away)
+    with pytest.raises(StorageUnavailable):
+        mine.look(time.monotonic())
+    away.away = False
+    mine.reload()
+    away.away = True
+    mine.look(time.monotonic())
+    away.dispose()
+
+
+def test_what_did_not_move_is_not_read_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = PersonaTable(database)
+    mine = Library(table, Revisions(database))
+    mine.save(MARIO)
+    before = mine.current()
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "load", lambda: pytest.fail("it reads all rows"))
+        assert mine.latest() is before
+    library(database).save(replace(MARIO, name="luigi:latest"))
+    assert list(mine.latest()) == ["luigi:latest", "mario:latest"]
 
 
 def test_the_copy_is_a_value_and_what_did_not_change_is_the_same_object(database: Database) -> None:

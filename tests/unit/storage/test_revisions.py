@@ -11,7 +11,7 @@ import pytest
 
 from ollama_proxy.storage.database import REST_SECONDS, Database, StorageUnavailable, sqlalchemy_url
 from ollama_proxy.storage.migrate import upgrade
-from ollama_proxy.storage.revisions import PATIENCE, REVISIONS, Revisions, moved
+from ollama_proxy.storage.revisions import AT_ONCE_SECONDS, PATIENCE, REVISIONS, Revisions, moved
 from tests.postgres import postgres_url
 from tests.servers import wait_for
 from tests.storage_databases import ScriptedDatabase, database
@@ -93,6 +93,46 @@ def test_it_asks_once_a_second_and_only_when_somebody_comes(
     assert scripted.take() == []
     look(revisions)
     assert (scripted.take(), part.reloads) == (["read"], 1)
+
+
+def test_a_request_can_know_all_that_was_written_before_it_came(
+    revisions: Revisions, scripted: ScriptedDatabase, clock: Clock
+) -> None:
+    part = Part()
+    revisions.subscribe("a", part.reload)
+    clock.now = 5.0
+    revisions.freshen_since(5.0)
+    revisions.freshen_since(4.9)  # it came before the look that there was
+    assert (scripted.take(), part.reloads) == (["read"], 1)
+    raise_number(scripted, "a")
+    clock.now = 5.2
+    revisions.freshen()
+    assert part.reloads == 1
+    revisions.freshen_since(5.2)
+    assert (scripted.take()[-1], part.reloads) == ("read", 2)
+
+
+def test_a_look_that_began_too_early_is_not_enough(
+    revisions: Revisions, scripted: ScriptedDatabase, clock: Clock
+) -> None:
+    scripted.goes_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(revisions.freshen)
+        wait_for(lambda: scripted.transactions, what="the look has begun")
+        clock.now = 0.9
+        waiting = threads.submit(revisions.freshen_since, 0.5)
+        scripted.goes_on.set()
+        waiting.result()
+    assert scripted.take() == ["read", "read"]
+
+
+def test_a_flood_of_such_requests_makes_few_looks(scripted: ScriptedDatabase) -> None:
+    revisions = Revisions(scripted)
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: revisions.freshen_since(time.monotonic()), range(40)))
+    seconds = time.monotonic() - began
+    assert 0 < len(scripted.take()) <= 1 + seconds / AT_ONCE_SECONDS
 
 
 def test_who_subscribed_to_what_has_moved_is_told_and_nobody_else(

@@ -48,6 +48,7 @@ def generate(says: dict[str, Any], **fields: Any) -> Translation:
         pytest.param({"messages": (ASK,)}, [HI], [ASK, HI], id="its messages may end with the user's"),
         pytest.param({"messages": (SYSTEM, ASK)}, [HI], [SYSTEM, ASK, HI], id="or hold a system"),
         pytest.param({"messages": ({"role": "user", "content": ""},)}, [HI], [HI], id="empty ones are left out"),
+        pytest.param({"messages": ({"role": "user", "content": " \n"},)}, [HI], [HI], id="blanks are left out"),
         pytest.param({"messages": ({"role": 1, "content": 2}, {})}, [HI], [HI], id="what is no message is left out"),
         pytest.param({"template": "{{ .Prompt }}!"}, [HI], [HI], id="a template is not used"),
     ],
