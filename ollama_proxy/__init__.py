@@ -38,10 +38,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     from ollama_proxy.runtime import Observing, build_runtime
     from ollama_proxy.ui import error_form as page_errors
     from ollama_proxy.ui.routes import ui_blueprint
+    from ollama_proxy.ui.views.playground import ASKED_BY_SCRIPT
     from ollama_proxy.web.error_rendering import ErrorForms
     from ollama_proxy.web.front import Front
     from ollama_proxy.web.key_in_path import KeyInPath
-    from ollama_proxy.web.routing import ExactRule, MergedSlashes, plain_text_errors
+    from ollama_proxy.web.routing import ExactRule, MergedSlashes, router_errors
 
     settings = settings or load_settings()
     logs.configure(settings)
@@ -71,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.ui:
         app.register_blueprint(ui_blueprint())
     metrics.register(app, counts)
-    plain_text_errors(app)
+    router_errors(app, page_errors if settings.ui else None)
     commands.register(app)
     front = Front(
         app.wsgi_app,
@@ -81,7 +82,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             ("/v1/messages", anthropic_errors),
             ("/v1/responses", response_errors),
             ("/v1/", openai_errors),
-            *((("/ui", page_errors),) if settings.ui else ()),
+            *((ASKED_BY_SCRIPT, ("/ui", page_errors)) if settings.ui else ()),
             ("", ollama_errors),
         ),
         first_request=runtime.start_background,

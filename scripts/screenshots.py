@@ -52,7 +52,12 @@ def render(folder: Path) -> None:
         wait_for(lambda: len(server.get(log).json()["requests"]) >= made, what="the log is written")
         answers = under_way(server, simulator)
         flying = "/api/proxy/status?parts=in_flight"
-        wait_for(lambda: len(server.get(flying).json()["in_flight"]) == len(answers), what="all are seen")
+        looks = 8  # at one worker and the other
+
+        def seen() -> bool:
+            return all(len(server.get(flying).json()["in_flight"]) == len(answers) for _ in range(looks))
+
+        wait_for(seen, what="both workers know of all")
         visitor = Visitor(browser, server.url, viewport=SIZE)
         for name, path in PICTURES.items():
             page = visitor.open(path)

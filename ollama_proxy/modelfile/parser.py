@@ -1,16 +1,21 @@
 """Reads a Modelfile by the grammar of Ollama's command line, and refuses it in its words (docs/contract.md).
 
-Linear in the length of the text. More tolerant in one point: there may be several blanks before a parameter's name.
+Linear in the length of the text, and bounded in the number of commands. More tolerant in one point: there may be
+several blanks before a parameter's name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ollama_proxy.modelfile.modelfile import ROLES, Modelfile, ModelfileError
 from ollama_proxy.modelfile.parameters import DEPRECATED, parameter_value
+
+#: Room for all messages and licences that a persona may have, and for many stop strings. Ollama has no such limit.
+MOST_COMMANDS = 2000
 
 _COMMANDS = frozenset(
     [
@@ -40,6 +45,8 @@ _BLANKS = re.compile(r"[ \t]*")
 _PARAMETER = re.compile(r"[A-Za-z0-9_]*")
 _ROLE = re.compile(r"[A-Za-z]*")
 _LINE_END = re.compile(r"[\r\n]|\Z")
+#: Marks that end their line: nothing but white space stands behind them.
+_CLOSING = {marks: re.compile(marks + r"[^\S\r\n]*(?=[\r\n]|\Z)") for marks in ('"', '"""')}
 _SEMANTIC_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,2}(?:-[0-9A-Za-z.-]{1,100})?(?:\+[0-9A-Za-z.-]{1,100})?")
 
 
@@ -59,7 +66,10 @@ def parse(text: str) -> Modelfile:
     files: list[tuple[str, str]] = []
     parameters: dict[str, Any] = {}
     warnings: list[str] = []
-    for name, subject, value in list(_commands(text.removeprefix("\ufeff"))):
+    commands = list(islice(_commands(text.removeprefix("\ufeff")), MOST_COMMANDS + 1))
+    if len(commands) > MOST_COMMANDS:
+        raise ModelfileError(f"too many commands: at most {MOST_COMMANDS} are taken")
+    for name, subject, value in commands:
         if name == "license":
             licenses.append(value)
         elif name == "message":
@@ -124,16 +134,15 @@ def _value(text: str, start: int) -> tuple[str, int]:
     Such a one ends with the first line that ends with the same marks.
     """
     marks = '"""' if text.startswith('"""', start) else '"' if text.startswith('"', start) else ""
-    line = start
-    for found in _LINE_END.finditer(text, start):
-        content = text[line : found.start()].rstrip()
-        end = line + len(content)
-        if not marks:
-            return content.strip(), found.start()
-        if content.endswith(marks) and end - start >= 2 * len(marks):
-            return text[start + len(marks) : end - len(marks)], found.start()
-        line = found.end()
-    raise ModelfileError(_EOF)
+    if not marks:
+        found = _LINE_END.search(text, start)
+        assert found is not None
+        return text[start : found.start()].strip(), found.start()
+    content = start + len(marks)
+    closing = _CLOSING[marks].search(text, content)
+    if closing is None:
+        raise ModelfileError(_EOF)
+    return text[content : closing.start()], closing.end()
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

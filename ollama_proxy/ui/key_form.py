@@ -1,7 +1,8 @@
 """The form of a key: texts of its fields, and what somebody wishes who sends them. Pure.
 
 A wish is made of a field that says something else than the form has shown, so that what a form cannot show to the
-second, such as a time of expiry, stays as it is.
+second, such as a time of expiry, stays as it is. A form may have been open for long: what it has shown comes back with
+it, so that a field that nobody touched wishes for nothing, whatever has become of the key in between.
 """
 
 from __future__ import annotations
@@ -58,6 +59,26 @@ def sent(fields: Mapping[str, str], shown: Mapping[str, str] = EMPTY) -> dict[st
 def wishes(form: Mapping[str, str], shown: Mapping[str, str] = EMPTY) -> dict[str, Any]:
     """Return what is wished for, as `ops/keys/wishes.py` reads it: what differs from what the form has `shown`."""
     return {name: _value(name, form[name]) for name in LABELS if form[name] != shown[name]}
+
+
+def shown_before(fields: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return what the form has shown when it was opened: the fields `was_NAME` that came back with it.
+
+    A text without such a field counts as the key is `now`, a switch as off: nothing is taken away that was not seen.
+    """
+    return {name: fields.get(f"was_{name}", "" if name in _SWITCHES else now[name]).strip() for name in LABELS}
+
+
+def merged(form: Mapping[str, str], shown: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the form with what was typed into it, and the key as it is `now` where nothing was."""
+    return {name: now[name] if form[name] == shown[name] else form[name] for name in LABELS}
+
+
+def overtaken(form: Mapping[str, str], shown: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the fields, as the form calls them, that were changed here and meanwhile by somebody else otherwise."""
+    return [
+        label for name, label in LABELS.items() if form[name] != shown[name] != now[name] and form[name] != now[name]
+    ]
 
 
 def in_words(message: str) -> tuple[str, str]:

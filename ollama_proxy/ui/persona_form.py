@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ollama_proxy.catalog.making import MOST_MESSAGES
+import orjson
+
+from ollama_proxy.catalog.making import MOST_BYTES, MOST_MESSAGES
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.modelfile.modelfile import ROLES, Modelfile, ModelfileError
 from ollama_proxy.modelfile.parameters import DEPRECATED, KNOWN, parameter_value, plain
 from ollama_proxy.modelfile.parser import parse
 from ollama_proxy.ui.words import plural
+
+#: Characters of a Modelfile: what a persona may say, and its commands.
+MOST_CHARACTERS: Final = MOST_BYTES + 100 * 1024
+#: Lines of the field of parameters. A persona has some dozens.
+_MOST_LINES: Final = 1000
 
 #: How many messages without a text a form offers, beside those with one.
 _BLANK_ROWS: Final = 2
@@ -85,8 +92,10 @@ def create_body(form: PersonaForm, kept: Persona | None = None) -> dict[str, Any
 def modelfile_body(text: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body of POST /api/create for a Modelfile, and what the command line of Ollama would warn of.
 
-    Raises BadRequest in its words.
+    Raises BadRequest in its words, and for one that is longer than any persona may be.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise BadRequest(f"the Modelfile is too long: at most {MOST_CHARACTERS // 1024} KB are taken")
     try:
         said: Modelfile = parse(text)
     except ModelfileError as error:
@@ -111,8 +120,11 @@ def read_parameters(text: str, kept: Mapping[str, Any] | tuple[()] = ()) -> dict
     """Return the parameters of a text as `parameters_text` writes it; a text needs no marks, and PARAMETER may stand
     in front, as in a Modelfile. Several lines of one name are a list.
 
-    Names are those of a Modelfile, and those that are `kept`. Raises BadRequest in the words of Ollama's command line.
+    Names are those of a Modelfile, and those that are `kept`. Raises BadRequest in the words of Ollama's command line,
+    and for more than a thousand lines.
     """
+    if text.count("\n") >= _MOST_LINES:
+        raise BadRequest(f"too many parameters: at most {_MOST_LINES} lines are taken")
     found: dict[str, Any] = {}
     for line in text.split("\n"):
         words = line.split(None, 1)
@@ -144,11 +156,11 @@ def _value(name: str, text: str, kept: Mapping[str, Any] | tuple[()]) -> Any:
 
 
 def _json(text: str) -> Any:
-    """The JSON that `text` is; else the text itself."""
+    """The JSON that `text` is; else, and if it cannot be sent as a part of a body, the text itself."""
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        orjson.dumps({"parameters": {"": value}})  # refuses numbers over 64 bits, halves of characters, deep nesting
+    except (ValueError, TypeError, RecursionError):
         return text
     return value
 

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
+
+from ollama_proxy.access.pages import is_page
+from ollama_proxy.errors import ProxyError
+from ollama_proxy.web.error_rendering import ErrorForm, error_response
 
 
 class ExactRule(Rule):
@@ -22,16 +26,23 @@ class ExactRule(Rule):
             self.methods.discard("HEAD")
 
 
-def plain_text_errors(app: Flask) -> None:
-    """Answer unknown paths and wrong methods with the plain texts of Ollama's router."""
+def router_errors(app: Flask, pages: ErrorForm | None = None) -> None:
+    """Answer unknown paths and wrong methods with the plain texts of Ollama's router; those of pages, if there are
+    any, in the form `pages`.
+    """
+
+    def answer(status: int, text: str, words: str) -> Response:
+        if pages is not None and is_page(request.path):
+            return error_response(ProxyError(words, status=status), pages)
+        return Response(text, status=status, content_type="text/plain")
 
     @app.errorhandler(404)
     def not_found(_: Exception) -> Response:
-        return Response("404 page not found", status=404, content_type="text/plain")
+        return answer(404, "404 page not found", "there is no such page")
 
     @app.errorhandler(405)
     def wrong_method(error: MethodNotAllowed) -> Response:
-        response = Response("405 method not allowed", status=405, content_type="text/plain")
+        response = answer(405, "405 method not allowed", "this page cannot be asked in this way")
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or (), reverse=True))
         return response
 

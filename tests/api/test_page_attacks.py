@@ -68,6 +68,27 @@ def test_no_other_method_does_anything(server: ProxyServer, method: str) -> None
     assert server.get("/ui/models/forget").status_code == 405, "GET changes nothing"
 
 
+def test_what_is_not_there_looks_like_a_page(server: ProxyServer) -> None:
+    unknown, method = server.get("/ui/nothing"), server.get("/ui/models/forget")
+    for answer, status, words in (
+        (unknown, 404, "there is no such page"),
+        (method, 405, "this page cannot be asked in this way"),
+    ):
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert words in answer.text
+        assert "<h1>" in answer.text
+    assert method.headers["Allow"] == "POST"
+    assert server.get("/uinothing").text == server.get("/nothing").text == "404 page not found"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.example"}])
+def test_the_script_of_the_playground_is_refused_in_json(server: ProxyServer, headers: dict[str, str]) -> None:
+    answer = server.post("/ui/playground/chat", {"model": "free", "messages": []}, headers=headers)
+    assert answer.status_code == 403
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json()["error"].startswith("forbidden: ")
+
+
 @pytest.mark.parametrize("path", ["/ui", "/ui/now", "/ui/requests", "/ui/requests/live", "/ui/usage"])
 def test_no_other_page_reads_or_frames(server: ProxyServer, path: str) -> None:
     for headers in (

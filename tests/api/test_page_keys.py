@@ -153,7 +153,7 @@ def test_a_form_that_is_wrong_comes_back_filled(guarded: ProxyServer) -> None:
             filled = f'value="{value}"'.replace("<", "&lt;").replace(">", "&gt;")
             assert name == "models" or filled in answer.text, (name, value)
     assert "x" not in told(guarded)
-    assert send(guarded, "/keys/new", "a" * 300_000).status_code == 413
+    assert send(guarded, "/keys/new", "a" * 600_000).status_code == 413
     assert send(guarded, "/keys/new", "x&" * 200).status_code == 400
 
 
@@ -187,6 +187,38 @@ def test_a_key_is_changed_switched_and_removed(guarded: ProxyServer) -> None:
         assert look(guarded, path).status_code == 404
     assert send(guarded, "/keys/remove", {"name": "phone"}).status_code == 404
     assert look(guarded, "/keys/events?before=x").status_code == 400
+
+
+def form_on(answer: requests.Response) -> dict[str, str]:
+    """The fields of the form on a page as a browser would send them back, but for what stands in a text area."""
+    main = answer.text.split('action="/ui/keys/key"')[1]
+    found = {}
+    for tag in re.findall(r"<input [^>]*>", main):
+        attributes = {name: unescape(value) for name, value in re.findall(r'(\S+)="([^"]*)"', tag)}
+        if attributes["type"] != "checkbox" or " checked" in tag:
+            found[attributes["name"]] = attributes["value"]
+    return found
+
+
+def test_an_old_form_does_not_undo_what_another_admin_did(guarded: ProxyServer) -> None:
+    add(guarded, name="shared", admin="1", usd_per_day="10")
+    opened = form_on(look(guarded, "/keys/key?name=shared"))
+    change = {"admin": False, "usd_per_day": 1}
+    patched = requests.patch(f"{guarded.url}/api/proxy/keys/shared", json=change, headers=bearer(BOSS), timeout=5)
+    assert patched.ok, patched.text
+    done = send(guarded, "/keys/key", opened | {"note": "laptop"})
+    assert done.status_code == 303, text_of(done)
+    now = told(guarded)["shared"]
+    assert (now["admin"], now["usd_per_day"], now["note"]) == (False, 1.0, "laptop")
+    refused = send(guarded, "/keys/key", opened | {"usd_per_day": "20"})
+    assert refused.status_code == 409
+    assert "somebody else has changed this meanwhile: Dollars a day" in text_of(refused)
+    assert told(guarded)["shared"]["usd_per_day"] == 1.0
+    again = form_on(refused)
+    assert (again["usd_per_day"], again.get("admin"), again["note"]) == ("20", None, "laptop")
+    assert send(guarded, "/keys/key", again).status_code == 303, "who has read it may do it"
+    now = told(guarded)["shared"]
+    assert (now["admin"], now["usd_per_day"], now["note"]) == (False, 20.0, "laptop")
 
 
 @pytest.mark.parametrize("path", WRITE)

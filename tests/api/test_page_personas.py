@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import requests
 
+from ollama_proxy.catalog.persona import Persona
 from simulator.process import Simulator
+from tests.personas import library_of
 from tests.servers import PATIENCE, ProxyServer, wait_for
 
 MARKUP = '</textarea></pre><script>alert("x")</script>'
@@ -153,6 +155,38 @@ def test_editing_keeps_what_the_form_does_not_show(server: ProxyServer) -> None:
     assert 'think                          "high"' in told["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/personas/edit", {"base": "ember-4:free", "system": "mine"}),
+        ("/personas/modelfile", {"anew": "1", "modelfile": "FROM ember-4:free\nSYSTEM mine"}),
+    ],
+)
+def test_an_old_form_does_not_undo_what_another_admin_did(
+    server: ProxyServer, path: str, fields: dict[str, str]
+) -> None:
+    name = f"raced{len(path)}"
+    body = {"model": name, "from": "ember-4:free", "stream": False}
+    assert server.post("/api/create", body | {"system": "first"}).ok
+    opened = _digest_on(look(server, f"{path}?name={name}"))
+    assert server.post("/api/create", body | {"system": "theirs"}).ok
+    if path.endswith("edit"):
+        more = send(server, path, fields | {"name": name, "digest": opened, "more": "1"})
+        assert _digest_on(more) == opened, "a form with more messages is as old as it was"
+    refused = send(server, path, fields | {"name": name, "digest": opened})
+    assert refused.status_code == 409
+    assert "somebody else has changed this persona meanwhile" in text_of(refused)
+    assert "mine" in refused.text, "the form is still filled"
+    wait_for(lambda: _if(shown(server, name), system="theirs"), what="theirs is still there")
+    again = send(server, path, fields | {"name": name, "digest": _digest_on(refused)})
+    assert went(again).endswith("&done=changed"), "who has read it may do it"
+
+
+def _digest_on(answer: requests.Response) -> str:
+    [digest] = re.findall(r'name="digest" value="([0-9a-f]{64})"', answer.text)
+    return str(digest)
+
+
 def _if(told: dict[str, Any], **members: Any) -> dict[str, Any]:
     return told if all(told[name] == value for name, value in members.items()) else {}
 
@@ -205,17 +239,19 @@ def test_another_name_and_its_end(server: ProxyServer) -> None:
         ("new", {"name": "a b", "base": "fixed"}, 400, "invalid model name"),
         ("new", {"name": "", "base": "fixed"}, 400, "invalid model name"),
         ("new", {"name": MARKUP, "base": "fixed"}, 400, "invalid model name"),
-        ("new", {"name": "x", "base": "no-such-model"}, 400, "pull model manifest: file does not exist"),
+        ("new", {"name": "x", "base": "no-such-model"}, 400, 'no model is called "no-such-model" here'),
         ("new", {"name": "x", "base": ""}, 400, "neither 'from' or 'files' was specified"),
         ("new", {"name": "x", "base": "fixed", "parameters": "temprature 1"}, 400, "unknown parameter 'temprature'"),
         ("new", {"name": "x", "base": "fixed", "text_0": "hi", "role_0": "boss"}, 400, "message role must be one of"),
         ("new", {"name": "x", "base": "fixed", "system": "y" * 1_100_000}, 400, "the model is too large"),
-        ("edit", {"name": "fixed", "base": "no-such-model", "system": MARKUP}, 400, "file does not exist"),
+        ("edit", {"name": "fixed", "base": "no-such-model", "system": MARKUP}, 400, 'called "no-such-model" here'),
         ("edit", {"name": "no-such-persona", "base": "free"}, 404, "there is no persona of that name"),
         ("copy", {"source": "no-such-model", "destination": "x"}, 404, 'model "no-such-model" not found'),
         ("copy", {"source": "free", "destination": "a b"}, 400, "is invalid"),
         ("copy", {"source": "free", "destination": "fixed"}, 400, 'there is a persona called "fixed"'),
         ("modelfile", {"name": "x", "modelfile": "FROM a\nADAPTER b"}, 400, "models cannot be uploaded"),
+        ("modelfile", {"name": "x", "modelfile": "FROM no-such-model"}, 400, 'no model is called "no-such-model" here'),
+        ("modelfile", {"name": "x", "modelfile": "FROM free\n" * 2001}, 400, "too many commands: at most 2000"),
         ("modelfile", {"name": "fixed", "modelfile": "FROM free"}, 400, 'there is a persona called "fixed"'),
         ("delete", {"name": "ember-4:free"}, 501, "hide it with a filter"),
     ],
@@ -268,6 +304,25 @@ def test_only_a_page_of_this_server_changes_personas(server: ProxyServer, path: 
     assert server.get(f"/ui{path}?{query}").status_code in (200, 404), "a GET only looks"
     assert names(server) == before
     assert shown(server, "fixed")["system"] == "still"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_persona_whose_base_is_gone_can_be_edited(start_proxy: Start, taken: bool) -> None:
+    server, gone = start_proxy(), "harbor/gone-9:free"
+    left = Persona("left:latest", gone, "first", "", (), {}, (), "0" * 64, 1.0, 1.0)
+    with library_of(f"sqlite:///{server.directory / 'proxy.db'}") as library:
+        library.save(left)
+    if taken:
+        assert server.post("/api/create", {"model": gone, "from": "free", "system": "thief", "stream": False}).ok
+    form = look(server, "/personas/edit?name=left")
+    [base] = re.findall(r'name="base" value="([^"]*)"', form.text)
+    assert went(send(server, "/personas/edit", {"name": "left", "base": base, "system": "second"}))
+    text = look(server, "/personas/download?name=left").text
+    fields = {"name": "left", "anew": "1", "modelfile": text.replace("second", "third")}
+    assert went(send(server, "/personas/modelfile", fields))
+    known = {one["name"]: one for one in server.get("/api/proxy/personas").json()["personas"]}
+    assert known["left:latest"]["base"] == gone
+    assert server.post("/api/show", {"model": "left"}).json()["system"] == "third"
 
 
 def test_with_keys_personas_are_an_admins(start_proxy: Start) -> None:

@@ -178,6 +178,11 @@ def test_images_go_to_models_that_see_and_are_made_smaller(
     expect(page.locator("#attached img")).to_have_count(1)
     page.select_option("#model", "ember-4:free")
     assert page.locator("#attached img").count() == 0
+    say(page, "and without?")
+    answered(page, 2)
+    messages = simulator.chats()[-1]["body"]["messages"]
+    assert len(messages) == 3
+    assert "image_url" not in str(messages), "a model that sees none is not sent those of earlier messages"
 
 
 def test_errors_are_told_in_words_and_the_question_comes_back(

@@ -63,18 +63,23 @@
     return model.selectedOptions[0];
   }
 
+  function sees() {
+    return "sees" in chosen().dataset;
+  }
+
   function tellAbilities() {
     const { dataset } = chosen();
-    const sees = "sees" in dataset;
-    const words = [dataset.window !== "0" ? `window ${dataset.window}` : "", sees ? "sees images" : "", "thinks" in dataset ? "thinks" : ""];
+    const words = [dataset.window !== "0" ? `window ${dataset.window}` : "", sees() ? "sees images" : "", "thinks" in dataset ? "thinks" : ""];
     $("abilities").textContent = words.filter(Boolean).join(" · ");
     $("think").disabled = !("thinks" in dataset);
-    images.disabled = !sees;
-    $("images-help").textContent = sees ? `At most ${MOST_IMAGES}; large ones are made smaller here.` : "This model does not see images.";
-    if (!sees && pictures.length) {
+    images.disabled = !sees();
+    $("images-help").textContent = sees() ? `At most ${MOST_IMAGES}; large ones are made smaller here.` : "This model does not see images.";
+    if (!sees() && pictures.length) {
       pictures = [];
       showPictures();
       state.textContent = "The images were taken away: this model does not see any.";
+    } else if (!sees() && messages.some((one) => one.images)) {
+      state.textContent = "This model does not see the images of the conversation: they are not sent to it.";
     }
   }
 
@@ -141,7 +146,9 @@
     if ($("temperature").value !== "") options.temperature = Number($("temperature").value);
     if ($("most-tokens").value !== "") options.num_predict = Math.trunc(Number($("most-tokens").value));
     const system = $("system").value.trim();
-    const asked = { model: model.value, messages: [...messages, question], stream: true, options };
+    // A model that sees no images would be refused for those of earlier messages. One that sees them gets them again.
+    const said = sees() ? messages : messages.map(({ images: _, ...one }) => one);
+    const asked = { model: model.value, messages: [...said, question], stream: true, options };
     if (system) asked.messages.unshift({ role: "system", content: system });
     const think = $("think").disabled ? "" : $("think").value;
     if (think) asked.think = think === "true" || think === "false" ? think === "true" : think;

@@ -18,21 +18,33 @@ from ollama_proxy.ops.keys.management import Actor, KeyManagement, KeyNotFound, 
 from ollama_proxy.ops.keys.overview import KeyWithUse, all_keys
 from ollama_proxy.ops.keys.routes import management
 from ollama_proxy.storage.database import StorageUnavailable
-from ollama_proxy.ui.key_form import EMPTY, LABELS, form_of, in_words, sent, wishes
+from ollama_proxy.ui.key_form import EMPTY, LABELS, form_of, in_words, merged, overtaken, sent, shown_before, wishes
 from ollama_proxy.ui.page import Page, Route, form, shown, went_to
 from ollama_proxy.web.context import caller, runtime
 from ollama_proxy.web.query import number_of
 
 #: How many events a page shows.
 _ROWS: Final = 50
-#: Bytes of the form: two hundred lines of models, escaped.
-_MOST_BYTES: Final = 256 * 1024
+#: Bytes of the form: two hundred lines of models, escaped, twice: as they are wished for, and as they were shown.
+_MOST_BYTES: Final = 512 * 1024
 _DONE: Final = {
     "changed": "It is changed. All parts of the server follow within a second.",
     "disabled": "It is disabled: whoever calls with it is refused.",
     "enabled": "It is enabled: it counts again.",
     "removed": "The key is removed, with what was recorded of it.",
 }
+
+
+class _ChangedMeanwhile(ProxyError):
+    """Somebody else has changed the same fields of the key since the form was opened."""
+
+    status = 409
+
+    def __init__(self, labels: list[str]) -> None:
+        super().__init__(
+            f"somebody else has changed this meanwhile: {', '.join(labels)}. The key as it is now is above; below is "
+            "what you wrote. Save again to have it so all the same"
+        )
 
 
 def keys() -> Response:
@@ -71,23 +83,27 @@ def one() -> Response:
 
 
 def change() -> Response:
-    """POST /ui/keys/key: changes what the form says otherwise than the key."""
+    """POST /ui/keys/key: changes what the form says otherwise than it has shown; not what others changed meanwhile."""
     operations, fields = management(), form(most_bytes=_MOST_BYTES)
     key = _one(operations, fields.get("name", ""))
-    before = form_of(key.told)
+    now = form_of(key.told)
+    before = shown_before(fields, now)
     texts = sent(fields, before)
     try:
+        if labels := overtaken(texts, before, now):
+            raise _ChangedMeanwhile(labels)
         if wished := wishes(texts, before):
             operations.change(key.told["name"], wished, Actor.calling(caller()))
     except (ProxyError, StorageUnavailable) as error:
-        return _shown_key(key, texts, error)
+        return _shown_key(key, merged(texts, before, now), error)
     return went_to(f"/keys/key?{urlencode({'name': key.told['name'], 'done': 'changed'})}")
 
 
 def _shown_key(key: KeyWithUse, texts: Mapping[str, str], error: Exception | None = None) -> Response:
     values = _form_values(texts, error)
     unmatched = _unmatched(key.told)
-    return shown("key.html", key=key, unmatched=unmatched, done=_done(), status=_status(error), **values)
+    told = {"key": key, "was": form_of(key.told), "unmatched": unmatched, "done": _done()}
+    return shown("key.html", status=_status(error), **told, **values)
 
 
 def switch() -> Response:

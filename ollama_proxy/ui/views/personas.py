@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, request
 
+from ollama_proxy.catalog.making import Origin
 from ollama_proxy.catalog.names import name_key, without_source
 from ollama_proxy.catalog.persona import Persona
 from ollama_proxy.errors import BadRequest, DatabaseAway, ProxyError, Unavailable
@@ -19,6 +20,7 @@ from ollama_proxy.modelfile.modelfile import ROLES
 from ollama_proxy.modelfile.parameters import DEPRECATED
 from ollama_proxy.modelfile.writer import write
 from ollama_proxy.ollama.models.listing import base_name
+from ollama_proxy.ollama.models.lookup import NO_MANIFEST
 from ollama_proxy.ollama.models.show import modelfile_of
 from ollama_proxy.ollama.request.create_body import read_create
 from ollama_proxy.ollama.request.library_bodies import CopyRequest, DeleteRequest
@@ -27,11 +29,21 @@ from ollama_proxy.ollama.views.personas import copy_as_asked, create_as_asked, d
 from ollama_proxy.ops.status.report import report
 from ollama_proxy.storage.database import StorageUnavailable
 from ollama_proxy.ui.page import Page, PageNotFound, Route, form, look, shown, went_to
-from ollama_proxy.ui.persona_form import PersonaForm, create_body, form_of, modelfile_body, says, sent
+from ollama_proxy.ui.persona_form import (
+    MOST_CHARACTERS,
+    PersonaForm,
+    create_body,
+    form_of,
+    modelfile_body,
+    says,
+    sent,
+)
 from ollama_proxy.web.context import MEGABYTE, runtime
 
 #: Bytes of a form: a persona may say a megabyte, and a browser writes up to three for one.
 _MOST_BYTES: Final = 4 * MEGABYTE
+#: Bytes of the form of a Modelfile, which is sent as it is: the text in the field, an uploaded one, and what is around.
+_MOST_BYTES_OF_FILES: Final = 2 * MOST_CHARACTERS + 64 * 1024
 #: Fields of a form: role and text of a thousand messages, and the others.
 _MOST_FIELDS: Final = 2100
 #: So many messages more are asked for by the button "More messages".
@@ -44,6 +56,18 @@ _DONE: Final = {
 
 #: What goes wrong when a persona is written.
 _REFUSALS: Final = (ProxyError, StorageUnavailable)
+
+
+class _ChangedMeanwhile(ProxyError):
+    """Somebody else has made the persona anew since the form was opened."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "somebody else has changed this persona meanwhile. Below is what you wrote: save again to have it so all "
+            "the same, or open the persona to see what is new"
+        )
 
 
 def personas() -> Response:
@@ -87,32 +111,48 @@ def edit() -> Response:
 
 
 def change() -> Response:
-    """POST /ui/personas/edit: makes the persona `name` anew; what the form does not show stays."""
+    """POST /ui/personas/edit: makes the persona `name` anew; what the form does not show stays.
+
+    `digest` is that of the persona when the form was opened: it is refused once if that is another by now.
+    """
     fields = _form()
     return _saved(fields, _persona(fields.get("name", "")))
 
 
 def _saved(fields: Mapping[str, str], kept: Persona | None) -> Response:
-    asked = sent(fields)
+    asked, seen = sent(fields), fields.get("digest", "")
     if "more" in fields:
-        return _shown_form(asked, kept=kept, more=_MORE_ROWS)
+        return _shown_form(asked, kept=kept, seen=seen, more=_MORE_ROWS)
     try:
         if kept is None:
             _check_new(asked.name)
-        body = create_body(asked, kept)
-        if kept is not None and asked.base == _base_name(kept):
-            body["from"] = kept.base  # its id means the same model, whatever is listed by then
-        create_as_asked(read_create(orjson.dumps(body)))
+        else:
+            _check_same(kept, seen)
+        _make(create_body(asked, kept), kept)
     except _REFUSALS as error:
-        return _shown_form(asked, kept=kept, error=error)
+        return _shown_form(asked, kept=kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(asked.name, "created" if kept is None else "changed")
 
 
+def _make(body: Mapping[str, Any], kept: Persona | None) -> None:
+    """Make the persona that a body of POST /api/create asks for. `kept`, the persona as it was, keeps its base if the
+    body names it: also one that is gone since, or whose name another persona has taken. Raises what _REFUSALS has.
+    """
+    origin = Origin(kept.base) if kept is not None and body["from"] == _base_name(kept) else None
+    try:
+        create_as_asked(read_create(orjson.dumps(body)), origin)
+    except BadRequest as error:
+        if not error.message.startswith(NO_MANIFEST):
+            raise
+        more = error.message.removeprefix(NO_MANIFEST)
+        raise BadRequest(f'no model is called "{body["from"]}" here{more}') from None
+
+
 def _shown_form(
-    asked: PersonaForm, *, kept: Persona | None = None, more: int = 0, error: Exception | None = None
+    asked: PersonaForm, *, kept: Persona | None = None, seen: str = "", more: int = 0, error: Exception | None = None
 ) -> Response:
-    rows, bases = asked.with_rows(more), _listed_names()
-    return shown("persona_form.html", form=rows, kept=kept, roles=ROLES, bases=bases, **_told(error))
+    values: dict[str, Any] = {"form": asked.with_rows(more), "kept": kept, "digest": _digest(kept, seen)}
+    return shown("persona_form.html", **values, roles=ROLES, bases=_listed_names(), **_told(error))
 
 
 def modelfile() -> Response:
@@ -125,22 +165,27 @@ def modelfile() -> Response:
 
 def create_from_modelfile() -> Response:
     """POST /ui/personas/modelfile: makes a persona of a Modelfile, or with `anew` the persona `name` anew."""
-    fields = _form()
+    fields = form(most_bytes=_MOST_BYTES_OF_FILES)
     name, uploaded = fields.get("name", "").strip(), fields.get("file", "")
     text = uploaded if uploaded.strip() else fields.get("modelfile", "")
-    kept = _persona(name) if fields.get("anew") == "1" else None
+    kept, seen = _persona(name) if fields.get("anew") == "1" else None, fields.get("digest", "")
     try:
         if kept is None:
             _check_new(name)
+        else:
+            _check_same(kept, seen)
         body, warnings = modelfile_body(text, name)
-        create_as_asked(read_create(orjson.dumps(body)))
+        _make(body, kept)
     except _REFUSALS as error:
-        return _shown_modelfile(name, text, kept, error)
+        return _shown_modelfile(name, text, kept, seen=_seen(seen, error), error=error)
     return _went_to_persona(name, "created" if kept is None else "changed", warnings)
 
 
-def _shown_modelfile(name: str, text: str, kept: Persona | None, error: Exception | None = None) -> Response:
-    return shown("persona_modelfile.html", name=name, text=text, kept=kept, **_told(error))
+def _shown_modelfile(
+    name: str, text: str, kept: Persona | None, *, seen: str = "", error: Exception | None = None
+) -> Response:
+    values: dict[str, Any] = {"name": name, "text": text, "kept": kept, "digest": _digest(kept, seen)}
+    return shown("persona_modelfile.html", **values, **_told(error))
 
 
 def download() -> Response:
@@ -216,6 +261,22 @@ def _check_new(name: str) -> None:
     """
     if name_key(without_source(name)) in runtime().library.latest():
         raise BadRequest(f'there is a persona called "{name}": change that one, or choose another name')
+
+
+def _check_same(persona: Persona, seen: str) -> None:
+    """Raise _ChangedMeanwhile if the form was made of another state of the persona. "": it does not say of which."""
+    if seen and seen != persona.digest:
+        raise _ChangedMeanwhile
+
+
+def _seen(seen: str, error: Exception) -> str:
+    """The digest that the form holds when it is shown again: who was told of a change may replace it."""
+    return "" if isinstance(error, _ChangedMeanwhile) else seen
+
+
+def _digest(kept: Persona | None, seen: str) -> str:
+    """The digest that the form holds: of the persona as it was `seen`; as it is, if the form was not open before."""
+    return "" if kept is None else seen or kept.digest
 
 
 def _base_name(persona: Persona) -> str:

@@ -8,7 +8,17 @@ import pytest
 
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.ops.keys.wishes import FIELDS, columns_of
-from ollama_proxy.ui.key_form import EMPTY, LABELS, form_of, in_words, sent, wishes
+from ollama_proxy.ui.key_form import (
+    EMPTY,
+    LABELS,
+    form_of,
+    in_words,
+    merged,
+    overtaken,
+    sent,
+    shown_before,
+    wishes,
+)
 
 NOW = 1_800_000_000.0
 
@@ -101,3 +111,42 @@ def test_a_refusal_is_told_at_its_field(fields: dict[str, str], field: str, word
 @pytest.mark.parametrize("text", ["there is no key of that name", "name: the new key needs one", "a: b"])
 def test_another_refusal_is_about_no_field(text: str) -> None:
     assert in_words(text) == ("", text)
+
+
+def hidden(form: dict[str, str]) -> dict[str, str]:
+    """The fields with which the form says what it has shown."""
+    return {f"was_{name}": text for name, text in form.items()}
+
+
+@pytest.mark.parametrize(
+    ("typed", "since", "wished", "labels", "shown_again"),
+    [
+        # nobody else was there
+        ({"note": "x"}, {}, {"note": "x"}, [], {"note": "x"}),
+        # another field was changed: it stays, a right that was taken and a limit that was lowered above all
+        ({"note": "x"}, {"admin": "", "usd_per_day": "1"}, {"note": "x"}, [], {"note": "x", "usd_per_day": "1"}),
+        # the same field, otherwise
+        ({"usd_per_day": "20"}, {"usd_per_day": "1"}, {"usd_per_day": "20"}, ["Dollars a day"], {"usd_per_day": "20"}),
+        # the same field, the same way
+        ({"admin": ""}, {"admin": ""}, {"admin": False}, [], {}),
+        ({}, {"admin": "", "rpm": "5"}, {}, [], {"rpm": "5"}),
+    ],
+)
+def test_a_form_that_was_open_while_somebody_else_changed_the_key(
+    typed: dict[str, str], since: dict[str, str], wished: dict[str, Any], labels: list[str], shown_again: dict[str, str]
+) -> None:
+    opened = form_of(PLAIN | {"admin": True, "usd_per_day": 10.0})
+    now = opened | since
+    fields = hidden(opened) | opened | typed
+    before = shown_before(fields, now)
+    assert before == opened
+    form = sent(fields, before)
+    assert wishes(form, before) == wished
+    assert overtaken(form, before, now) == labels
+    assert merged(form, before, now) == now | typed | shown_again
+
+
+def test_a_form_that_does_not_say_what_it_has_shown_takes_no_right_away() -> None:
+    now = form_of(PLAIN | {"admin": True, "rpm": 5})
+    before = shown_before({"note": "x"}, now)
+    assert wishes(sent({"note": "x"}, before), before) == {"note": "x"}

@@ -93,6 +93,22 @@ def test_deep_json_and_half_a_character_are_no_fault_of_ours() -> None:
     assert read_parameters('stop "\\ud800"') == {"stop": ['"\\ud800"']}
 
 
+@pytest.mark.parametrize("text", ["123456789012345678901234567890", "[" * 253 + "]" * 253])
+def test_json_that_no_body_can_hold_is_a_text(text: str) -> None:
+    form = PersonaForm(name="x", base="free", parameters=f"odd {text}")
+    body = create_body(form, persona(parameters={"odd": 1}))
+    assert orjson.loads(orjson.dumps(body))["parameters"] == {"odd": text}
+
+
+def test_what_is_too_much_is_refused_before_it_is_read() -> None:
+    with pytest.raises(BadRequest, match="too many parameters: at most 1000 lines"):
+        read_parameters("top_k 1\n" * 1000)
+    with pytest.raises(BadRequest, match="the Modelfile is too long: at most 1124 KB"):
+        modelfile_body("FROM free\nSYSTEM " + "x" * 1_200_000, "x")
+    with pytest.raises(BadRequest, match="too many commands: at most 2000"):
+        modelfile_body("FROM free\n" * 2001, "x")
+
+
 def test_the_form_of_a_persona_comes_back_as_its_body() -> None:
     messages = ({"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me\nMario"})
     kept = persona(

@@ -45,7 +45,7 @@ def selects() -> Iterator[list[str]]:
         ("/ui/models", []),
         ("/ui/models?order=fast", []),
         ("/ui/keys", []),
-        ("/ui/personas", ["personas"]),
+        ("/ui/personas", []),  # they are in memory, and read anew only when they have moved
         ("/ui/personas/new", []),
         ("/ui/requests", ["in_flight", "request_log"]),
         ("/ui/requests/live", ["in_flight", "request_log"]),
