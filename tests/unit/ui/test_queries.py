@@ -45,7 +45,7 @@ def selects() -> Iterator[list[str]]:
         ("/ui/models", []),
         ("/ui/models?order=fast", []),
         ("/ui/keys", []),
-        ("/ui/personas", ["personas"]),
+        ("/ui/personas", []),
         ("/ui/personas/new", []),
         ("/ui/requests", ["in_flight", "request_log"]),
         ("/ui/requests/live", ["in_flight", "request_log"]),
