@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from ollama_proxy.bodies.media import media_in
 from ollama_proxy.catalog.records import Model
 from ollama_proxy.errors import BadRequest
 from ollama_proxy.gojson.codec import encode_body
+from ollama_proxy.money import micro
 
 #: Output tokens that are reserved, and asked for, if the client named no number.
 DEFAULT_OUTPUT = 4096
@@ -163,12 +164,6 @@ def prices_of(model: Model) -> Prices:
         image=known["image"],
         request=known["request"],
     )
-
-
-def micro(dollars: Decimal | float) -> int:
-    """Return an amount in dollars as millionths, rounded up."""
-    amount = dollars if isinstance(dollars, Decimal) else Decimal(repr(dollars))
-    return int((amount * _MILLION).to_integral_value(rounding=ROUND_CEILING))
 
 
 def _unknown_price(model: Model) -> BadRequest:

@@ -17,11 +17,11 @@ from ollama_proxy.bodies.cost_bound import (
     bound_of,
     bounded,
     cost_of_tokens,
-    micro,
     prices_of,
 )
 from ollama_proxy.catalog.records import Model, parse_record
 from ollama_proxy.errors import BadRequest
+from ollama_proxy.money import micro
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
 
@@ -203,13 +203,6 @@ def test_embeddings_write_nothing() -> None:
     bound = bound_of(sent, model(), "/embeddings")
     assert (bound.microusd, bound.output_tokens) == (len(sent) + FORM_TOKENS, 0)
     assert "max_tokens" not in orjson.loads(bounded(sent, model(), "/embeddings", bound))
-
-
-@pytest.mark.parametrize(
-    ("dollars", "microusd"), [(0, 0), (0.0, 0), (1e-9, 1), (0.000123, 123), (0.0001230001, 124), (1.1, 1_100_000)]
-)
-def test_rounded_up_but_not_by_binary_fractions(dollars: float, microusd: int) -> None:
-    assert micro(dollars) == microusd
 
 
 def test_the_price_of_a_plain_token_is_the_estimate_s() -> None:
