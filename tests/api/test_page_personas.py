@@ -225,7 +225,8 @@ def test_another_name_and_its_end(server: ProxyServer) -> None:
     page = text_of(look(server, "/personas/delete?name=claude-opus-9"))
     assert "sets nothing: it is another name" in page
     assert went(send(server, "/personas/delete", {"name": "claude-opus-9"})) == "/ui/personas?done=deleted"
-    wait_for(lambda: "claude-opus-9:latest" not in names(server), what="all processes know that it is gone")
+    gone_for_all = "both workers know that it is gone"
+    wait_for(lambda: all("claude-opus-9:latest" not in names(server) for _ in range(8)), what=gone_for_all)
     assert server.get("/ui/personas/persona?name=claude-opus-9").status_code == 404
     gone = send(server, "/personas/delete", {"name": "claude-opus-9"})
     assert (gone.status_code, "not found" in text_of(gone)) == (404, True)

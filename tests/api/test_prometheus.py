@@ -51,7 +51,7 @@ def chat(server: ProxyServer, **fields: Any) -> requests.Response:
 def make_requests(server: ProxyServer, simulator: Simulator) -> None:
     """18 whole answers (one of them of the second model), a broken one, 2 that fail, a refused one.
 
-    The first six of Alice and of Bob cost a quarter of a dollar each; the simulator charges nothing for a message.
+    Each of the first six of Alice and eleven of Bob costs a quarter of a dollar.
     """
     simulator.scenario(text="one two three four five six", reasoning=False, token_delay=0.01, usage={"cost": 0.25})
     for _ in range(6):
@@ -121,7 +121,7 @@ ANSWERS: dict[int, tuple[tuple[str, ...], Any]] = {
     6: (("caller",), lambda a: a["key 1"] > 30 and a["key 2"] > 50 and a["none"] == 0),
     7: (
         ("caller",),
-        lambda a: a["key 1"] == pytest.approx(1.5, rel=0.2) and a["key 2"] == pytest.approx(1.5, rel=0.2),
+        lambda a: a["key 1"] == pytest.approx(1.5, rel=0.2) and a["key 2"] == pytest.approx(2.75, rel=0.2),
     ),
     8: ((), lambda a: 1 < a[()] < 1.5),
     9: (("model",), lambda a: set(a) == {BEST} and 0 < a[BEST] <= 60),
