@@ -51,8 +51,9 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Wait for its end: the exit code, and all that it has written."""
+        deadline = time.monotonic() + PATIENCE
         while self._read():
-            pass
+            assert time.monotonic() < deadline, self.said  # what is watched writes for ever
         return self.process.wait(PATIENCE), self.said
 
     def _read(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     """Runs the command in an empty folder and environment; what it would become is the result's exception."""
 
     def become(*command: object) -> None:
@@ -44,7 +45,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "execv", become)
-    return lambda *arguments: CliRunner().invoke(program.command, arguments, prog_name="ollama-proxy")
+    # The command blocks Ctrl-C for what it becomes. Left so, each program that a later test starts would be deaf to it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield lambda *arguments: CliRunner().invoke(program.command, arguments, prog_name="ollama-proxy")
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def becomes(result: Result) -> list[str]:
