@@ -86,6 +86,13 @@ class Forbidden(ProxyError):
     status = 403
 
 
+class NeedsAdmin(Forbidden):
+    """The key of this caller may ask models, but not change what all callers share, or see what is theirs."""
+
+    def __init__(self) -> None:
+        super().__init__("forbidden: this needs an admin key")
+
+
 class ModelNotFound(ProxyError):
     """There is no model of that name that may be used."""
 

@@ -25,7 +25,7 @@ from ollama_proxy.access.origins import HeaderPairs, OriginRules
 from ollama_proxy.access.pages import CHALLENGE, PAGE_HEADERS, PAGES, is_page, is_poll, refusal_of_page
 from ollama_proxy.access.register import NO_KEYS, Register
 from ollama_proxy.config import Network, Settings
-from ollama_proxy.errors import Forbidden, ProxyError, Unauthorized, Unavailable
+from ollama_proxy.errors import Forbidden, NeedsAdmin, ProxyError, Unauthorized, Unavailable
 
 #: Paths that anybody may call: their answers hold nothing that helps a stranger.
 PUBLIC_PATHS = frozenset({"", "/health", "/health/ready"})
@@ -43,9 +43,6 @@ PATH_KEY = "ollama_proxy.path_key"
 
 #: The text of every 401: whoever asks learns neither which keys there are nor why one does not count.
 _NO_KEY = "unauthorized: this server needs an API key (Authorization: Bearer <key>)"
-
-#: The text of a 403 for a key that is no admin's.
-_NEEDS_ADMIN = "forbidden: this needs an admin key"
 
 #: The text of a 403 for a page that is called with a key in front of its path: its links would spread the key.
 _NOT_IN_PATH = "forbidden: a page takes no key in its address"
@@ -229,7 +226,7 @@ class AccessPolicy:
             # An address is written down in many places: histories, logs of proxies, chats.
             key, headers = replace(key, admin=False, metrics=False), (*headers, ("Referrer-Policy", "no-referrer"))
         if environ["REQUEST_METHOD"] == "DELETE" and not key.admin:
-            return Decision(caller, headers, error=Forbidden(_NEEDS_ADMIN))
+            return Decision(caller, headers, error=NeedsAdmin())
         return Decision(self._caller_with_key(key, caller.address), headers)
 
     def _key_among(self, given: Sequence[bytes], register: Register | None) -> Key | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-from ollama_proxy.errors import Forbidden
+from ollama_proxy.errors import Forbidden, NeedsAdmin
 from ollama_proxy.web.context import caller, runtime
 
 
@@ -15,6 +15,6 @@ def check_may_change() -> None:
     """
     key = caller().holds
     if key is not None and not key.admin:
-        raise Forbidden("forbidden: this needs an admin key")
+        raise NeedsAdmin
     if not runtime().access.is_trusted_page(request.environ):
         raise Forbidden("forbidden: only a page of this server, or one that OLLAMA_ORIGINS names in full, may do that")

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from ollama_proxy.errors import BadRequest, DatabaseAway, Forbidden
+from ollama_proxy.errors import BadRequest, DatabaseAway, Forbidden, NeedsAdmin
 from ollama_proxy.ops.checks import findings_of_server
 from ollama_proxy.ops.findings import findings_as_json
 from ollama_proxy.ops.keys.routes import ROUTES as KEY_ROUTES
@@ -76,7 +76,7 @@ def _may_operate() -> None:
     key = caller().holds
     is_own = request.method in _LOOKING and request.url_rule is not None and request.url_rule.rule in _OWN
     if key is not None and not key.admin and not is_own:
-        raise Forbidden("forbidden: this needs an admin key")
+        raise NeedsAdmin
 
 
 def status() -> Response:
