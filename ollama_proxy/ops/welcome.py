@@ -23,8 +23,9 @@ from ollama_proxy.version import __version__
 
 #: Seconds that a worker waits for its first model list before it says so.
 PATIENCE = 60.0
-#: Seconds that it then waits for what OpenRouter says of the quota.
-QUOTA_PATIENCE = 3.0
+#: Seconds that it then waits for what OpenRouter says of the quota. If another worker has asked, that is written within
+#: two seconds and read within one.
+QUOTA_PATIENCE = 5.0
 
 _CHAT = '{"model": "free", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
 
@@ -120,6 +121,7 @@ def tell_when_known(runtime: Runtime) -> None:
     deadline = time.monotonic() + QUOTA_PATIENCE
     while runtime.quota.now().free_left is None and time.monotonic() < deadline:
         time.sleep(0.1)
+        runtime.revisions.freshen()  # no request has come yet that would bring in what another worker was told
     if runtime.settings.free_mode and (quota := quota_line(runtime.quota.now(), time.time(), paint)) is not None:
         lines.append(quota)
     say(lines)
