@@ -63,8 +63,10 @@ class Upstream:
 
     def stop(self) -> None:
         """Let `serve` return. May be called from a signal's handler or another thread."""
-        self._running = False
+        # In this order: `serve` closes both ends as soon as it sees that it is to end. It never reads this byte, so it
+        # wakes up again and again until it does.
         self._waker.send(b"!")
+        self._running = False
 
     def serve(self) -> None:
         """The loop."""
