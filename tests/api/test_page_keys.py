@@ -67,7 +67,7 @@ def add(server: ProxyServer, **fields: str) -> str:
     answer = send(server, "/keys/new", fields)
     assert answer.status_code == 200, answer.text
     [key] = set(NEW_KEY.findall(answer.text))
-    wait_for(lambda: all(server.get("/api/tags", headers=bearer(key)).ok for _ in range(4)), what="the key counts")
+    wait_for(lambda: all(server.get("/api/tags", headers=bearer(key)).ok for _ in range(16)), what="the key counts")
     return key
 
 

@@ -126,7 +126,7 @@ def test_a_persona_is_made_by_a_form_and_used(server: ProxyServer, simulator: Si
         sent = simulator.chats()[-1]["body"]
         return (sent["model"], sent.get("temperature"), sent.get("stop")) == (EMBER, 0.7, ["\n\n", "User:"])
 
-    wait_for(lambda: all(asked() for _ in range(3)), what="all processes ask with it")
+    wait_for(lambda: all(asked() for _ in range(16)), what="all processes ask with it")
     row = text_of(look(server, "/personas"))
     assert "mario:latest ember-4:free ember-4:free system prompt, 2 parameters, 2 messages" in row
     file = look(server, "/personas/download?name=mario")
@@ -221,7 +221,7 @@ def test_a_modelfile_goes_in_and_comes_out(server: ProxyServer) -> None:
 def test_another_name_and_its_end(server: ProxyServer) -> None:
     form = {"source": "free:fast", "destination": "claude-opus-9"}
     assert went(send(server, "/personas/copy", form)).endswith("name=claude-opus-9&done=created")
-    wait_for(lambda: all(server.chat("claude-opus-9").ok for _ in range(4)), what="it answers")
+    wait_for(lambda: all(server.chat("claude-opus-9").ok for _ in range(16)), what="it answers")
     page = text_of(look(server, "/personas/delete?name=claude-opus-9"))
     assert "sets nothing: it is another name" in page
     assert went(send(server, "/personas/delete", {"name": "claude-opus-9"})) == "/ui/personas?done=deleted"

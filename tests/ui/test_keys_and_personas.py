@@ -92,7 +92,7 @@ def test_a_key_from_its_making_to_its_end(guarded: ProxyServer, visit: Visit) ->
     assert page.evaluate("navigator.clipboard.readText()") == key
     assert key not in page.url
     holder = {"Authorization": f"Bearer {key}"}
-    wait_for(lambda: all(guarded.get("/api/tags", headers=holder).ok for _ in range(4)), what="the key counts")
+    wait_for(lambda: all(guarded.get("/api/tags", headers=holder).ok for _ in range(16)), what="the key counts")
     page.get_by_role("link", name="What it may do").click()
     assert page.input_value("#f-expires") == "2030-01-31"
     assert page.is_checked("#f-free_only")
